@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ANALYZER_ANALYSIS_H
+#define ANALYZER_ANALYSIS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyzer/replay.h"
+#include "common/err.h"
+#include "store/reader.h"
+#include "store/record.h"
+
+/*
+ * Totals of a whole recording, and of its parts: each group's share of the peak
+ * is what it had live at that very moment.
+ */
+enum group_key {
+	GROUP_STACK,  /* key: stack id */
+	GROUP_THREAD, /* key: thread id */
+	GROUP_SIZE,   /* key: the smallest size of the class, see size_class() */
+	GROUP_FAMILY, /* key: family id */
+};
+
+struct group {
+	uint64_t key;
+	struct heap_totals totals;
+	uint64_t oldest_ns, newest_ns; /* of the blocks live at the end; 0: none */
+};
+
+struct analysis {
+	struct heap_totals totals;
+	uint64_t free_calls;
+	uint64_t usable_bytes; /* of the blocks live at the end, where it is known */
+	uint64_t peak_time_ns; /* CLOCK_MONOTONIC */
+	uint64_t events;
+	uint64_t first_ns, last_ns;
+	uint64_t ended_by_exec_blocks, ended_by_exec_bytes;
+	uint64_t frees[FREE_CLASSES];
+	struct group *groups; /* in no order */
+	size_t n_groups, cap_groups;
+};
+
+int analysis_make(struct store_reader *reader, enum group_key key, struct analysis *ret,
+		  struct err *err);
+void analysis_release(struct analysis *a);
+
+/* Sizes are classed by powers of two: 0, 1, 2-3, 4-7, …; returns the smallest of @size's class. */
+uint64_t size_class(uint64_t size);
+
+/* Adds @from to @to, all columns. */
+void heap_totals_add(struct heap_totals *to, const struct heap_totals *from);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ANALYZER_ROWS_H
+#define ANALYZER_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyzer/analysis.h"
+#include "store/reader.h"
+
+/*
+ * An analysis as rows that a report shows: groups merged by what the reader of
+ * the report thinks in, with names.
+ */
+enum rows_by {
+	ROWS_BY_FILE,
+	ROWS_BY_FUNCTION,
+	ROWS_BY_LINE,
+	ROWS_BY_MODULE,
+	ROWS_BY_THREAD,
+	ROWS_BY_STACK,
+	ROWS_BY_SIZE,
+	ROWS_BY_FAMILY,
+};
+
+struct row {
+	char *name;	      /* never NULL: "[unknown]" and the like where nothing better is known */
+	const char *function; /* the catalog's; NULL: not known, or of no meaning here */
+	const char *file;
+	uint32_t line;
+	struct module_id module;
+	uint64_t offset; /* in the module; of a line or stack */
+	int tid;	 /* of a thread */
+	struct stack_id stack;
+	uint64_t key;
+	struct heap_totals totals;
+	uint64_t oldest_ns, newest_ns;
+};
+
+struct rows {
+	struct row *rows;
+	size_t n, cap;
+};
+
+/* The group key that rows are made from. */
+enum group_key rows_group_key(enum rows_by by);
+bool rows_by_name(const char *name, enum rows_by *ret);
+const char *rows_by_text(enum rows_by by);
+/* @a must have been made with rows_group_key(@by).  Names stay @c's. */
+void rows_make(struct rows *ret, const struct catalog *c, const struct analysis *a,
+	       enum rows_by by);
+void rows_release(struct rows *r);
+
+/* Columns to sort by: "peak", "allocated", "calls", "live", "blocks", "temporary", "name". */
+bool rows_sort(struct rows *r, const char *column);
+
+/* The last part of a path. */
+const char *path_base(const char *path);
+
+#endif

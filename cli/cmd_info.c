@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/command.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/view.h"
+#include "common/format.h"
+
+static const char help[] =
+	"usage: heaptrail info [--json] FILE\n"
+	"\n"
+	"Says how a recording came about and how far it can be trusted: what was\n"
+	"recorded, how it ended, what was lost or could not be told, where the probes\n"
+	"were.\n"
+	"\n"
+	"      --json   JSON, schema heaptrail-info/1\n"
+	"\n"
+	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n";
+
+enum { OPTION_JSON = OPTION_FIRST_LONG };
+
+static const struct option options[] = {
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+/* What each row of table loss means. */
+static const struct {
+	const char *kind, *meaning;
+} meanings[] = {
+	{"lost_allocs", "allocs that did not fit into the ring"},
+	{"lost_frees", "frees that did not fit into the ring"},
+	{"lost_reallocs", "halves of reallocs that did not fit into the ring"},
+	{"lost_other", "thread and exec marks that did not fit into the ring"},
+	{"no_thread_state", "calls of threads for which there was no kernel memory"},
+	{"unreadable_blocks", "blocks whose address could not be read"},
+	{"stale_calls", "calls that never returned (longjmp, exceptions)"},
+	{"unfinished_reallocs", "reallocs whose end was not seen"},
+	{"implied_frees", "frees inferred from an address handed out again"},
+	{"unknown_frees", "frees of blocks from before the recording"},
+	{"internal_frees", "the allocator's own frees of what is no block"},
+	{"double_frees", "frees of blocks that were freed already"},
+	{"malformed_events", "raw events of an unknown kind"},
+	{"spins", "times a thread waited for room in the ring"},
+	{"holds", "times the target was stopped for room in the ring"},
+};
+
+static void print_facts(const struct view *v)
+{
+	char safe[512];
+
+	printf("\nRecording\n");
+	for (size_t i = 0; i < v->catalog.n_facts; i++) {
+		const char *key = v->catalog.facts[i].key, *text = v->catalog.facts[i].text;
+
+		if (strncmp(key, "probe:", 6) && strcmp(key, "command"))
+			printf("  %-20s %s\n", key, format_safe(safe, sizeof(safe), text ? text : ""));
+	}
+}
+
+static void print_probes(const struct view *v)
+{
+	char safe[512], last[512] = "";
+
+	for (size_t i = 0; i < v->catalog.n_facts; i++) {
+		const char *key = v->catalog.facts[i].key, *text = v->catalog.facts[i].text;
+		const char *colon = strrchr(key, ':');
+
+		if (strncmp(key, "probe:", 6))
+			continue;
+		snprintf(safe, sizeof(safe), "%.*s", (int)(colon - key - 6), key + 6);
+		if (strcmp(safe, last)) {
+			snprintf(last, sizeof(last), "%s", safe);
+			printf("\nProbes in %s\n", format_safe(safe, sizeof(safe), last));
+		}
+		printf("  %-20s ", colon + 1);
+		puts(format_safe(safe, sizeof(safe), text ? text : ""));
+	}
+}
+
+static void print_losses(const struct view *v)
+{
+	char n[FORMAT_MAX];
+
+	printf("\nLost or set right\n");
+	for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
+		printf("  %-20s %11s  %s\n", meanings[i].kind,
+		       format_count(n, catalog_loss(&v->catalog, meanings[i].kind)),
+		       meanings[i].meaning);
+}
+
+static void print_spaces(const struct view *v)
+{
+	char safe[512], t[FORMAT_MAX];
+
+	printf("\nPrograms\n");
+	for (size_t i = 1; i < v->catalog.n_spaces; i++) {
+		const struct space_record *s = &v->catalog.spaces[i];
+		uint64_t start = view_start_ns(v);
+
+		printf("  %-40s from %s, %s\n",
+		       format_safe(safe, sizeof(safe), s->executable ? s->executable : "?"),
+		       format_duration(t, s->start_ns > start ? s->start_ns - start : 0),
+		       s->end ? s->end : "cut off");
+	}
+	printf("\n  %zu threads, %zu modules, %zu call sites\n",
+	       v->catalog.n_threads ? v->catalog.n_threads - 1 : 0,
+	       v->catalog.n_modules ? v->catalog.n_modules - 1 : 0,
+	       v->catalog.n_stacks ? v->catalog.n_stacks - 1 : 0);
+}
+
+static void print_json(const struct view *v)
+{
+	struct json j = {.out = stdout};
+
+	json_begin_object(&j, NULL);
+	json_string(&j, "schema", "heaptrail-info/1");
+	view_json_recording(v, &j);
+	view_json_summary(v, &j);
+	json_begin_object(&j, "facts");
+	for (size_t i = 0; i < v->catalog.n_facts; i++)
+		json_string(&j, v->catalog.facts[i].key, v->catalog.facts[i].text);
+	json_end_object(&j);
+	json_begin_object(&j, "losses");
+	for (size_t i = 0; i < v->catalog.n_losses; i++)
+		json_u64(&j, v->catalog.losses[i].kind, v->catalog.losses[i].count);
+	json_end_object(&j);
+	json_end_object(&j);
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+	bool json = false;
+	struct view v;
+	struct err err;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option != OPTION_JSON)
+			return other_option(c, option);
+		json = true;
+	}
+	if (optind + 1 != argc)
+		return usage_error(c, optind == argc ? "which recording?" : "one recording at a time");
+	if (view_open(&v, argv[optind], GROUP_STACK, &err) < 0)
+		return print_error(&err);
+	if (json) {
+		print_json(&v);
+	} else {
+		view_print_head(&v, false);
+		print_facts(&v);
+		print_losses(&v);
+		print_spaces(&v);
+		print_probes(&v);
+	}
+	view_close(&v);
+	return 0;
+}
+
+const struct command command_info = {
+	.name = "info",
+	.summary = "how a recording came about, and how far to trust it",
+	.help = help,
+	.run = run,
+};

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/command.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "analyzer/rows.h"
+#include "cli/view.h"
+#include "common/format.h"
+
+static const char help[] =
+	"usage: heaptrail leaks [OPTION...] FILE\n"
+	"\n"
+	"Shows the blocks that were never freed, by where they were allocated.  They are\n"
+	"called leaked where the recording saw the process exit, else unfreed.\n"
+	"\n"
+	"      --rows N      at most N places (default 20; 0: all)\n"
+	"      --bytes       exact bytes instead of KiB and MiB\n"
+	"  -w, --wide        do not shorten names to the width of the terminal\n"
+	"      --json        JSON, schema heaptrail-leaks/1; all places\n"
+	"\n"
+	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
+	"\n"
+	"Example:\n"
+	"  heaptrail leaks server.trail\n";
+
+enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_BYTES, OPTION_JSON };
+
+static const struct option options[] = {
+	{"rows", required_argument, NULL, OPTION_ROWS},
+	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"wide", no_argument, NULL, 'w'},
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+struct leaks_options {
+	const char *path;
+	uint64_t rows;
+	bool bytes, wide, json, done;
+};
+
+static int parse(const struct command *c, int argc, char **argv, struct leaks_options *o)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "w", options, NULL)) != -1) {
+		switch (option) {
+		case OPTION_ROWS:
+			if (!parse_u64(optarg, UINT32_MAX, &o->rows))
+				return usage_error(c, "'%s' is not a number of rows", optarg);
+			break;
+		case OPTION_BYTES:
+			o->bytes = true;
+			break;
+		case 'w':
+			o->wide = true;
+			break;
+		case OPTION_JSON:
+			o->json = true;
+			break;
+		default:
+			o->done = true;
+			return other_option(c, option);
+		}
+	}
+	if (optind + 1 != argc)
+		return usage_error(c, optind == argc ? "which recording?" : "one recording at a time");
+	o->path = argv[optind];
+	return 0;
+}
+
+/* Time from the recording's start. */
+static uint64_t since_start(const struct view *v, uint64_t t_ns)
+{
+	return t_ns > view_start_ns(v) ? t_ns - view_start_ns(v) : 0;
+}
+
+static void print_text(const struct view *v, const struct rows *rows,
+		       const struct leaks_options *o)
+{
+	const char *on = output_has_color() ? "\033[1m" : "";
+	const char *off = output_has_color() ? "\033[0m" : "";
+	char bytes[FORMAT_MAX], blocks[FORMAT_MAX], oldest[FORMAT_MAX], newest[FORMAT_MAX];
+	const struct heap_totals *t = &v->analysis.totals;
+	size_t n = 0, left = 0;
+	int width = output_width();
+
+	printf("%s %s in %s blocks%s\n", view_exited(v) ? "Leaked" : "Unfreed so far",
+	       view_bytes(bytes, t->live_bytes, o->bytes), format_count(blocks, t->live_blocks),
+	       view_lost_events(v) ? "; events were lost: the numbers are incomplete" : "");
+	if (!t->live_blocks)
+		return;
+	printf("\n%s%15s %9s %9s %9s  %s%s\n", on, "BYTES", "BLOCKS", "OLDEST", "NEWEST",
+	       "ALLOCATED BY", off);
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct row *r = &rows->rows[i];
+
+		if (!r->totals.live_blocks)
+			continue;
+		if (o->rows && n++ >= o->rows) {
+			left++;
+			continue;
+		}
+		printf("%15s %9s %9s %9s  ", view_bytes(bytes, r->totals.live_bytes, o->bytes),
+		       format_count(blocks, r->totals.live_blocks),
+		       format_duration(oldest, since_start(v, r->oldest_ns)),
+		       format_duration(newest, since_start(v, r->newest_ns)));
+		print_cut(r->name, o->wide ? 0 : width - 47 < 12 ? 12 : width - 47);
+		putchar('\n');
+	}
+	if (left)
+		printf("  and %s more (--rows 0 shows all)\n", format_count(bytes, left));
+	printf("\nOLDEST and NEWEST: when the first and the last of them was allocated,\n"
+	       "since the recording began.\n");
+}
+
+static void print_json(const struct view *v, const struct rows *rows)
+{
+	const struct heap_totals *t = &v->analysis.totals;
+	struct json j = {.out = stdout};
+
+	json_begin_object(&j, NULL);
+	json_string(&j, "schema", "heaptrail-leaks/1");
+	view_json_recording(v, &j);
+	json_string(&j, "word", view_leak_word(v));
+	json_u64(&j, "total_bytes", t->live_bytes);
+	json_u64(&j, "total_blocks", t->live_blocks);
+	json_u64(&j, "lost_events", view_lost_events(v));
+	json_begin_array(&j, "leaks");
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct row *r = &rows->rows[i];
+
+		if (!r->totals.live_blocks)
+			continue;
+		json_begin_object(&j, NULL);
+		json_u64(&j, "bytes", r->totals.live_bytes);
+		json_u64(&j, "blocks", r->totals.live_blocks);
+		json_u64(&j, "oldest_ns", since_start(v, r->oldest_ns));
+		json_u64(&j, "newest_ns", since_start(v, r->newest_ns));
+		json_begin_array(&j, "frames");
+		json_begin_object(&j, NULL);
+		json_string(&j, "function", r->function);
+		json_string(&j, "file", r->file);
+		json_u64(&j, "line", r->line);
+		json_string(&j, "module", catalog_module_path(&v->catalog, r->module));
+		json_u64(&j, "offset", r->offset);
+		json_bool(&j, "inlined", false);
+		json_end_object(&j);
+		json_end_array(&j);
+		json_end_object(&j);
+	}
+	json_end_array(&j);
+	json_end_object(&j);
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+	struct leaks_options o = {.rows = 20};
+	struct rows rows;
+	struct view v;
+	struct err err;
+	int status;
+
+	status = parse(c, argc, argv, &o);
+	if (status || o.done)
+		return status;
+	if (view_open(&v, o.path, GROUP_STACK, &err) < 0)
+		return print_error(&err);
+	rows_make(&rows, &v.catalog, &v.analysis, ROWS_BY_STACK);
+	rows_sort(&rows, "live");
+	if (o.json)
+		print_json(&v, &rows);
+	else
+		print_text(&v, &rows, &o);
+	rows_release(&rows);
+	view_close(&v);
+	return 0;
+}
+
+const struct command command_leaks = {
+	.name = "leaks",
+	.summary = "blocks that were never freed",
+	.help = help,
+	.run = run,
+};

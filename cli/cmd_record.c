@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/command.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/summary.h"
+#include "collector/session.h"
+#include "common/format.h"
+
+static const char help[] =
+	"usage: heaptrail record [OPTION...] -- COMMAND [ARGUMENT...]\n"
+	"       heaptrail record [OPTION...] -p PID\n"
+	"\n"
+	"Records the heap events of a process: of COMMAND from its first allocation to\n"
+	"its exit, or of a running process from now on.\n"
+	"\n"
+	"  -o, --output FILE     the recording; %p is the pid, %c the program's name\n"
+	"                        (default: heaptrail.%c.%p.trail)\n"
+	"      --force           overwrite a recording of that name\n"
+	"  -p, --pid PID         attach to a running process; it is never stopped\n"
+	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
+	"      --on-full=wait    when events come faster than they can be written, make\n"
+	"                        the process wait (default for COMMAND)\n"
+	"      --on-full=drop    … lose events, counted (default for -p)\n"
+	"      --ring-size MIB   room for events not yet written: 1, 2, 4, … (default 8)\n"
+	"      --as-root         under sudo, run COMMAND as root; otherwise it runs, and\n"
+	"                        the recording belongs to, the user who called sudo\n"
+	"      --no-ptrace       follow COMMAND by signals, as where it is debugged already\n"
+	"  -q, --quiet           say nothing but errors\n"
+	"  -v, --verbose         libbpf's messages too\n"
+	"\n"
+	"Ctrl-C ends an attached recording.  With COMMAND it goes to COMMAND; a second\n"
+	"one stops recording and lets it run on.\n"
+	"\n"
+	"Exit status: that of COMMAND (128 + n if a signal ended it); 125 if recording\n"
+	"failed, 126 or 127 if COMMAND could not be started.  With -p: 0, 3 without the\n"
+	"rights, 125 otherwise.\n"
+	"\n"
+	"Examples:\n"
+	"  heaptrail record -- ./server --port 8080\n"
+	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
+
+enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_ON_FULL, OPTION_RING_SIZE, OPTION_AS_ROOT,
+       OPTION_NO_PTRACE };
+
+static const struct option options[] = {
+	{"output", required_argument, NULL, 'o'},
+	{"force", no_argument, NULL, OPTION_FORCE},
+	{"pid", required_argument, NULL, 'p'},
+	{"duration", required_argument, NULL, 'd'},
+	{"on-full", required_argument, NULL, OPTION_ON_FULL},
+	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
+	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
+	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
+	{"quiet", no_argument, NULL, 'q'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+struct record_options {
+	struct session_options session;
+	bool as_root, quiet, done;
+};
+
+static int parse_option(const struct command *c, struct record_options *o, int option)
+{
+	uint64_t n;
+
+	switch (option) {
+	case 'o':
+		o->session.output = optarg;
+		return 0;
+	case OPTION_FORCE:
+		o->session.overwrite = true;
+		return 0;
+	case 'p':
+		if (!parse_u64(optarg, INT_MAX, &n) || !n)
+			return usage_error(c, "'%s' is not a process id", optarg);
+		o->session.pid = (pid_t)n;
+		return 0;
+	case 'd':
+		if (!parse_duration(optarg, &o->session.duration_ns) || !o->session.duration_ns)
+			return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m", optarg);
+		return 0;
+	case OPTION_ON_FULL:
+		if (!strcmp(optarg, "wait"))
+			o->session.on_full = ON_FULL_WAIT;
+		else if (!strcmp(optarg, "drop"))
+			o->session.on_full = ON_FULL_DROP;
+		else
+			return usage_error(c, "--on-full is 'wait' or 'drop', not '%s'", optarg);
+		return 0;
+	case OPTION_RING_SIZE:
+		if (!parse_u64(optarg, 1024, &n) || !n || (n & (n - 1)))
+			return usage_error(c, "--ring-size is a power of two from 1 to 1024 (MiB), not '%s'",
+					   optarg);
+		o->session.ring_bytes = (size_t)n << 20;
+		return 0;
+	case OPTION_AS_ROOT:
+		o->as_root = true;
+		return 0;
+	case OPTION_NO_PTRACE:
+		o->session.no_ptrace = true;
+		return 0;
+	case 'q':
+		o->quiet = true;
+		return 0;
+	case 'v':
+		o->session.verbose = true;
+		return 0;
+	default:
+		o->done = true;
+		return other_option(c, option);
+	}
+}
+
+static int parse(const struct command *c, int argc, char **argv, struct record_options *o)
+{
+	int option, status;
+
+	while ((option = getopt_long(argc, argv, "+o:p:d:qv", options, NULL)) != -1) {
+		status = parse_option(c, o, option);
+		if (status || o->done)
+			return status;
+	}
+	if (optind < argc)
+		o->session.argv = argv + optind;
+	if (!o->session.argv && !o->session.pid)
+		return usage_error(c, "nothing to record: give -p PID or -- COMMAND");
+	if (o->session.argv && o->session.pid)
+		return usage_error(c, "give either -p PID or a command, not both");
+	return 0;
+}
+
+/* Who called sudo?  Nobody, if root is really logged in. */
+static void find_identity(struct target_identity *id)
+{
+	const char *uid_text = getenv("SUDO_UID"), *gid_text = getenv("SUDO_GID");
+	const struct passwd *pw;
+	uint64_t uid, gid;
+
+	if (geteuid() != 0 || !uid_text || !gid_text || !parse_u64(uid_text, UINT_MAX - 1, &uid) ||
+	    !parse_u64(gid_text, UINT_MAX - 1, &gid) || !uid)
+		return;
+	pw = getpwuid((uid_t)uid);
+	if (!pw)
+		return;
+	id->change = true;
+	id->uid = (uid_t)uid;
+	id->gid = (gid_t)gid;
+	id->name = pw->pw_name;
+	id->home = pw->pw_dir;
+	id->shell = pw->pw_shell;
+}
+
+static void say_how_it_ended(const struct session_result *r)
+{
+	char events[FORMAT_MAX], bytes[FORMAT_MAX], lost[FORMAT_MAX], path[4096];
+
+	format_safe(path, sizeof(path), r->path);
+	say("recorded %s events in '%s' (%s), %s lost", format_count(events, r->events), path,
+	    format_bytes(bytes, store_bytes_on_disk(r->path)), format_count(lost, r->lost_events));
+	if (r->lost_events)
+		say("warning: numbers made from this recording are incomplete; a larger "
+		    "--ring-size or --on-full=wait prevents that");
+	if (r->warning)
+		say("warning: %s", r->warning);
+	if (!r->events)
+		say("note: no heap event was seen");
+	fprintf(stderr, "next: heaptrail report %s\n", path);
+}
+
+/* The recorded command's own status, where there is one. */
+static int command_status(const struct session_result *r)
+{
+	if (!r->launched || r->end != SESSION_TARGET_ENDED)
+		return 0;
+	if (WIFSIGNALED(r->wait_status))
+		return 128 + WTERMSIG(r->wait_status);
+	return WEXITSTATUS(r->wait_status);
+}
+
+static int fail(const struct record_options *o, const struct err *e)
+{
+	int status = print_error(e);
+
+	if (o->session.argv && status != ERR_NOT_FOUND && status != ERR_NOT_EXECUTABLE)
+		status = ERR_FAILED;
+	return status;
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+	struct record_options o = {0};
+	struct session_result result;
+	struct session *session;
+	struct err err;
+	int status, r;
+
+	status = parse(c, argc, argv, &o);
+	if (status || o.done)
+		return status;
+	if (!o.as_root)
+		find_identity(&o.session.identity);
+	if (session_start(&o.session, &session, &err) < 0)
+		return fail(&o, &err);
+	if (!o.quiet && o.session.pid)
+		say("recording process %d%s; Ctrl-C stops", (int)o.session.pid,
+		    o.session.duration_ns ? " for the time given" : "");
+	status = 0;
+	r = session_run(session, &result, &err);
+	if (r < 0)
+		status = fail(&o, &err);
+	else if (summary_write(session_writer(session), result.path, &err) < 0)
+		status = fail(&o, &err);
+	if (!status)
+		status = command_status(&result);
+	/* the size and the name to print are those of the closed file */
+	result.path = strdup(result.path);
+	result.warning = result.warning ? strdup(result.warning) : NULL;
+	if (session_close(session, &err) < 0 && r >= 0)
+		status = fail(&o, &err);
+	if (!o.quiet && result.path)
+		say_how_it_ended(&result);
+	free((char *)result.path);
+	free((char *)result.warning);
+	return status;
+}
+
+const struct command command_record = {
+	.name = "record",
+	.summary = "record a command or a running process",
+	.help = help,
+	.run = run,
+};

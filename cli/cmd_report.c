@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/command.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/rows.h"
+#include "cli/view.h"
+#include "common/format.h"
+
+static const char help[] =
+	"usage: heaptrail report [OPTION...] FILE\n"
+	"\n"
+	"Shows where the heap of a recording went: its totals, and a row for each\n"
+	"module, function, thread or size.\n"
+	"\n"
+	"      --by KEY      module (default), function, file, line, stack, thread, size\n"
+	"                    or family\n"
+	"      --sort COL    peak (default), allocated, calls, live (or leaked), blocks,\n"
+	"                    temporary or name\n"
+	"      --rows N      at most N rows (default 20; 0: all)\n"
+	"      --bytes       exact bytes instead of KiB and MiB\n"
+	"  -w, --wide        do not shorten names to the width of the terminal\n"
+	"      --json        JSON, schema heaptrail-report/1; all rows\n"
+	"      --csv         comma-separated values; all rows\n"
+	"\n"
+	"PEAK is what a row had live at the moment the whole heap was largest; LEAKED is\n"
+	"what was live when the process exited (UNFREED: at the end of the recording);\n"
+	"TEMP are blocks freed by the very next heap call of their thread.\n"
+	"\n"
+	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
+	"\n"
+	"Examples:\n"
+	"  heaptrail report server.trail\n"
+	"  heaptrail report --by function --sort allocated server.trail\n"
+	"  heaptrail report --json server.trail | jq .summary.peak_bytes\n";
+
+enum { OPTION_BY = OPTION_FIRST_LONG, OPTION_SORT, OPTION_ROWS, OPTION_BYTES, OPTION_JSON,
+       OPTION_CSV };
+
+static const struct option options[] = {
+	{"by", required_argument, NULL, OPTION_BY},
+	{"sort", required_argument, NULL, OPTION_SORT},
+	{"rows", required_argument, NULL, OPTION_ROWS},
+	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"wide", no_argument, NULL, 'w'},
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"csv", no_argument, NULL, OPTION_CSV},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+struct report_options {
+	const char *path, *sort;
+	enum rows_by by;
+	uint64_t rows;
+	bool bytes, wide, json, csv, done;
+};
+
+static int parse(const struct command *c, int argc, char **argv, struct report_options *o)
+{
+	struct rows none = {0};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "w", options, NULL)) != -1) {
+		switch (option) {
+		case OPTION_BY:
+			if (!rows_by_name(optarg, &o->by))
+				return usage_error(c, "cannot report by '%s'", optarg);
+			break;
+		case OPTION_SORT:
+			if (!rows_sort(&none, optarg))
+				return usage_error(c, "there is no column '%s' to sort by", optarg);
+			o->sort = optarg;
+			break;
+		case OPTION_ROWS:
+			if (!parse_u64(optarg, UINT32_MAX, &o->rows))
+				return usage_error(c, "'%s' is not a number of rows", optarg);
+			break;
+		case OPTION_BYTES:
+			o->bytes = true;
+			break;
+		case 'w':
+			o->wide = true;
+			break;
+		case OPTION_JSON:
+			o->json = true;
+			break;
+		case OPTION_CSV:
+			o->csv = true;
+			break;
+		default:
+			o->done = true;
+			return other_option(c, option);
+		}
+	}
+	if (optind + 1 != argc)
+		return usage_error(c, optind == argc ? "which recording?" : "one recording at a time");
+	if (o->json && o->csv)
+		return usage_error(c, "either --json or --csv");
+	o->path = argv[optind];
+	return 0;
+}
+
+/* ---- text --------------------------------------------------------------------------- */
+
+static void print_row(const struct view *v, const struct row *r, const struct report_options *o,
+		      int width)
+{
+	char peak[FORMAT_MAX], share[FORMAT_MAX], allocated[FORMAT_MAX], calls[FORMAT_MAX];
+	char live[FORMAT_MAX], blocks[FORMAT_MAX];
+	const struct heap_totals *t = &r->totals;
+	int used = o->bytes ? 15 + 7 + 17 + 12 + 15 + 10 : 9 + 8 + 10 + 12 + 10 + 10;
+
+	if (o->bytes)
+		printf("%15s %6s %16s %11s %14s %9s  ", view_bytes(peak, t->peak_bytes, true),
+		       format_percent(share, t->peak_bytes, v->analysis.totals.peak_bytes),
+		       view_bytes(allocated, t->allocated_bytes, true),
+		       format_count(calls, t->alloc_calls), view_bytes(live, t->live_bytes, true),
+		       format_count(blocks, t->live_blocks));
+	else
+		printf("%9s %7s %9s %11s %9s %9s  ", view_bytes(peak, t->peak_bytes, false),
+		       format_percent(share, t->peak_bytes, v->analysis.totals.peak_bytes),
+		       view_bytes(allocated, t->allocated_bytes, false),
+		       format_count(calls, t->alloc_calls), view_bytes(live, t->live_bytes, false),
+		       format_count(blocks, t->live_blocks));
+	used += 2;
+	print_cut(r->name, o->wide ? 0 : width - used < 12 ? 12 : width - used);
+	putchar('\n');
+}
+
+static void print_title(const struct view *v, const struct report_options *o)
+{
+	const char *on = output_has_color() ? "\033[1m" : "";
+	const char *off = output_has_color() ? "\033[0m" : "";
+	char by[32];
+	size_t i;
+
+	snprintf(by, sizeof(by), "%s", rows_by_text(o->by));
+	for (i = 0; by[i]; i++)
+		by[i] = (char)(by[i] - 'a' + 'A');
+	printf(o->bytes ? "\n%s%15s %6s %16s %11s %14s %9s  %s%s\n"
+			: "\n%s%9s %7s %9s %11s %9s %9s  %s%s\n",
+	       on, "PEAK", "%", "ALLOCATED", "CALLS", view_exited(v) ? "LEAKED" : "UNFREED", "BLOCKS",
+	       by, off);
+}
+
+static void print_text(const struct view *v, const struct rows *rows,
+		       const struct report_options *o)
+{
+	size_t n = !o->rows || rows->n < o->rows ? rows->n : o->rows;
+	char count[FORMAT_MAX];
+
+	view_print_head(v, o->bytes);
+	if (!rows->n)
+		return;
+	print_title(v, o);
+	for (size_t i = 0; i < n; i++)
+		print_row(v, &rows->rows[i], o, output_width());
+	if (n < rows->n)
+		printf("  and %s more (--rows 0 shows all)\n", format_count(count, rows->n - n));
+}
+
+/* ---- for machines ------------------------------------------------------------------- */
+
+static void json_row(const struct view *v, const struct row *r, enum rows_by by, struct json *j)
+{
+	const struct heap_totals *t = &r->totals;
+	const char *module = catalog_module_path(&v->catalog, r->module);
+
+	json_begin_object(j, NULL);
+	switch (by) {
+	case ROWS_BY_FILE:
+		json_string(j, "file", r->file);
+		break;
+	case ROWS_BY_LINE:
+		json_string(j, "file", r->file);
+		json_u64(j, "line", r->line);
+		break;
+	case ROWS_BY_STACK:
+		json_u64(j, "stack", r->stack.v);
+		break;
+	case ROWS_BY_THREAD:
+		json_string(j, "thread", r->name);
+		json_i64(j, "tid", r->tid);
+		break;
+	case ROWS_BY_SIZE:
+		json_string(j, "size", r->name);
+		json_u64(j, "min_size", r->key);
+		break;
+	case ROWS_BY_FAMILY:
+		json_string(j, "family", r->name);
+		break;
+	case ROWS_BY_FUNCTION:
+	case ROWS_BY_MODULE:
+		break;
+	}
+	if (by == ROWS_BY_FUNCTION || by == ROWS_BY_LINE || by == ROWS_BY_STACK)
+		json_string(j, "function", r->function);
+	if (rows_group_key(by) == GROUP_STACK)
+		json_string(j, "module", module);
+	if (by == ROWS_BY_LINE || by == ROWS_BY_STACK)
+		json_u64(j, "offset", r->offset);
+	json_u64(j, "allocated_bytes", t->allocated_bytes);
+	json_u64(j, "alloc_calls", t->alloc_calls);
+	json_u64(j, "live_bytes", t->live_bytes);
+	json_u64(j, "live_blocks", t->live_blocks);
+	json_u64(j, "leaked_bytes", t->live_bytes);
+	json_u64(j, "leaked_blocks", t->live_blocks);
+	json_u64(j, "peak_bytes", t->peak_bytes);
+	json_u64(j, "peak_blocks", t->peak_blocks);
+	json_u64(j, "temporary_allocs", t->temporary_allocs);
+	json_end_object(j);
+}
+
+static void print_json(const struct view *v, const struct rows *rows,
+		       const struct report_options *o)
+{
+	struct json j = {.out = stdout};
+
+	json_begin_object(&j, NULL);
+	json_string(&j, "schema", "heaptrail-report/1");
+	view_json_recording(v, &j);
+	view_json_summary(v, &j);
+	json_string(&j, "by", rows_by_text(o->by));
+	json_begin_array(&j, "rows");
+	for (size_t i = 0; i < rows->n; i++)
+		json_row(v, &rows->rows[i], o->by, &j);
+	json_end_array(&j);
+	json_end_object(&j);
+}
+
+static void print_csv_text(const char *text)
+{
+	if (!text)
+		return;
+	putchar('"');
+	for (; *text; text++) {
+		if (*text == '"')
+			putchar('"');
+		putchar(*text);
+	}
+	putchar('"');
+}
+
+static void print_csv(const struct view *v, const struct rows *rows,
+		      const struct report_options *o)
+{
+	printf("%s,module,allocated_bytes,alloc_calls,live_bytes,live_blocks,leaked_bytes,"
+	       "leaked_blocks,peak_bytes,peak_blocks,temporary_allocs\r\n",
+	       o->by == ROWS_BY_MODULE ? "name" : rows_by_text(o->by));
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct row *r = &rows->rows[i];
+		const struct heap_totals *t = &r->totals;
+
+		print_csv_text(r->name);
+		putchar(',');
+		print_csv_text(catalog_module_path(&v->catalog, r->module));
+		printf(",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+		       ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\r\n",
+		       t->allocated_bytes, t->alloc_calls, t->live_bytes, t->live_blocks,
+		       t->live_bytes, t->live_blocks, t->peak_bytes, t->peak_blocks,
+		       t->temporary_allocs);
+	}
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+	struct report_options o = {.by = ROWS_BY_MODULE, .sort = "peak", .rows = 20};
+	struct rows rows;
+	struct view v;
+	struct err err;
+	int status;
+
+	status = parse(c, argc, argv, &o);
+	if (status || o.done)
+		return status;
+	if (view_open(&v, o.path, rows_group_key(o.by), &err) < 0)
+		return print_error(&err);
+	rows_make(&rows, &v.catalog, &v.analysis, o.by);
+	rows_sort(&rows, o.sort);
+	if (o.json)
+		print_json(&v, &rows, &o);
+	else if (o.csv)
+		print_csv(&v, &rows, &o);
+	else
+		print_text(&v, &rows, &o);
+	rows_release(&rows);
+	view_close(&v);
+	return 0;
+}
+
+const struct command command_report = {
+	.name = "report",
+	.summary = "where the heap of a recording went",
+	.help = help,
+	.run = run,
+};

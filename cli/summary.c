@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/summary.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/analysis.h"
+#include "analyzer/rows.h"
+
+static void write_files(struct store_writer *w, const struct catalog *c, const struct analysis *a)
+{
+	struct rows rows;
+
+	rows_make(&rows, c, a, ROWS_BY_FILE);
+	for (size_t i = 0; i < rows.n; i++)
+		store_writer_put_file(w, rows.rows[i].file, rows.rows[i].module,
+				      &rows.rows[i].totals);
+	rows_release(&rows);
+}
+
+int summary_write(struct store_writer *w, const char *path, struct err *err)
+{
+	struct store_reader *reader;
+	struct catalog catalog;
+	struct analysis a;
+	int r;
+
+	r = store_reader_open(path, &reader, err);
+	if (r)
+		return r;
+	r = store_reader_load(reader, &catalog, err);
+	if (!r) {
+		r = analysis_make(reader, GROUP_STACK, &a, err);
+		if (!r) {
+			for (size_t i = 0; i < a.n_groups; i++)
+				store_writer_put_site(w, (struct stack_id){(uint32_t)a.groups[i].key},
+						      &a.groups[i].totals);
+			write_files(w, &catalog, &a);
+			store_writer_put_number(w, "peak_bytes", (int64_t)a.totals.peak_bytes);
+			store_writer_put_number(w, "peak_blocks", (int64_t)a.totals.peak_blocks);
+			store_writer_put_number(w, "peak_time_ns", (int64_t)a.peak_time_ns);
+			analysis_release(&a);
+		}
+		catalog_release(&catalog);
+	}
+	store_reader_close(reader);
+	return r;
+}

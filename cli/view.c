@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/view.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/buffer.h"
+#include "common/format.h"
+#include "common/xalloc.h"
+
+int view_open(struct view *v, const char *path, enum group_key key, struct err *err)
+{
+	int r;
+
+	memset(v, 0, sizeof(*v));
+	v->path = path;
+	r = store_reader_open(path, &v->reader, err);
+	if (!r)
+		r = analysis_make(v->reader, key, &v->analysis, err);
+	/* afterwards: names that came while the events were read are in it */
+	if (!r)
+		r = store_reader_load(v->reader, &v->catalog, err);
+	if (r)
+		view_close(v);
+	return r;
+}
+
+void view_close(struct view *v)
+{
+	catalog_release(&v->catalog);
+	analysis_release(&v->analysis);
+	store_reader_close(v->reader);
+	v->reader = NULL;
+}
+
+bool view_is_complete(const struct view *v)
+{
+	return catalog_text(&v->catalog, "end_ns") != NULL;
+}
+
+bool view_exited(const struct view *v)
+{
+	return catalog_number(&v->catalog, "exited", 0) != 0;
+}
+
+uint64_t view_lost_events(const struct view *v)
+{
+	static const char *const kinds[] = {"lost_allocs", "lost_frees", "lost_reallocs",
+					    "no_thread_state", "unreadable_blocks"};
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < COUNT_OF(kinds); i++)
+		n += catalog_loss(&v->catalog, kinds[i]);
+	return n;
+}
+
+uint64_t view_start_ns(const struct view *v)
+{
+	return (uint64_t)catalog_number(&v->catalog, "start_ns", (int64_t)v->analysis.first_ns);
+}
+
+uint64_t view_duration_ns(const struct view *v)
+{
+	uint64_t start = view_start_ns(v);
+	uint64_t end = (uint64_t)catalog_number(&v->catalog, "end_ns", (int64_t)v->analysis.last_ns);
+
+	return end > start ? end - start : 0;
+}
+
+const char *view_leak_word(const struct view *v)
+{
+	return view_exited(v) ? "leaked" : "unfreed";
+}
+
+char *view_command(const struct view *v)
+{
+	const char *text = catalog_text(&v->catalog, "command");
+	struct buffer line = {0};
+	char **args, *safe;
+
+	if (!text || json_parse_strings(text, &args) < 0)
+		return xstrdup("?");
+	for (char **a = args; *a; a++) {
+		bool quote = !**a || (*a)[strcspn(*a, " \t\n'\"\\$&|;<>()*?")];
+
+		if (a != args)
+			buffer_append(&line, " ", 1);
+		if (quote)
+			buffer_append(&line, "'", 1);
+		buffer_append(&line, *a, strlen(*a));
+		if (quote)
+			buffer_append(&line, "'", 1);
+	}
+	buffer_append(&line, "", 1);
+	json_free_strings(args);
+	safe = xmalloc(line.len);
+	format_safe(safe, line.len, (char *)line.data);
+	buffer_release(&line);
+	return safe;
+}
+
+/* ---- text --------------------------------------------------------------------------- */
+
+const char *view_bytes(char *buf, uint64_t bytes, bool exact)
+{
+	return exact ? format_count(buf, bytes) : format_bytes(buf, bytes);
+}
+
+bool output_has_color(void)
+{
+	const char *no = getenv("NO_COLOR");
+
+	return isatty(STDOUT_FILENO) && (!no || !*no);
+}
+
+int output_width(void)
+{
+	struct winsize w;
+
+	if (isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) && w.ws_col >= 40)
+		return w.ws_col;
+	return 80;
+}
+
+void print_cut(const char *text, int width)
+{
+	char *safe = xmalloc(strlen(text) + 1);
+	size_t columns = 0, seen = 0, head = width > 3 ? (size_t)(width - 1) / 2 : 0, tail;
+
+	format_safe(safe, strlen(text) + 1, text);
+	for (const char *p = safe; *p; p += utf8_length(p))
+		columns++;
+	if (!width || columns <= (size_t)width) {
+		fputs(safe, stdout);
+		free(safe);
+		return;
+	}
+	tail = (size_t)width - 1 - head;
+	for (const char *p = safe; *p; p += utf8_length(p), seen++) {
+		if (seen == head)
+			fputs("~", stdout);
+		if (seen < head || seen >= columns - tail)
+			fwrite(p, 1, utf8_length(p), stdout);
+	}
+	free(safe);
+}
+
+static void print_command(const struct view *v)
+{
+	char *command = view_command(v);
+
+	printf("  Command     ");
+	print_cut(command, output_width() - 14);
+	putchar('\n');
+	free(command);
+}
+
+static void print_end(const struct view *v)
+{
+	const struct process_record *p =
+		v->catalog.n_processes > 1 ? &v->catalog.processes[1] : NULL;
+
+	if (!view_is_complete(v))
+		printf(", cut off: the recorder did not end properly");
+	else if (!view_exited(v))
+		printf(", still running at the end");
+	else if (p && p->ended && p->exit_signal)
+		printf(", ended by signal %d (%s)", p->exit_signal, strsignal(p->exit_signal));
+	else if (p && p->ended)
+		printf(", exit status %d", p->exit_status);
+	else
+		printf(", ended");
+}
+
+static void print_recorded(const struct view *v)
+{
+	char when[FORMAT_MAX], how_long[FORMAT_MAX];
+	uint64_t start = (uint64_t)catalog_number(&v->catalog, "start_realtime_ns", 0);
+
+	printf("  Recorded    %s, %s, pid %" PRId64, format_utc(when, start),
+	       format_duration(how_long, view_duration_ns(v)),
+	       catalog_number(&v->catalog, "pid", 0));
+	print_end(v);
+	putchar('\n');
+}
+
+static void print_warnings(const struct view *v)
+{
+	const struct analysis *a = &v->analysis;
+	const char *other = catalog_text(&v->catalog, "other_allocator");
+	char n[FORMAT_MAX], safe[512];
+
+	if (view_lost_events(v))
+		printf("  WARNING     %s events were lost: all numbers are incomplete\n",
+		       format_count(n, view_lost_events(v)));
+	if (other)
+		printf("  WARNING     '%s' took malloc's place: its blocks are missing\n",
+		       format_safe(safe, sizeof(safe), other));
+	if (a->frees[FREE_DOUBLE])
+		printf("  Double      %s frees of blocks that were freed already\n",
+		       format_count(n, a->frees[FREE_DOUBLE]));
+	if (a->frees[FREE_UNKNOWN])
+		printf("  Unknown     %s frees of blocks from before the recording\n",
+		       format_count(n, a->frees[FREE_UNKNOWN]));
+	if (a->ended_by_exec_blocks)
+		printf("  Exec        %s blocks went with an address space that ended by exec\n",
+		       format_count(n, a->ended_by_exec_blocks));
+}
+
+void view_print_head(const struct view *v, bool exact)
+{
+	const struct analysis *a = &v->analysis;
+	const struct heap_totals *t = &a->totals;
+	char x[FORMAT_MAX], y[FORMAT_MAX], z[FORMAT_MAX];
+	uint64_t peak_at = a->peak_time_ns > view_start_ns(v) ? a->peak_time_ns - view_start_ns(v) : 0;
+
+	print_command(v);
+	print_recorded(v);
+	printf("  Allocated   %s in %s calls, %s freed\n", view_bytes(x, t->allocated_bytes, exact),
+	       format_count(y, t->alloc_calls), format_count(z, a->free_calls));
+	printf("  Peak        %s in %s blocks, at %s\n", view_bytes(x, t->peak_bytes, exact),
+	       format_count(y, t->peak_blocks), format_duration(z, peak_at));
+	printf("  %s     %s in %s blocks", view_exited(v) ? "Leaked " : "Unfreed",
+	       view_bytes(x, t->live_bytes, exact), format_count(y, t->live_blocks));
+	if (a->usable_bytes)
+		printf(", %s usable", view_bytes(z, a->usable_bytes, exact));
+	printf("\n  Temporary   %s allocations (%s)\n", format_count(x, t->temporary_allocs),
+	       format_percent(y, t->temporary_allocs, t->alloc_calls));
+	printf("  Lost events %s\n", format_count(x, view_lost_events(v)));
+	print_warnings(v);
+}
+
+/* ---- JSON --------------------------------------------------------------------------- */
+
+static void json_command(const struct view *v, struct json *j)
+{
+	const char *text = catalog_text(&v->catalog, "command");
+	char **args = NULL;
+
+	json_begin_array(j, "command");
+	if (text && json_parse_strings(text, &args) >= 0) {
+		for (char **a = args; *a; a++)
+			json_string(j, NULL, *a);
+		json_free_strings(args);
+	}
+	json_end_array(j);
+}
+
+static void json_started(const struct view *v, struct json *j)
+{
+	uint64_t ns = (uint64_t)catalog_number(&v->catalog, "start_realtime_ns", 0);
+	time_t t = (time_t)(ns / 1000000000);
+	char text[40] = "";
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	json_string(j, "started", text);
+}
+
+void view_json_recording(const struct view *v, struct json *j)
+{
+	json_begin_object(j, "recording");
+	json_string(j, "path", v->path);
+	json_i64(j, "pid", catalog_number(&v->catalog, "pid", 0));
+	json_command(v, j);
+	json_string(j, "engine", catalog_text(&v->catalog, "engine"));
+	json_started(v, j);
+	json_u64(j, "duration_ns", view_duration_ns(v));
+	json_bool(j, "complete", view_is_complete(v));
+	json_bool(j, "exited", view_exited(v));
+	json_string(j, "stack_mode", catalog_text(&v->catalog, "stack_mode"));
+	json_u64(j, "events", v->analysis.events);
+	json_u64(j, "bytes_on_disk", store_bytes_on_disk(v->path));
+	json_end_object(j);
+}
+
+void view_json_summary(const struct view *v, struct json *j)
+{
+	const struct analysis *a = &v->analysis;
+	const struct heap_totals *t = &a->totals;
+
+	json_begin_object(j, "summary");
+	json_u64(j, "alloc_calls", t->alloc_calls);
+	json_u64(j, "free_calls", a->free_calls);
+	json_u64(j, "allocated_bytes", t->allocated_bytes);
+	json_u64(j, "live_bytes", t->live_bytes);
+	json_u64(j, "live_blocks", t->live_blocks);
+	json_u64(j, "leaked_bytes", t->live_bytes);
+	json_u64(j, "leaked_blocks", t->live_blocks);
+	json_u64(j, "peak_bytes", t->peak_bytes);
+	json_u64(j, "peak_blocks", t->peak_blocks);
+	json_u64(j, "peak_time_ns",
+		 a->peak_time_ns > view_start_ns(v) ? a->peak_time_ns - view_start_ns(v) : 0);
+	json_u64(j, "temporary_allocs", t->temporary_allocs);
+	json_u64(j, "usable_bytes", a->usable_bytes);
+	json_i64(j, "peak_rss_bytes", catalog_number(&v->catalog, "peak_rss_bytes", 0));
+	json_u64(j, "lost_events", view_lost_events(v));
+	json_u64(j, "unknown_frees", a->frees[FREE_UNKNOWN]);
+	json_u64(j, "internal_frees", a->frees[FREE_INTERNAL]);
+	json_u64(j, "double_frees", a->frees[FREE_DOUBLE]);
+	json_u64(j, "mismatched_frees", 0);
+	/* with stack_mode "caller" a stack is its innermost frame: none is complete */
+	json_u64(j, "stacks_complete", 0);
+	json_u64(j, "stacks_truncated", v->catalog.n_stacks ? v->catalog.n_stacks - 1 : 0);
+	json_end_object(j);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLI_VIEW_H
+#define CLI_VIEW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "analyzer/analysis.h"
+#include "common/err.h"
+#include "common/json.h"
+#include "store/reader.h"
+
+/* A recording, opened and analysed for a report; and what all reports say of it. */
+struct view {
+	const char *path;
+	struct store_reader *reader;
+	struct catalog catalog;
+	struct analysis analysis;
+};
+
+int view_open(struct view *v, const char *path, enum group_key key, struct err *err);
+void view_close(struct view *v);
+
+bool view_is_complete(const struct view *v); /* closed properly */
+bool view_exited(const struct view *v);	     /* the process's exit was seen */
+uint64_t view_lost_events(const struct view *v);
+uint64_t view_start_ns(const struct view *v);
+uint64_t view_duration_ns(const struct view *v);
+/* "leaked" only where the recording saw the process exit, else "unfreed". */
+const char *view_leak_word(const struct view *v);
+/* The command as one line, safe to print; to be freed. */
+char *view_command(const struct view *v);
+
+/* The head of every text report: the recording and its totals. */
+void view_print_head(const struct view *v, bool exact_bytes);
+/* The objects "recording" and "summary" of every JSON report. */
+void view_json_recording(const struct view *v, struct json *j);
+void view_json_summary(const struct view *v, struct json *j);
+
+/* Bytes as people read them, or exactly; @buf of FORMAT_MAX. */
+const char *view_bytes(char *buf, uint64_t bytes, bool exact);
+
+/* May the output be coloured: is it a terminal, and NO_COLOR not set? */
+bool output_has_color(void);
+/* Columns of the terminal; 80 where it is none. */
+int output_width(void);
+/* Prints @text, cut in its middle to @width columns if it is longer (0: never). */
+void print_cut(const char *text, int width);
+
+#endif

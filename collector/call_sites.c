@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "collector/call_sites.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/family.h"
+#include "common/xalloc.h"
+#include "image/demangle.h"
+
+/* An address in no known mapping makes us look again, but not more often than this. */
+#define READ_AGAIN_NS 10000000ull
+
+void call_sites_init(struct call_sites *c, struct store_writer *writer, pid_t pid)
+{
+	memset(c, 0, sizeof(*c));
+	c->writer = writer;
+	c->pid = pid;
+	c->n_modules = c->n_frames = 1;
+	ARRAY_GROW(c->modules, c->cap_modules, 0);
+	ARRAY_GROW(c->frames, c->cap_frames, 0);
+}
+
+void call_sites_release(struct call_sites *c)
+{
+	for (size_t i = 1; i < c->n_modules; i++) {
+		free(c->modules[i].path);
+		elf_file_close(c->modules[i].elf);
+	}
+	free(c->modules);
+	free(c->frames);
+	process_maps_release(&c->maps);
+	hashmap_release(&c->by_address);
+	hashmap_release(&c->by_frame);
+	memset(c, 0, sizeof(*c));
+}
+
+void call_sites_set_space(struct call_sites *c, struct space_id space)
+{
+	c->space = space;
+	c->last_read_ns = 0;
+	process_maps_release(&c->maps);
+	hashmap_clear(&c->by_address);
+}
+
+void call_sites_maps_changed(struct call_sites *c)
+{
+	c->last_read_ns = 0;
+	hashmap_clear(&c->by_address);
+}
+
+static bool defines_allocator(struct elf_file *elf)
+{
+	const char *soname = elf_file_soname(elf);
+
+	for (size_t i = 0; i < n_families; i++)
+		if (soname ? !strcmp(soname, families[i].soname)
+			   : elf_file_find_function(elf, families[i].static_symbol, NULL))
+			return true;
+	return false;
+}
+
+static struct module_id intern_module(struct call_sites *c, const struct process_map *map)
+{
+	/* code that is in no file: a JIT's, or the kernel's own pages */
+	const char *path = map->path[0] ? map->path : "[anonymous]";
+	struct call_site_module m = {.device = map->device, .inode = map->inode};
+	struct module_id id;
+	char *file;
+
+	for (size_t i = 1; i < c->n_modules; i++)
+		if (c->modules[i].inode == map->inode && c->modules[i].device == map->device &&
+		    !strcmp(c->modules[i].path, path))
+			return (struct module_id){(uint32_t)i};
+
+	m.path = xstrdup(path);
+	if (process_map_file(c->pid, map, &file) == 0) {
+		if (elf_file_open(file, &m.elf, NULL) < 0)
+			m.elf = NULL;
+		free(file);
+	}
+	if (m.elf)
+		m.is_allocator = defines_allocator(m.elf);
+	id.v = (uint32_t)c->n_modules++;
+	ARRAY_GROW(c->modules, c->cap_modules, id.v);
+	c->modules[id.v] = m;
+	store_writer_put_module(c->writer, &(struct module_record){
+		.id = id,
+		.path = path,
+		.build_id = m.elf ? elf_file_build_id(m.elf) : NULL,
+	});
+	return id;
+}
+
+/* The difference between the process's addresses and the module's own. */
+static uint64_t bias_of(const struct call_sites *c, const struct process_map *map,
+			struct module_id module)
+{
+	struct elf_file *elf = c->modules[module.v].elf;
+	uint64_t address;
+
+	if (!elf || !elf_file_code_address_of(elf, map->offset, &address))
+		return 0;
+	return map->start - address;
+}
+
+static bool has_mapping(const struct process_maps *maps, const struct process_map *map)
+{
+	const struct process_map *old = process_maps_find(maps, map->start);
+
+	return old && old->start == map->start && old->end == map->end &&
+	       old->inode == map->inode && old->device == map->device;
+}
+
+bool call_sites_read_maps(struct call_sites *c, uint64_t now_ns)
+{
+	struct process_maps maps;
+
+	c->last_read_ns = now_ns;
+	if (process_maps_read(c->pid, &maps, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < maps.n; i++) {
+		const struct process_map *map = &maps.maps[i];
+		struct module_id module;
+
+		if (!map->executable || !map->inode || has_mapping(&c->maps, map))
+			continue;
+		module = intern_module(c, map);
+		store_writer_put_mapping(c->writer, &(struct mapping_record){
+			.space = c->space,
+			.module = module,
+			.start = map->start,
+			.end = map->end,
+			.bias = bias_of(c, map, module),
+			.first_ns = now_ns,
+		});
+	}
+	process_maps_release(&c->maps);
+	c->maps = maps;
+	return true;
+}
+
+static struct stack_id new_frame(struct call_sites *c, uint64_t address)
+{
+	const struct process_map *map = process_maps_find(&c->maps, address);
+	struct call_site_frame frame = {.offset = address};
+	uint32_t *id;
+
+	if (map && map->executable) {
+		frame.module = intern_module(c, map);
+		frame.offset = address - bias_of(c, map, frame.module);
+	}
+	id = hashmap_put(&c->by_frame, (uint64_t)frame.module.v << 48 ^ frame.offset);
+	if (*id == HASHMAP_NONE) {
+		*id = (uint32_t)c->n_frames++;
+		ARRAY_GROW(c->frames, c->cap_frames, *id);
+		c->frames[*id] = frame;
+		store_writer_put_frame(c->writer, (struct frame_id){*id}, frame.module,
+				       frame.offset);
+		store_writer_put_stack(c->writer, (struct stack_id){*id}, (struct stack_id){0},
+				       (struct frame_id){*id});
+	}
+	return (struct stack_id){*id};
+}
+
+struct stack_id call_sites_stack(struct call_sites *c, uint64_t address, uint64_t now_ns)
+{
+	uint32_t *known = hashmap_put(&c->by_address, address);
+
+	if (*known != HASHMAP_NONE)
+		return (struct stack_id){*known};
+	if (!c->last_read_ns || (!process_maps_find(&c->maps, address) &&
+				 now_ns - c->last_read_ns > READ_AGAIN_NS))
+		call_sites_read_maps(c, now_ns);
+	*known = new_frame(c, address).v;
+	return (struct stack_id){*known};
+}
+
+bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack)
+{
+	return stack.v && stack.v < c->n_frames &&
+	       c->modules[c->frames[stack.v].module.v].is_allocator;
+}
+
+void call_sites_resolve(struct call_sites *c)
+{
+	for (uint32_t i = 1; i < c->n_frames; i++) {
+		const struct call_site_frame *f = &c->frames[i];
+		struct elf_file *elf = c->modules[f->module.v].elf;
+		/* a return address may be the first byte of the next function */
+		const char *symbol = elf ? elf_file_function_at(elf, f->offset - 1) : NULL;
+		char *name;
+
+		if (!symbol)
+			continue;
+		name = demangle(symbol);
+		store_writer_put_symbol(c->writer, &(struct symbol_record){
+			.frame = {i}, .function = name});
+		free(name);
+	}
+}

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "collector/drain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/family.h"
+#include "common/format.h"
+#include "common/xalloc.h"
+
+#define TIMELINE_FIRST_WIDTH_NS 1000000ull
+
+/* A serial number beyond this is no thread's: the raw event is damaged. */
+#define THREADS_MAX (1u << 22)
+
+void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
+{
+	memset(d, 0, sizeof(*d));
+	d->writer = writer;
+	d->pid = pid;
+	d->timeline_width_ns = TIMELINE_FIRST_WIDTH_NS;
+	call_sites_init(&d->sites, writer, pid);
+}
+
+void drain_release(struct drain *d)
+{
+	call_sites_release(&d->sites);
+	pairing_release(&d->pairing);
+	free(d->threads);
+	free((char *)d->space.executable);
+	memset(d, 0, sizeof(*d));
+}
+
+void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
+{
+	free((char *)d->space.executable);
+	d->space.exec_count = d->space.id.v ? d->space.exec_count + 1 : 0;
+	d->space.id.v++;
+	d->space.process = 1;
+	d->space.executable = executable ? xstrdup(executable) : NULL;
+	d->space.start_ns = t_ns;
+	d->space.end_ns = 0;
+	d->space.end = NULL;
+	store_writer_put_space(d->writer, &d->space);
+	pairing_reset(&d->pairing);
+	d->live_bytes = 0;
+	call_sites_set_space(&d->sites, d->space.id);
+}
+
+void drain_end_space(struct drain *d, const char *how, uint64_t t_ns)
+{
+	d->space.end = how;
+	d->space.end_ns = t_ns;
+	store_writer_put_space(d->writer, &d->space);
+}
+
+/* ---- the timeline ------------------------------------------------------------------ */
+
+static void timeline_double(struct drain *d)
+{
+	for (size_t i = 0; i < TIMELINE_BUCKETS / 2; i++) {
+		const struct timeline_bucket *a = &d->timeline[2 * i], *b = a + 1;
+		bool has_b = 2 * i + 1 < d->timeline_used;
+
+		d->timeline[i] = (struct timeline_bucket){
+			.allocs = a->allocs + b->allocs,
+			.frees = a->frees + b->frees,
+			.allocated_bytes = a->allocated_bytes + b->allocated_bytes,
+			.live_bytes = has_b ? b->live_bytes : a->live_bytes,
+			.max_live_bytes = a->max_live_bytes > b->max_live_bytes ? a->max_live_bytes
+										: b->max_live_bytes,
+		};
+	}
+	memset(&d->timeline[TIMELINE_BUCKETS / 2], 0, sizeof(d->timeline) / 2);
+	d->timeline_used = (d->timeline_used + 1) / 2;
+	d->timeline_width_ns *= 2;
+}
+
+static void timeline_add(struct drain *d, const struct event *e, uint64_t freed_bytes)
+{
+	struct timeline_bucket *b;
+	size_t i;
+
+	if (!d->timeline_start_ns)
+		d->timeline_start_ns = e->t_ns;
+	while ((e->t_ns - d->timeline_start_ns) / d->timeline_width_ns >= TIMELINE_BUCKETS)
+		timeline_double(d);
+	i = (e->t_ns - d->timeline_start_ns) / d->timeline_width_ns;
+	for (; d->timeline_used <= i; d->timeline_used++)
+		d->timeline[d->timeline_used].live_bytes =
+			d->timeline[d->timeline_used].max_live_bytes = d->live_bytes;
+	b = &d->timeline[i];
+	d->live_bytes -= freed_bytes;
+	if (event_allocates(e)) {
+		d->live_bytes += e->size;
+		b->allocs++;
+		b->allocated_bytes += e->size;
+	}
+	b->frees += event_frees(e);
+	b->live_bytes = d->live_bytes;
+	if (d->live_bytes > b->max_live_bytes)
+		b->max_live_bytes = d->live_bytes;
+}
+
+void drain_write_slow(struct drain *d)
+{
+	store_writer_put_timeline(d->writer, d->timeline, d->timeline_used, d->timeline_start_ns,
+				  d->timeline_width_ns);
+}
+
+/* ---- events ------------------------------------------------------------------------ */
+
+static void emit(struct drain *d, struct event *e, uint64_t freed_bytes)
+{
+	store_writer_put_event(d->writer, d->space.id, e);
+	d->counts.events++;
+	d->counts.alloc_calls += event_allocates(e);
+	d->counts.free_calls += event_frees(e);
+	timeline_add(d, e, freed_bytes);
+}
+
+/* The live block at @address was freed without our seeing it. */
+static void imply_free(struct drain *d, struct thread_id thread, uint8_t family, uint64_t address)
+{
+	struct event e = {.kind = EVENT_FREE,
+			  .free_class = FREE_IMPLIED,
+			  .family = family,
+			  .thread = thread,
+			  .t_ns = d->last_ns};
+	uint64_t size;
+
+	if (pairing_find(&d->pairing, address, &e.slot, &size) != PAIRING_LIVE)
+		return;
+	pairing_remove(&d->pairing, address);
+	slots_give(&d->pairing.slots, e.slot);
+	emit(d, &e, size);
+	d->counts.implied_frees++;
+}
+
+static struct event make_event(struct drain *d, const struct ring_head *h, enum event_kind kind,
+			       uint64_t caller)
+{
+	return (struct event){
+		.kind = (uint8_t)kind,
+		.family = h->family,
+		.thread = {h->thread},
+		.stack = call_sites_stack(&d->sites, caller, d->last_ns),
+		.t_ns = d->last_ns,
+		.usable = USABLE_UNKNOWN,
+	};
+}
+
+static void add_block(struct drain *d, const struct ring_head *h, uint64_t address, uint64_t size,
+		      uint64_t size_word, uint64_t caller)
+{
+	struct event e = make_event(d, h, EVENT_ALLOC, caller);
+
+	imply_free(d, e.thread, e.family, address);
+	e.address = address;
+	e.size = size;
+	e.usable = family_usable(family_by_id(h->family), size_word);
+	e.slot = slots_take(&d->pairing.slots);
+	pairing_put(&d->pairing, address, e.slot, size);
+	emit(d, &e, 0);
+}
+
+/* A free of what is no live block. */
+static enum free_class classify(struct drain *d, const struct event *e, enum pairing_found found)
+{
+	if (call_sites_in_allocator(&d->sites, e->stack)) {
+		d->counts.internal_frees++;
+		return FREE_INTERNAL;
+	}
+	if (found == PAIRING_FREED && !*d->losses_so_far && !d->counts.implied_frees) {
+		d->counts.double_frees++;
+		return FREE_DOUBLE;
+	}
+	d->counts.unknown_frees++;
+	return FREE_UNKNOWN;
+}
+
+static void free_block(struct drain *d, const struct ring_head *h, uint64_t address,
+		       uint64_t caller)
+{
+	struct event e = make_event(d, h, EVENT_FREE, caller);
+	uint64_t size = 0;
+	enum pairing_found found = pairing_find(&d->pairing, address, &e.slot, &size);
+
+	if (found == PAIRING_LIVE) {
+		pairing_remove(&d->pairing, address);
+		slots_give(&d->pairing.slots, e.slot);
+	} else {
+		e.address = address;
+		e.free_class = (uint8_t)classify(d, &e, found);
+	}
+	emit(d, &e, size);
+}
+
+static struct drain_thread *thread_of(struct drain *d, uint32_t serial)
+{
+	if (serial >= THREADS_MAX)
+		serial = 0;
+	if (serial >= d->n_threads) {
+		ARRAY_GROW(d->threads, d->cap_threads, serial);
+		d->n_threads = serial + 1;
+	}
+	return &d->threads[serial];
+}
+
+/* The end of a realloc was not seen: the old block counts as freed. */
+static void drop_realloc(struct drain *d, uint32_t serial)
+{
+	struct drain_thread *t = thread_of(d, serial);
+	struct event e = {.kind = EVENT_FREE,
+			  .free_class = FREE_IMPLIED,
+			  .thread = {serial},
+			  .t_ns = d->last_ns,
+			  .slot = t->slot};
+
+	if (!t->is_reallocating)
+		return;
+	t->is_reallocating = false;
+	d->counts.unfinished_reallocs++;
+	if (t->slot == NO_SLOT)
+		return;
+	slots_give(&d->pairing.slots, t->slot);
+	emit(d, &e, t->old_size);
+}
+
+static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
+{
+	struct drain_thread *t = thread_of(d, r->head.thread);
+
+	drop_realloc(d, r->head.thread);
+	t->is_reallocating = true;
+	t->old_address = r->address;
+	t->slot = NO_SLOT;
+	t->old_size = 0;
+	if (pairing_find(&d->pairing, r->address, &t->slot, &t->old_size) == PAIRING_LIVE)
+		pairing_remove(&d->pairing, r->address);
+}
+
+/* The block of @t's realloc is at @address now (the old one again, if it failed). */
+static void settle_realloc(struct drain *d, const struct ring_realloc_end *r,
+			   struct drain_thread *t, uint64_t address, uint64_t size)
+{
+	imply_free(d, (struct thread_id){r->head.thread}, r->head.family, address);
+	pairing_put(&d->pairing, address, t->slot, size);
+}
+
+static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
+{
+	struct drain_thread *t = thread_of(d, r->head.thread);
+	const struct family *family = family_by_id(r->head.family);
+	bool frees = !r->address && !r->size && family && family->realloc_0_frees;
+	struct event e;
+
+	if (!t->is_reallocating || t->old_address != r->old_address) {
+		/* its beginning was lost */
+		begin_realloc(d, &(struct ring_realloc_begin){.head = r->head,
+							      .address = r->old_address});
+		t = thread_of(d, r->head.thread);
+	}
+	t->is_reallocating = false;
+	if (!r->address && !frees) { /* it failed */
+		if (t->slot != NO_SLOT)
+			settle_realloc(d, r, t, r->old_address, t->old_size);
+		return;
+	}
+	if (t->slot == NO_SLOT || frees) {
+		if (t->slot != NO_SLOT) /* put it back, and let it be freed the usual way */
+			settle_realloc(d, r, t, r->old_address, t->old_size);
+		free_block(d, &r->head, r->old_address, r->caller);
+		if (r->address)
+			add_block(d, &r->head, r->address, r->size, r->size_word, r->caller);
+		return;
+	}
+	e = make_event(d, &r->head, EVENT_REALLOC, r->caller);
+	e.address = r->address;
+	e.size = r->size;
+	e.usable = family_usable(family, r->size_word);
+	e.slot = t->slot;
+	settle_realloc(d, r, t, r->address, r->size);
+	emit(d, &e, t->old_size);
+}
+
+/* ---- threads and the process ------------------------------------------------------- */
+
+static void put_thread(struct drain *d, uint32_t serial)
+{
+	const struct drain_thread *t = &d->threads[serial];
+
+	store_writer_put_thread(d->writer, &(struct thread_record){
+		.id = {serial},
+		.process = 1,
+		.tid = t->tid,
+		.name = t->name,
+		.start_ns = t->start_ns,
+		.end_ns = t->end_ns,
+	});
+}
+
+static void set_name(struct drain_thread *t, const char *name, size_t max)
+{
+	char text[RING_NAME_BYTES + 1] = "";
+
+	memcpy(text, name, strnlen(name, max < RING_NAME_BYTES ? max : RING_NAME_BYTES));
+	format_safe(t->name, sizeof(t->name), text);
+}
+
+static void note_thread(struct drain *d, const struct ring_thread *r)
+{
+	struct drain_thread *t = thread_of(d, r->head.thread);
+
+	set_name(t, r->name, sizeof(r->name));
+	t->tid = (int)r->tid;
+	t->pid = (int)r->pid;
+	t->is_known = true;
+	if (r->head.kind == RING_THREAD_EXIT) {
+		/* what it was reallocating did not happen, as far as can be told */
+		if (t->is_reallocating && t->slot != NO_SLOT &&
+		    pairing_find(&d->pairing, t->old_address, NULL, NULL) != PAIRING_LIVE) {
+			pairing_put(&d->pairing, t->old_address, t->slot, t->old_size);
+			t->is_reallocating = false;
+		}
+		drop_realloc(d, r->head.thread);
+		t->end_ns = d->last_ns;
+	} else {
+		t->start_ns = r->start_ns;
+	}
+	put_thread(d, r->head.thread);
+}
+
+static void note_exec(struct drain *d)
+{
+	for (uint32_t i = 0; i < d->n_threads; i++)
+		d->threads[i].is_reallocating = false;
+	if (d->space.id.v)
+		drain_end_space(d, "exec", d->last_ns);
+	drain_begin_space(d, NULL, d->last_ns);
+	if (d->on_exec)
+		d->on_exec(d->on_exec_arg);
+}
+
+void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
+{
+	static const size_t lengths[RING_KINDS] = {
+		[RING_ALLOC] = sizeof(struct ring_alloc),
+		[RING_FREE] = sizeof(struct ring_free),
+		[RING_REALLOC_BEGIN] = sizeof(struct ring_realloc_begin),
+		[RING_REALLOC_END] = sizeof(struct ring_realloc_end),
+		[RING_THREAD] = sizeof(struct ring_thread),
+		[RING_THREAD_EXIT] = sizeof(struct ring_thread),
+		[RING_EXEC] = sizeof(struct ring_mark),
+		[RING_MAPS] = sizeof(struct ring_mark),
+	};
+	const struct ring_alloc *a = (const void *)h;
+	const struct ring_free *f = (const void *)h;
+
+	if (len < sizeof(*h) || h->kind >= RING_KINDS || len < lengths[h->kind]) {
+		d->counts.malformed++;
+		return;
+	}
+	if (h->t_ns > d->last_ns)
+		d->last_ns = h->t_ns;
+	switch ((enum ring_kind)h->kind) {
+	case RING_ALLOC:
+		add_block(d, h, a->address, a->size, a->size_word, a->caller);
+		break;
+	case RING_FREE:
+		free_block(d, h, f->address, f->caller);
+		break;
+	case RING_REALLOC_BEGIN:
+		begin_realloc(d, (const void *)h);
+		break;
+	case RING_REALLOC_END:
+		end_realloc(d, (const void *)h);
+		break;
+	case RING_THREAD:
+	case RING_THREAD_EXIT:
+		note_thread(d, (const void *)h);
+		break;
+	case RING_EXEC:
+		note_exec(d);
+		break;
+	case RING_MAPS:
+		call_sites_maps_changed(&d->sites);
+		break;
+	case RING_KINDS:
+		break;
+	}
+}
+
+/* ---- the end ----------------------------------------------------------------------- */
+
+static void ask_for_name(struct drain_thread *t)
+{
+	char path[64], name[RING_NAME_BYTES + 1] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", t->pid, t->tid);
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	if (fgets(name, sizeof(name), f)) {
+		name[strcspn(name, "\n")] = '\0';
+		set_name(t, name, sizeof(name));
+	}
+	fclose(f);
+}
+
+void drain_finish(struct drain *d)
+{
+	const struct drain_counts *c = &d->counts;
+	const struct {
+		const char *kind;
+		uint64_t count;
+	} losses[] = {
+		{"implied_frees", c->implied_frees},
+		{"unknown_frees", c->unknown_frees},
+		{"internal_frees", c->internal_frees},
+		{"double_frees", c->double_frees},
+		{"unfinished_reallocs", c->unfinished_reallocs},
+		{"malformed_events", c->malformed},
+	};
+
+	for (uint32_t i = 1; i < d->n_threads; i++) {
+		if (!d->threads[i].is_known)
+			continue;
+		if (!d->threads[i].end_ns)
+			ask_for_name(&d->threads[i]);
+		put_thread(d, i);
+	}
+	for (size_t i = 0; i < COUNT_OF(losses); i++)
+		store_writer_put_loss(d->writer, losses[i].kind, losses[i].count);
+	drain_write_slow(d);
+}

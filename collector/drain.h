@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COLLECTOR_DRAIN_H
+#define COLLECTOR_DRAIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "collector/call_sites.h"
+#include "collector/pairing.h"
+#include "collector/ring_events.h"
+#include "store/record.h"
+#include "store/writer.h"
+
+/*
+ * From the raw events of the ring to the events of the recording: pairs frees
+ * with allocs, tells the frees of no live block apart, keeps the time monotonic,
+ * names the threads.
+ *
+ * A realloc is two raw events.  From the first on, the address is free to come
+ * up again elsewhere; the block itself, with its slot, lives on until the second
+ * says what became of it.
+ */
+
+#define TIMELINE_BUCKETS 1024
+
+/* What was set right or could not be told; the probes' own counters come on top. */
+struct drain_counts {
+	uint64_t events;
+	uint64_t free_calls, alloc_calls;
+	uint64_t implied_frees;	  /* an address was handed out while it was live */
+	uint64_t unknown_frees, internal_frees, double_frees;
+	uint64_t unfinished_reallocs; /* their end was not seen */
+	uint64_t malformed;	      /* raw events of the wrong size or kind */
+};
+
+struct drain {
+	struct store_writer *writer;
+	struct call_sites sites;
+	struct pairing pairing;
+	struct drain_counts counts;
+	bool saw_everything; /* launched: no block is older than the recording */
+	const uint64_t *losses_so_far; /* events lost in the kernel; with losses nothing is a double free */
+	pid_t pid;
+	struct space_record space;
+	uint64_t last_ns;
+	struct drain_thread {
+		int tid, pid;
+		char name[RING_NAME_BYTES * 4 + 1];
+		uint64_t start_ns, end_ns;
+		bool is_known; /* its raw event came */
+		/* the realloc under way */
+		bool is_reallocating;
+		uint64_t old_address, old_size;
+		uint32_t slot; /* NO_SLOT: the old block was not known */
+	} *threads; /* [serial] */
+	size_t n_threads, cap_threads;
+	struct timeline_bucket timeline[TIMELINE_BUCKETS];
+	uint64_t timeline_start_ns, timeline_width_ns;
+	size_t timeline_used;
+	uint64_t live_bytes;
+	/* called for a RING_EXEC, after the old space was closed and a new one begun */
+	void (*on_exec)(void *arg);
+	void *on_exec_arg;
+};
+
+void drain_init(struct drain *d, struct store_writer *writer, pid_t pid);
+void drain_release(struct drain *d);
+/* The recording of a space begins. */
+void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns);
+/* It ended: "exit", "exec" or "detach". */
+void drain_end_space(struct drain *d, const char *how, uint64_t t_ns);
+/* One raw event, of @len bytes. */
+void drain_feed(struct drain *d, const struct ring_head *e, size_t len);
+/* Writes what changes slowly (the timeline) to the recording. */
+void drain_write_slow(struct drain *d);
+/* Writes all threads and counts; those that live are asked for their names. */
+void drain_finish(struct drain *d);
+
+#endif

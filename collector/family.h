@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COLLECTOR_FAMILY_H
+#define COLLECTOR_FAMILY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collector/ring_events.h"
+
+/*
+ * Allocator families are data: to teach the collector another one, add a table.
+ * Only functions that no exception can pass through may be named here: a return
+ * probe on one that unwinds kills the target.
+ */
+struct family_function {
+	const char *symbol;
+	enum probe_op op;
+	/* argument numbers from 1; 0: none */
+	uint8_t size, factor; /* requested bytes = size × factor */
+	uint8_t pointer;      /* the block; of PROBE_ALLOC_OUT, where it goes */
+};
+
+enum layer {
+	LAYER_HEAP, /* malloc, operator new, …: one layer */
+};
+
+struct family {
+	uint8_t id; /* in recordings: never renumber */
+	const char *name;
+	enum layer layer;
+	/* an object is this allocator if it has this soname … */
+	const char *soname;
+	/* … or, linked statically, defines this symbol */
+	const char *static_symbol;
+	enum usable_rule usable;
+	bool realloc_0_frees; /* realloc(p, 0) frees p and returns NULL */
+	const struct family_function *functions;
+	size_t n_functions;
+};
+
+extern const struct family families[];
+extern const size_t n_families;
+
+/* NULL where there is none of that id. */
+const struct family *family_by_id(uint8_t id);
+const char *layer_name(enum layer layer);
+
+/* Bits of the arguments its entry probe reads, for probe_site_find(). */
+unsigned int family_function_arguments(const struct family_function *f);
+bool family_function_returns(const struct family_function *f); /* needs a return probe */
+uint64_t family_cookie(const struct family *family, const struct family_function *f);
+
+/* What the allocator gave for the size word the probe read; USABLE_UNKNOWN if that is not known. */
+uint64_t family_usable(const struct family *family, uint64_t size_word);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COLLECTOR_PLAN_H
+#define COLLECTOR_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "collector/family.h"
+#include "image/probe_site.h"
+#include "image/process_maps.h"
+
+/*
+ * What of a process is to be probed, and where: the allocators among its mapped
+ * files, and ld.so's debug hook.
+ */
+struct plan_point {
+	const struct family *family; /* NULL: ld.so's debug hook */
+	const struct family_function *function;
+	uint64_t file_offset; /* of the probed instruction */
+	struct probe_site site;
+};
+
+struct plan_object {
+	dev_t device;
+	ino_t inode;
+	char *path;  /* as the process names it */
+	char *file;  /* by which it can be opened from here */
+	struct plan_point *points;
+	size_t n_points, cap_points;
+};
+
+struct plan {
+	struct plan_object *objects;
+	size_t n_objects, cap_objects;
+	char *other_allocator; /* an object that takes malloc's place and is not known, or NULL */
+};
+
+/*
+ * Reads the files that @maps of process @pid show.  An object without anything
+ * to probe, or that cannot be read, is left out; @ret may be empty.
+ */
+void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret);
+void plan_release(struct plan *p);
+bool plan_has_allocator(const struct plan *p);
+
+#endif

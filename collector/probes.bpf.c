@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The kernel side of the collector: what happens at a probe.
+ *
+ * An allocating call is seen twice.  At its entry its arguments are kept in the
+ * thread's state; at its return, when the block is known, the event goes into
+ * the ring.  A free is one event, at its entry.  A realloc is two: at its entry,
+ * because from then on another thread may be given the old address, and at its
+ * return.
+ *
+ * Of nested calls (calloc calling malloc, realloc calling free) the outermost
+ * counts, in each layer.  What is in flight is known by the stack pointer of its
+ * entry: a call at or above that stack pointer means that the one in flight is
+ * gone without a return that we saw.  A call below it is nested only if the
+ * return address of the outer one is still the kernel's trampoline; so is a call
+ * at the very stack pointer, which is then a tail call.
+ *
+ * The hot paths make one bulk of work at most: one task storage lookup, one read
+ * of user memory, one ring reservation, one clock reading.
+ */
+#include <linux/bpf.h>
+#include <linux/ptrace.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "collector/ring_events.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define SIGSTOP 19
+
+/* The few kernel types that are used, relocated against the running kernel's BTF. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct xol_area {
+	unsigned long vaddr;
+};
+struct uprobes_state {
+	struct xol_area *xol_area;
+};
+struct mm_struct {
+	struct uprobes_state uprobes_state;
+};
+struct task_struct {
+	int pid, tgid;
+	char comm[RING_NAME_BYTES];
+	ht_u64 start_time;
+	struct mm_struct *mm;
+};
+#pragma clang attribute pop
+
+/* ---- what user space sets ------------------------------------------------------- */
+
+const volatile ht_u32 target_pid;     /* as the initial PID namespace counts it */
+const volatile ht_u32 wait_when_full; /* 1: spin, then stop the target; 0: drop and count */
+const volatile ht_u64 high_water_bytes;
+const volatile ht_u64 spin_ns_max;
+const volatile ht_u32 empty; /* 1: the probes do nothing; what they cost alone is measured so */
+
+/* While 0, nothing new is recorded; calls in flight still are when they return. */
+ht_u32 armed;
+/* 1: the process is to stop at ld.so's debug hook. */
+ht_u32 hold_at_debug_hook;
+/* 1: it is to stop after its exec. */
+ht_u32 hold_at_exec;
+
+/* ---- maps ------------------------------------------------------------------------ */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096); /* user space sets the size */
+} ring SEC(".maps");
+
+struct call_in_flight {
+	ht_u64 sp; /* at its entry; 0: none */
+	ht_u64 size;
+	ht_u64 pointer; /* the pointer argument: the old block, or where the new one goes */
+	ht_u32 function;
+	ht_u32 is_reallocating; /* PROBE_REALLOC of a block */
+};
+
+struct thread_state {
+	ht_u32 serial;
+	ht_u32 is_announced;
+	ht_u32 events;
+	ht_u32 reserved;
+	struct call_in_flight calls[PROBE_LAYERS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct thread_state);
+} threads SEC(".maps");
+
+ht_u32 last_serial;
+ht_u64 counters[PROBE_COUNTERS];
+
+static __always_inline void count(enum probe_counter c)
+{
+	__sync_fetch_and_add(&counters[c], 1);
+}
+
+/* ---- the ring -------------------------------------------------------------------- */
+
+struct spin {
+	ht_u64 until_ns;
+};
+
+static long spin_step(ht_u32 i, struct spin *s)
+{
+	(void)i;
+	return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) <= high_water_bytes / 2 ||
+	       bpf_ktime_get_ns() > s->until_ns;
+}
+
+/* The ring is filling: give the drain time, then stop the whole target until it is through. */
+static __noinline int wait_for_room(void)
+{
+	struct spin s = {.until_ns = bpf_ktime_get_ns() + spin_ns_max};
+
+	count(COUNTER_SPINS);
+	bpf_loop(1 << 20, spin_step, &s, 0);
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > high_water_bytes) {
+		count(COUNTER_HOLDS);
+		bpf_send_signal(SIGSTOP);
+	}
+	return 0;
+}
+
+/* Every 32nd event of a thread looks how full the ring is. */
+static __always_inline void mind_the_water(struct thread_state *st)
+{
+	if (wait_when_full && !(++st->events & 31) &&
+	    bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > high_water_bytes)
+		wait_for_room();
+}
+
+static __always_inline void fill_head(struct ring_head *h, enum ring_kind kind, ht_u32 thread,
+				      ht_u64 cookie)
+{
+	h->kind = kind;
+	h->family = COOKIE_FAMILY(cookie);
+	h->reserved = 0;
+	h->thread = thread;
+	h->t_ns = bpf_ktime_get_ns();
+}
+
+/* ---- threads --------------------------------------------------------------------- */
+
+static __noinline int announce(struct thread_state *st)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	struct ring_thread *e;
+
+	if (!st)
+		return 0;
+	if (!st->serial)
+		st->serial = __sync_fetch_and_add(&last_serial, 1) + 1;
+	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	if (!e) {
+		count(COUNTER_LOST_OTHER);
+		return 0;
+	}
+	fill_head(&e->head, RING_THREAD, st->serial, 0);
+	e->tid = task->pid;
+	e->pid = task->tgid;
+	e->start_ns = task->start_time;
+	bpf_get_current_comm(e->name, sizeof(e->name));
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	st->is_announced = 1;
+	return 0;
+}
+
+static __always_inline struct thread_state *thread_state(void)
+{
+	struct thread_state *st;
+
+	st = bpf_task_storage_get(&threads, (void *)bpf_get_current_task_btf(), 0,
+				  BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!st) {
+		count(COUNTER_NO_STATE);
+		return 0;
+	}
+	if (!st->is_announced)
+		announce(st);
+	return st;
+}
+
+/* ---- calls ----------------------------------------------------------------------- */
+
+/* In assembly, or the compiler merges the loads into one of a computed address: not allowed. */
+#define REGISTER(ctx, reg) \
+	({ \
+		ht_u64 value_; \
+		asm volatile("%0 = *(u64 *)(%1 + %2)" \
+			     : "=r"(value_) \
+			     : "r"(ctx), "i"(__builtin_offsetof(struct pt_regs, reg))); \
+		value_; \
+	})
+
+static __always_inline ht_u64 argument(struct pt_regs *ctx, ht_u64 n)
+{
+	switch (n) {
+	case 1:
+		return REGISTER(ctx, rdi);
+	case 2:
+		return REGISTER(ctx, rsi);
+	case 3:
+		return REGISTER(ctx, rdx);
+	case 4:
+		return REGISTER(ctx, rcx);
+	case 5:
+		return REGISTER(ctx, r8);
+	case 6:
+		return REGISTER(ctx, r9);
+	}
+	return 0;
+}
+
+/* Is the call that was entered at @sp still under way: does it return to the trampoline? */
+static __noinline int is_in_flight(ht_u64 sp)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	ht_u64 return_address = 0, trampoline;
+
+	if (!bpf_core_field_exists(((struct mm_struct *)0)->uprobes_state))
+		return 1;
+	trampoline = BPF_CORE_READ(task, mm, uprobes_state.xol_area, vaddr);
+	if (bpf_probe_read_user(&return_address, 8, (void *)sp))
+		return 0;
+	return return_address == trampoline;
+}
+
+/* Is a call entered at @sp inside the one in flight?  If not, that one is gone. */
+static __always_inline int is_nested(struct call_in_flight *call, ht_u64 sp)
+{
+	if (!call->sp)
+		return 0;
+	if (call->sp >= sp && is_in_flight(call->sp))
+		return 1;
+	call->sp = 0;
+	count(COUNTER_STALE_CALLS);
+	return 0;
+}
+
+static __always_inline void begin_realloc(struct thread_state *st, struct call_in_flight *call,
+					  ht_u64 cookie)
+{
+	struct ring_realloc_begin *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count(COUNTER_LOST_REALLOC);
+		return;
+	}
+	e->address = call->pointer;
+	fill_head(&e->head, RING_REALLOC_BEGIN, st->serial, cookie);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
+SEC("uprobe")
+int probe_call_entry(struct pt_regs *ctx)
+{
+	ht_u64 cookie, sp = PT_REGS_SP(ctx), size, factor;
+	struct call_in_flight *call;
+	struct thread_state *st;
+
+	if (empty)
+		return 0;
+	cookie = bpf_get_attach_cookie(ctx);
+	if (!armed || !(st = thread_state()))
+		return 0;
+	call = &st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)];
+	if (is_nested(call, sp))
+		return 0;
+	size = argument(ctx, COOKIE_SIZE(cookie));
+	if (COOKIE_FACTOR(cookie)) {
+		factor = argument(ctx, COOKIE_FACTOR(cookie));
+		/* the call fails if the product overflows: what is kept then does not matter */
+		size *= factor;
+	}
+	call->size = size;
+	call->pointer = argument(ctx, COOKIE_POINTER(cookie));
+	call->function = COOKIE_FUNCTION(cookie);
+	call->sp = sp;
+	call->is_reallocating = COOKIE_OP(cookie) == PROBE_REALLOC && call->pointer;
+	if (call->is_reallocating)
+		begin_realloc(st, call, cookie);
+	return 0;
+}
+
+static __always_inline ht_u64 size_word(ht_u64 address, ht_u64 cookie)
+{
+	ht_u64 word = 0;
+
+	if (COOKIE_USABLE(cookie) == USABLE_RULE_GLIBC)
+		bpf_probe_read_user(&word, 8, (void *)(address - 8));
+	return word;
+}
+
+static __always_inline void end_realloc(struct pt_regs *ctx, struct thread_state *st,
+					struct call_in_flight *call, ht_u64 address, ht_u64 cookie)
+{
+	ht_u64 word = address ? size_word(address, cookie) : 0;
+	struct ring_realloc_end *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count(COUNTER_LOST_REALLOC);
+		return;
+	}
+	e->old_address = call->pointer;
+	e->address = address;
+	e->size = call->size;
+	e->size_word = word;
+	e->caller = PT_REGS_IP(ctx);
+	fill_head(&e->head, RING_REALLOC_END, st->serial, cookie);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline void end_alloc(struct pt_regs *ctx, struct thread_state *st, ht_u64 size,
+				      ht_u64 address, ht_u64 cookie)
+{
+	ht_u64 word = size_word(address, cookie);
+	struct ring_alloc *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count(COUNTER_LOST_ALLOC);
+		return;
+	}
+	e->address = address;
+	e->size = size;
+	e->size_word = word;
+	/* the kernel has put the true return address back by now */
+	e->caller = PT_REGS_IP(ctx);
+	fill_head(&e->head, RING_ALLOC, st->serial, cookie);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
+SEC("uretprobe")
+int probe_call_return(struct pt_regs *ctx)
+{
+	ht_u64 cookie, address = PT_REGS_RC(ctx);
+	struct call_in_flight *call;
+	struct thread_state *st;
+
+	if (empty)
+		return 0;
+	cookie = bpf_get_attach_cookie(ctx);
+	st = bpf_task_storage_get(&threads, (void *)bpf_get_current_task_btf(), 0, 0);
+	if (!st)
+		return 0;
+	call = &st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)];
+	/* the return popped the return address; anything else is a nested call's */
+	if (!call->sp || call->sp + 8 != PT_REGS_SP(ctx) ||
+	    call->function != COOKIE_FUNCTION(cookie))
+		return 0;
+	call->sp = 0;
+	if (call->is_reallocating) {
+		end_realloc(ctx, st, call, address, cookie);
+	} else {
+		if (COOKIE_OP(cookie) == PROBE_ALLOC_OUT) {
+			if ((int)address) /* an error number */
+				return 0;
+			if (bpf_probe_read_user(&address, 8, (void *)call->pointer)) {
+				count(COUNTER_UNREADABLE);
+				return 0;
+			}
+		}
+		if (!address)
+			return 0; /* a failed call is no call */
+		end_alloc(ctx, st, call->size, address, cookie);
+	}
+	mind_the_water(st);
+	return 0;
+}
+
+SEC("uprobe")
+int probe_free(struct pt_regs *ctx)
+{
+	ht_u64 cookie, sp = PT_REGS_SP(ctx), caller = 0, address;
+	struct thread_state *st;
+	struct ring_free *e;
+
+	if (empty)
+		return 0;
+	cookie = bpf_get_attach_cookie(ctx);
+	address = argument(ctx, COOKIE_POINTER(cookie));
+	if (!armed || !address || !(st = thread_state()) ||
+	    is_nested(&st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)], sp))
+		return 0;
+	bpf_probe_read_user(&caller, 8, (void *)sp);
+	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	if (!e) {
+		count(COUNTER_LOST_FREE);
+		return 0;
+	}
+	e->address = address;
+	e->caller = caller;
+	fill_head(&e->head, RING_FREE, st->serial, cookie);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	mind_the_water(st);
+	return 0;
+}
+
+/* ---- the life of the process ------------------------------------------------------ */
+
+static __always_inline void mark(enum ring_kind kind, struct task_struct *task)
+{
+	struct ring_mark *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count(COUNTER_LOST_OTHER);
+		return;
+	}
+	e->tid = task->pid;
+	e->pid = task->tgid;
+	fill_head(&e->head, kind, 0, 0);
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* ld.so calls it after it mapped or unmapped objects, and first before any constructor. */
+SEC("uprobe")
+int probe_debug_hook(struct pt_regs *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+
+	mark(RING_MAPS, task);
+	if (hold_at_debug_hook)
+		bpf_send_signal(SIGSTOP);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task)
+{
+	if ((ht_u32)task->tgid != target_pid)
+		return 0;
+	mark(RING_EXEC, task);
+	if (hold_at_exec)
+		bpf_send_signal(SIGSTOP);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task)
+{
+	struct thread_state *st;
+	struct ring_thread *e;
+
+	if ((ht_u32)task->tgid != target_pid)
+		return 0;
+	st = bpf_task_storage_get(&threads, task, 0, 0);
+	if (!st || !st->is_announced)
+		return 0;
+	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	if (!e) {
+		count(COUNTER_LOST_OTHER);
+		return 0;
+	}
+	fill_head(&e->head, RING_THREAD_EXIT, st->serial, 0);
+	e->tid = task->pid;
+	e->pid = task->tgid;
+	e->start_ns = 0;
+	__builtin_memcpy(e->name, task->comm, sizeof(e->name));
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}

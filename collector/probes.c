@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "collector/probes.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "collector/probes.skel.h"
+#include "common/xalloc.h"
+
+#define SPIN_NS_MAX (20 * 1000 * 1000ull)
+
+struct probes {
+	struct probes_bpf *bpf;
+	struct ring_buffer *ring;
+	pid_t pid;
+	struct bpf_link **links;
+	size_t n_links, cap_links;
+	struct attached_file {
+		dev_t device;
+		ino_t inode;
+	} *files;
+	size_t n_files, cap_files;
+	size_t budget;
+	void (*each)(void *arg, const struct ring_head *e, size_t len);
+	void *each_arg;
+	const unsigned long *ring_positions[2]; /* consumer's, producer's */
+};
+
+/* ---- libbpf's messages ------------------------------------------------------------ */
+
+static bool print_messages;
+static char last_message[256];
+
+static int keep_message(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	if (print_messages)
+		return vfprintf(stderr, fmt, ap);
+	if (level == LIBBPF_WARN) {
+		vsnprintf(last_message, sizeof(last_message), fmt, ap);
+		last_message[strcspn(last_message, "\n")] = '\0';
+	}
+	return 0;
+}
+
+static int load_failed(int r, struct err *err)
+{
+	if (r == -EPERM || r == -EACCES) {
+		err_set(err, ERR_PRIVILEGE, -r, "cannot load the probe programs into the kernel");
+		err_hint(err, "run it as root (sudo), or grant CAP_BPF, CAP_PERFMON and "
+			      "CAP_SYS_PTRACE; `heaptrail doctor` shows what is missing");
+		return r;
+	}
+	err_set(err, ERR_PRIVILEGE, -r, "cannot load the probe programs into the kernel");
+	if (last_message[0])
+		err_hint(err, "libbpf says: %s; `heaptrail doctor` shows what this kernel has",
+			 last_message);
+	else
+		err_hint(err, "`heaptrail doctor` shows what this kernel has");
+	return r;
+}
+
+/* ---- loading ---------------------------------------------------------------------- */
+
+static int take_event(void *arg, void *data, size_t len)
+{
+	struct probes *p = arg;
+
+	p->each(p->each_arg, data, len);
+	return --p->budget ? 0 : -EAGAIN;
+}
+
+/* The ring's two positions, to see how full it is without asking the kernel. */
+static int map_positions(struct probes *p, struct err *err)
+{
+	int fd = bpf_map__fd(p->bpf->maps.ring);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	for (int i = 0; i < 2; i++) {
+		void *m = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, (off_t)(i * page));
+
+		if (m == MAP_FAILED)
+			return err_set(err, ERR_FAILED, errno, "cannot map the event ring");
+		p->ring_positions[i] = m;
+	}
+	return 0;
+}
+
+int probes_load(const struct probes_options *o, struct probes **ret, struct err *err)
+{
+	struct probes *p = xcalloc(1, sizeof(*p));
+	int r;
+
+	print_messages = o->verbose;
+	last_message[0] = '\0';
+	libbpf_set_print(keep_message);
+	p->pid = o->pid;
+	p->bpf = probes_bpf__open();
+	if (!p->bpf) {
+		r = load_failed(-errno, err);
+		goto fail;
+	}
+	p->bpf->rodata->target_pid = (ht_u32)o->pid;
+	p->bpf->rodata->wait_when_full = o->wait_when_full;
+	p->bpf->rodata->high_water_bytes = o->ring_bytes / 10 * 7;
+	p->bpf->rodata->spin_ns_max = SPIN_NS_MAX;
+	p->bpf->rodata->empty = o->empty;
+	bpf_map__set_max_entries(p->bpf->maps.ring, (unsigned int)o->ring_bytes);
+	r = probes_bpf__load(p->bpf);
+	if (r) {
+		r = load_failed(r, err);
+		goto fail;
+	}
+	p->ring = ring_buffer__new(bpf_map__fd(p->bpf->maps.ring), take_event, p, NULL);
+	if (!p->ring) {
+		r = err_set(err, ERR_FAILED, errno, "cannot map the event ring");
+		goto fail;
+	}
+	r = map_positions(p, err);
+	if (r)
+		goto fail;
+	r = probes_bpf__attach(p->bpf); /* the tracepoints; uprobes are attached one by one */
+	if (r) {
+		r = load_failed(r, err);
+		goto fail;
+	}
+	*ret = p;
+	return 0;
+fail:
+	probes_free(p);
+	return r;
+}
+
+void probes_detach(struct probes *p)
+{
+	for (size_t i = 0; i < p->n_links; i++)
+		bpf_link__destroy(p->links[i]);
+	p->n_links = 0;
+	if (p->bpf)
+		probes_bpf__detach(p->bpf);
+}
+
+void probes_free(struct probes *p)
+{
+	if (!p)
+		return;
+	probes_detach(p);
+	free(p->links);
+	free(p->files);
+	ring_buffer__free(p->ring);
+	for (int i = 0; i < 2; i++)
+		if (p->ring_positions[i])
+			munmap((void *)p->ring_positions[i], (size_t)sysconf(_SC_PAGESIZE));
+	probes_bpf__destroy(p->bpf);
+	free(p);
+}
+
+/* ---- attaching -------------------------------------------------------------------- */
+
+static int attach_one(struct probes *p, const struct plan_object *o, const struct plan_point *point,
+		      struct bpf_program *program, bool at_return, struct err *err)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = at_return,
+		    .bpf_cookie = point->family ? family_cookie(point->family, point->function) : 0);
+	struct bpf_link *link;
+
+	link = bpf_program__attach_uprobe_opts(program, p->pid, o->file, point->file_offset, &opts);
+	if (!link) {
+		int e = errno;
+
+		err_set(err, e == EPERM || e == EACCES ? ERR_PRIVILEGE : ERR_FAILED, e,
+			"cannot put a probe on %s of '%s' in process %d",
+			point->function ? point->function->symbol : "the debug hook", o->path,
+			(int)p->pid);
+		if (e == EPERM || e == EACCES)
+			err_hint(err, "run it as root (sudo), or grant CAP_BPF, CAP_PERFMON and "
+				      "CAP_SYS_PTRACE");
+		return -e;
+	}
+	ARRAY_GROW(p->links, p->cap_links, p->n_links);
+	p->links[p->n_links++] = link;
+	return 0;
+}
+
+static int attach_point(struct probes *p, const struct plan_object *o,
+			const struct plan_point *point, struct err *err)
+{
+	struct bpf_program *entry;
+	int r;
+
+	if (!point->family)
+		return attach_one(p, o, point, p->bpf->progs.probe_debug_hook, false, err);
+	if (!family_function_returns(point->function))
+		return attach_one(p, o, point, p->bpf->progs.probe_free, false, err);
+	/* the return first: an entry without it would leave a call in flight */
+	r = attach_one(p, o, point, p->bpf->progs.probe_call_return, true, err);
+	entry = p->bpf->progs.probe_call_entry;
+	return r ? r : attach_one(p, o, point, entry, false, err);
+}
+
+int probes_attach(struct probes *p, const struct plan *plan, struct err *err)
+{
+	for (size_t i = 0; i < plan->n_objects; i++) {
+		const struct plan_object *o = &plan->objects[i];
+		bool known = false;
+
+		for (size_t j = 0; j < p->n_files && !known; j++)
+			known = p->files[j].device == o->device && p->files[j].inode == o->inode;
+		if (known)
+			continue;
+		for (size_t j = 0; j < o->n_points; j++) {
+			int r = attach_point(p, o, &o->points[j], err);
+
+			if (r)
+				return r;
+		}
+		ARRAY_GROW(p->files, p->cap_files, p->n_files);
+		p->files[p->n_files++] = (struct attached_file){o->device, o->inode};
+	}
+	return 0;
+}
+
+size_t probes_attached(const struct probes *p)
+{
+	return p->n_links;
+}
+
+void probes_arm(struct probes *p, bool on)
+{
+	__atomic_store_n(&p->bpf->bss->armed, on, __ATOMIC_SEQ_CST);
+}
+
+void probes_hold_at_debug_hook(struct probes *p, bool on)
+{
+	__atomic_store_n(&p->bpf->bss->hold_at_debug_hook, on, __ATOMIC_SEQ_CST);
+}
+
+void probes_hold_at_exec(struct probes *p, bool on)
+{
+	__atomic_store_n(&p->bpf->bss->hold_at_exec, on, __ATOMIC_SEQ_CST);
+}
+
+/* ---- the ring --------------------------------------------------------------------- */
+
+void probes_set_sink(struct probes *p, void (*each)(void *arg, const struct ring_head *e, size_t len),
+		     void *arg)
+{
+	p->each = each;
+	p->each_arg = arg;
+}
+
+bool probes_drain(struct probes *p, size_t most)
+{
+	p->budget = most;
+	return ring_buffer__consume(p->ring) == -EAGAIN;
+}
+
+size_t probes_ring_used(const struct probes *p)
+{
+	unsigned long consumer = __atomic_load_n(p->ring_positions[0], __ATOMIC_ACQUIRE);
+	unsigned long producer = __atomic_load_n(p->ring_positions[1], __ATOMIC_ACQUIRE);
+
+	return producer - consumer;
+}
+
+uint64_t probes_counter(const struct probes *p, enum probe_counter c)
+{
+	return __atomic_load_n(&p->bpf->bss->counters[c], __ATOMIC_RELAXED);
+}

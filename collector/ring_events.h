@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COLLECTOR_RING_EVENTS_H
+#define COLLECTOR_RING_EVENTS_H
+
+/*
+ * The contract between probes.bpf.c and the drain: what the ring carries and
+ * how a probe is told what it probes.  Compiled on both sides; only fixed-width
+ * fields, and all layouts are asserted.
+ */
+#ifdef __bpf__
+typedef unsigned char ht_u8;
+typedef unsigned short ht_u16;
+typedef unsigned int ht_u32;
+typedef unsigned long long ht_u64;
+#else
+#include <stdint.h>
+typedef uint8_t ht_u8;
+typedef uint16_t ht_u16;
+typedef uint32_t ht_u32;
+typedef uint64_t ht_u64;
+#endif
+
+/* ---- what a probe is told: its cookie ------------------------------------------ */
+
+enum probe_op {
+	PROBE_ALLOC,	   /* returns the block */
+	PROBE_ALLOC_OUT,   /* returns 0 and stores the block where an argument points */
+	PROBE_REALLOC,	   /* takes a block, returns another; NULL with size 0 frees it */
+	PROBE_FREE,
+};
+
+enum usable_rule {
+	USABLE_RULE_NONE,
+	USABLE_RULE_GLIBC, /* the size word before the block */
+};
+
+#define PROBE_LAYERS 4
+
+/*
+ * Argument numbers are 1..6, 0 = none.  Bits, from the lowest: op 4, layer 4,
+ * family 8, function 8, size argument 4, factor argument 4 (size = product),
+ * pointer argument 4, usable rule 4.
+ */
+#define PROBE_COOKIE(op, layer, family, function, size, factor, pointer, usable) \
+	((ht_u64)(op) | (ht_u64)(layer) << 4 | (ht_u64)(family) << 8 | (ht_u64)(function) << 16 | \
+	 (ht_u64)(size) << 24 | (ht_u64)(factor) << 28 | (ht_u64)(pointer) << 32 | \
+	 (ht_u64)(usable) << 36)
+#define COOKIE_OP(c) ((c) & 15)
+#define COOKIE_LAYER(c) ((c) >> 4 & 15)
+#define COOKIE_FAMILY(c) ((c) >> 8 & 255)
+#define COOKIE_FUNCTION(c) ((c) >> 16 & 255)
+#define COOKIE_SIZE(c) ((c) >> 24 & 15)
+#define COOKIE_FACTOR(c) ((c) >> 28 & 15)
+#define COOKIE_POINTER(c) ((c) >> 32 & 15)
+#define COOKIE_USABLE(c) ((c) >> 36 & 15)
+
+/* ---- what the ring carries ------------------------------------------------------ */
+
+enum ring_kind {
+	RING_ALLOC,
+	RING_FREE,
+	RING_REALLOC_BEGIN, /* the old block may be gone from now on */
+	RING_REALLOC_END,   /* new block; or address 0: the old one stays, or was freed */
+	RING_THREAD,	    /* before a thread's first event */
+	RING_THREAD_EXIT,
+	RING_EXEC,	    /* the address space was replaced */
+	RING_MAPS,	    /* ld.so mapped or unmapped something */
+	RING_KINDS
+};
+
+struct ring_head {
+	ht_u8 kind;
+	ht_u8 family;
+	ht_u16 reserved;
+	ht_u32 thread; /* serial number of the thread, from 1 */
+	ht_u64 t_ns;   /* taken after the place in the ring: may run back a little */
+};
+
+struct ring_alloc {
+	struct ring_head head;
+	ht_u64 address, size;
+	ht_u64 size_word; /* of the glibc chunk; 0: not known */
+	ht_u64 caller;	  /* return address of the call */
+};
+
+struct ring_free {
+	struct ring_head head;
+	ht_u64 address;
+	ht_u64 caller;
+};
+
+struct ring_realloc_begin {
+	struct ring_head head;
+	ht_u64 address;
+};
+
+struct ring_realloc_end {
+	struct ring_head head;
+	ht_u64 old_address;
+	ht_u64 address, size, size_word, caller;
+};
+
+#define RING_NAME_BYTES 16
+
+struct ring_thread {
+	struct ring_head head;
+	ht_u32 tid, pid; /* as the initial PID namespace counts them */
+	ht_u64 start_ns; /* CLOCK_MONOTONIC */
+	char name[RING_NAME_BYTES];
+};
+
+/* Also RING_EXEC and RING_MAPS */
+struct ring_mark {
+	struct ring_head head;
+	ht_u32 tid, pid;
+};
+
+_Static_assert(sizeof(struct ring_head) == 16, "ring_head");
+_Static_assert(sizeof(struct ring_alloc) == 48, "ring_alloc");
+_Static_assert(sizeof(struct ring_free) == 32, "ring_free");
+_Static_assert(sizeof(struct ring_realloc_begin) == 24, "ring_realloc_begin");
+_Static_assert(sizeof(struct ring_realloc_end) == 56, "ring_realloc_end");
+_Static_assert(sizeof(struct ring_thread) == 48, "ring_thread");
+_Static_assert(sizeof(struct ring_mark) == 24, "ring_mark");
+
+/* ---- counters: what could not be handed over ------------------------------------ */
+
+enum probe_counter {
+	COUNTER_LOST_ALLOC,   /* the ring was full */
+	COUNTER_LOST_FREE,
+	COUNTER_LOST_REALLOC, /* its begin or its end */
+	COUNTER_LOST_OTHER,   /* a thread, an exec, a change of the maps */
+	COUNTER_NO_STATE,     /* no memory for a thread's state: a call not seen */
+	COUNTER_STALE_CALLS,  /* calls that never returned: longjmp, exceptions */
+	COUNTER_UNREADABLE,   /* the target's memory could not be read: a block without address */
+	COUNTER_SPINS,	      /* a thread waited because the ring was nearly full */
+	COUNTER_HOLDS,	      /* the target was stopped for it */
+	PROBE_COUNTERS
+};
+
+#endif

@@ -1,0 +1,769 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "collector/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "collector/drain.h"
+#include "collector/plan.h"
+#include "collector/probes.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/xalloc.h"
+
+#define RING_BYTES_DEFAULT ((size_t)8 << 20)
+#define FLUSH_NS 200000000ull
+#define SLOW_NS 1000000000ull
+/* Events taken at once, before signals and the target are looked at again. */
+#define DRAIN_EVENTS 16384
+/* After the probes' last wish for a stop, a stop is still theirs for so long. */
+#define HOLD_MEMORY_NS 1000000000ull
+/* An attached process that changed its program is looked at for so long. */
+#define SETTLE_NS 5000000000ull
+
+struct session {
+	struct session_options options;
+	struct target target;
+	struct probes *probes;
+	struct store_writer *writer;
+	struct drain drain;
+	char *path;
+	char *warning;
+	int signals; /* a signalfd */
+	sigset_t old_mask;
+	uint64_t start_ns, last_flush_ns, last_slow_ns;
+	uint64_t losses;
+	uint64_t holds_seen, last_hold_ns;
+	uint64_t settle_until_ns; /* attached, after an exec: look for the allocator */
+	bool awaiting_hook;	  /* launched, after an exec: ld.so will stop at its hook */
+	bool is_held_at_exec;	  /* launched, not traced: the probes have stopped it */
+	bool is_armed;
+	uint64_t peak_rss_bytes;
+	int interrupts;
+	bool wants_stop;
+};
+
+/* ---- names and facts ----------------------------------------------------------------- */
+
+static char *program_name(const struct session_options *o)
+{
+	char path[64], comm[32] = "";
+	const char *slash;
+	FILE *f;
+
+	if (o->argv) {
+		slash = strrchr(o->argv[0], '/');
+		return xstrdup(slash && slash[1] ? slash + 1 : o->argv[0]);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)o->pid);
+	f = fopen(path, "re");
+	if (f) {
+		if (fgets(comm, sizeof(comm), f))
+			comm[strcspn(comm, "\n")] = '\0';
+		fclose(f);
+	}
+	for (char *c = comm; *c; c++)
+		if (*c == '/')
+			*c = '_';
+	return xstrdup(comm[0] ? comm : "unknown");
+}
+
+static char *output_path(const struct session_options *o, pid_t pid)
+{
+	const char *pattern = o->output ? o->output : "heaptrail.%c.%p.trail";
+	char *name = program_name(o), number[16];
+	struct buffer b = {0};
+
+	snprintf(number, sizeof(number), "%d", (int)pid);
+	for (const char *p = pattern; *p; p++) {
+		if (p[0] == '%' && p[1] == 'p')
+			buffer_append(&b, number, strlen(number));
+		else if (p[0] == '%' && p[1] == 'c')
+			buffer_append(&b, name, strlen(name));
+		else if (p[0] == '%' && p[1] == '%')
+			buffer_append(&b, "%", 1);
+		else {
+			buffer_append(&b, p, 1);
+			continue;
+		}
+		p++;
+	}
+	buffer_append(&b, "", 1);
+	free(name);
+	return (char *)b.data;
+}
+
+/* The command as a JSON array. */
+static char *command_json(const struct session *s)
+{
+	char path[64], *text = NULL;
+	struct buffer args = {0};
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	struct json j = {.out = out};
+
+	json_begin_array(&j, NULL);
+	if (s->options.argv) {
+		for (char *const *a = s->options.argv; *a; a++)
+			json_string(&j, NULL, *a);
+	} else {
+		char block[4096];
+		size_t n;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)s->target.pid);
+		f = fopen(path, "re");
+		while (f && args.len < 65536 && (n = fread(block, 1, sizeof(block), f)) > 0)
+			buffer_append(&args, block, n);
+		if (f)
+			fclose(f);
+		buffer_append(&args, "", 1);
+		for (size_t i = 0; i + 1 < args.len; i += strlen((char *)args.data + i) + 1)
+			json_string(&j, NULL, (char *)args.data + i);
+		buffer_release(&args);
+	}
+	json_end_array(&j);
+	fclose(out);
+	return text;
+}
+
+static char *executable_of(pid_t pid)
+{
+	char link[64], path[4096];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", (int)pid);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return NULL;
+	path[n] = '\0';
+	return xstrdup(path);
+}
+
+/* A value in KiB of /proc/PID/status, in bytes; 0 if it has none. */
+static uint64_t status_bytes(pid_t pid, const char *key)
+{
+	char path[64], line[256];
+	uint64_t kib = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)) &&
+		    sscanf(line + strlen(key), ": %" SCNu64, &kib) == 1)
+			break;
+	fclose(f);
+	return kib * 1024;
+}
+
+static void put_process(struct session *s, bool ended, uint64_t end_ns)
+{
+	char *command = command_json(s);
+	struct process_record p = {.id = 1,
+				   .pid = s->target.pid,
+				   .command = command,
+				   .start_ns = s->start_ns,
+				   .end_ns = end_ns,
+				   .exit_status = -1};
+
+	if (ended && s->target.launched) {
+		p.ended = true;
+		if (WIFSIGNALED(s->target.wait_status))
+			p.exit_signal = WTERMSIG(s->target.wait_status);
+		else
+			p.exit_status = WEXITSTATUS(s->target.wait_status);
+	}
+	if (!end_ns) /* later the command line may be gone */
+		store_writer_put_text(s->writer, "command", command);
+	store_writer_put_process(s->writer, &p);
+	free(command);
+}
+
+static void put_facts(struct session *s)
+{
+	struct utsname u;
+
+	s->start_ns = clock_now_ns();
+	store_writer_put_text(s->writer, "engine", "uprobe");
+	store_writer_put_text(s->writer, "version", PACKAGE_VERSION);
+	store_writer_put_text(s->writer, "mode", s->target.launched ? "launch" : "attach");
+	if (s->target.launched)
+		store_writer_put_text(s->writer, "stops", s->target.traced ? "ptrace" : "signals");
+	store_writer_put_text(s->writer, "stack_mode", "caller");
+	store_writer_put_number(s->writer, "pid", s->target.pid);
+	store_writer_put_number(s->writer, "start_ns", (int64_t)s->start_ns);
+	store_writer_put_number(s->writer, "start_realtime_ns", (int64_t)clock_realtime_ns());
+	store_writer_put_number(s->writer, "ring_bytes", (int64_t)s->options.ring_bytes);
+	if (!uname(&u)) {
+		store_writer_put_text(s->writer, "kernel", u.release);
+		store_writer_put_text(s->writer, "machine", u.machine);
+	}
+	for (size_t i = 0; i < n_families; i++)
+		store_writer_put_family(s->writer, &(struct family_record){
+			.id = families[i].id,
+			.name = families[i].name,
+			.layer = layer_name(families[i].layer),
+		});
+	put_process(s, false, 0);
+}
+
+static void put_probe_sites(struct session *s, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n_objects; i++)
+		for (size_t j = 0; j < plan->objects[i].n_points; j++) {
+			const struct plan_point *p = &plan->objects[i].points[j];
+			char *key, *value;
+
+			if (!p->family)
+				continue;
+			key = xasprintf("probe:%s:%s", plan->objects[i].path, p->function->symbol);
+			value = xasprintf("+%u %s (%s)", p->site.offset, p->site.instruction,
+					  p->site.emulated ? "emulated" : "single-stepped");
+			store_writer_put_text(s->writer, key, value);
+			free(key);
+			free(value);
+		}
+	if (plan->other_allocator) {
+		store_writer_put_text(s->writer, "other_allocator", plan->other_allocator);
+		free(s->warning);
+		s->warning = xasprintf("'%s' takes malloc's place in this process, and is not "
+				       "known: its blocks are not in the recording",
+				       plan->other_allocator);
+	}
+}
+
+/* ---- attaching ------------------------------------------------------------------------ */
+
+static int no_allocator(struct session *s, struct err *err)
+{
+	err_set(err, ERR_FAILED, 0, "cannot find an allocator to record in process %d",
+		(int)s->target.pid);
+	err_hint(err, "a statically linked program needs its symbol table (do not strip it); a "
+		      "C library other than glibc is not supported");
+	return -ENOENT;
+}
+
+/* Puts probes on all that the target's mappings show.  @ret_found: an allocator is among it. */
+static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
+{
+	struct process_maps maps;
+	struct plan plan;
+	int r;
+
+	r = process_maps_read(s->target.pid, &maps, err);
+	if (r)
+		return r;
+	plan_make(s->target.pid, &maps, &plan);
+	*ret_found = plan_has_allocator(&plan);
+	r = probes_attach(s->probes, &plan, err);
+	if (!r && *ret_found)
+		put_probe_sites(s, &plan);
+	plan_release(&plan);
+	process_maps_release(&maps);
+	return r;
+}
+
+static void arm(struct session *s)
+{
+	call_sites_read_maps(&s->drain.sites, clock_now_ns());
+	if (s->is_armed)
+		return;
+	probes_arm(s->probes, true);
+	s->is_armed = true;
+	store_writer_put_number(s->writer, "armed_ns", (int64_t)clock_now_ns());
+}
+
+/*
+ * The target has just got a new program.  ld.so will stop at its hook, with all
+ * libraries mapped and before any of their code runs; a static program has its
+ * allocator already.
+ */
+static int prepare_program(struct session *s, struct err *err)
+{
+	char *executable = executable_of(s->target.pid);
+	bool found;
+	int r;
+
+	free((char *)s->drain.space.executable);
+	s->drain.space.executable = executable;
+	store_writer_put_space(s->writer, &s->drain.space);
+	r = attach_to_maps(s, &found, err);
+	if (r)
+		return r;
+	if (found)
+		arm(s);
+	s->awaiting_hook = !found;
+	probes_hold_at_debug_hook(s->probes, !found);
+	return 0;
+}
+
+/* ld.so stands at its hook. */
+static int finish_hook(struct session *s, struct err *err)
+{
+	bool found;
+	int r;
+
+	s->awaiting_hook = false;
+	probes_hold_at_debug_hook(s->probes, false);
+	r = attach_to_maps(s, &found, err);
+	if (r)
+		return r;
+	if (found) {
+		arm(s);
+		return 0;
+	}
+	/* the hook is called once before the libraries are mapped: wait for the next time */
+	s->awaiting_hook = true;
+	probes_hold_at_debug_hook(s->probes, true);
+	return 0;
+}
+
+static void after_exec(void *arg)
+{
+	struct session *s = arg;
+
+	if (!s->target.launched) /* nothing stops it: look until the new program is in place */
+		s->settle_until_ns = clock_now_ns() + SETTLE_NS;
+	else if (!s->target.traced)
+		s->is_held_at_exec = true;
+}
+
+static void settle(struct session *s)
+{
+	bool found;
+
+	if (clock_now_ns() > s->settle_until_ns || attach_to_maps(s, &found, NULL) < 0) {
+		s->settle_until_ns = 0;
+	} else if (found) {
+		s->settle_until_ns = 0;
+		free((char *)s->drain.space.executable);
+		s->drain.space.executable = executable_of(s->target.pid);
+		store_writer_put_space(s->writer, &s->drain.space);
+	}
+}
+
+/* ---- the drain ------------------------------------------------------------------------ */
+
+static void feed(void *arg, const struct ring_head *e, size_t len)
+{
+	drain_feed(arg, e, len);
+}
+
+static void count_losses(struct session *s)
+{
+	s->losses = 0;
+	for (int i = 0; i < PROBE_COUNTERS; i++)
+		if (i == COUNTER_LOST_ALLOC || i == COUNTER_LOST_FREE || i == COUNTER_LOST_REALLOC ||
+		    i == COUNTER_NO_STATE || i == COUNTER_UNREADABLE)
+			s->losses += probes_counter(s->probes, (enum probe_counter)i);
+}
+
+/* Empties the ring, with a bound: a target that never rests must not hold us here. */
+static void drain_all(struct session *s)
+{
+	for (int i = 0; i < 64; i++) {
+		count_losses(s);
+		if (!probes_drain(s->probes, DRAIN_EVENTS))
+			break;
+	}
+}
+
+/* ---- starting ------------------------------------------------------------------------- */
+
+static int take_signals(struct session *s, struct err *err)
+{
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGHUP);
+	sigprocmask(SIG_BLOCK, &mask, &s->old_mask);
+	s->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->signals < 0)
+		return err_set(err, ERR_FAILED, errno, "cannot receive signals");
+	return 0;
+}
+
+static int open_target(struct session *s, struct err *err)
+{
+	const struct session_options *o = &s->options;
+
+	if (!o->argv)
+		return target_attach(&s->target, o->pid, err);
+	return target_launch(&s->target,
+			     &(struct target_launch_options){.argv = o->argv,
+							     .identity = o->identity,
+							     .allow_trace = !o->no_ptrace,
+							     .mask = &s->old_mask},
+			     err);
+}
+
+static int open_recording(struct session *s, struct err *err)
+{
+	const struct target_identity *id = &s->options.identity;
+	struct store_writer_options o = {.overwrite = s->options.overwrite,
+					 .uid = id->change ? id->uid : geteuid(),
+					 .gid = id->change ? id->gid : getegid()};
+	int r;
+
+	s->path = output_path(&s->options, s->target.pid);
+	r = store_writer_create(s->path, &o, &s->writer, err);
+	if (r)
+		return r;
+	drain_init(&s->drain, s->writer, s->target.pid);
+	s->drain.saw_everything = s->target.launched;
+	s->drain.losses_so_far = &s->losses;
+	s->drain.on_exec = after_exec;
+	s->drain.on_exec_arg = s;
+	put_facts(s);
+	return 0;
+}
+
+static int load(struct session *s, struct err *err)
+{
+	bool wait = s->options.on_full == ON_FULL_WAIT ||
+		    (s->options.on_full == ON_FULL_DEFAULT && s->target.launched);
+	struct probes_options o = {.pid = s->target.pid,
+				   .wait_when_full = wait,
+				   .verbose = s->options.verbose,
+				   .ring_bytes = s->options.ring_bytes};
+	int r = probes_load(&o, &s->probes, err);
+
+	if (!r)
+		probes_set_sink(s->probes, feed, &s->drain);
+	return r;
+}
+
+static int begin_launched(struct session *s, struct err *err)
+{
+	int r;
+
+	probes_hold_at_exec(s->probes, !s->target.traced);
+	r = target_exec(&s->target, s->options.argv[0], err);
+	if (r)
+		return r;
+	drain_all(s); /* the exec is in the ring: it opens the first space */
+	s->is_held_at_exec = false;
+	if (!s->drain.space.id.v)
+		drain_begin_space(&s->drain, NULL, clock_now_ns());
+	r = prepare_program(s, err);
+	if (r)
+		return r;
+	target_continue(&s->target);
+	return 0;
+}
+
+static int begin_attached(struct session *s, struct err *err)
+{
+	char *executable = executable_of(s->target.pid);
+	bool found;
+	int r;
+
+	drain_begin_space(&s->drain, executable, clock_now_ns());
+	free(executable);
+	r = attach_to_maps(s, &found, err);
+	if (r)
+		return r;
+	if (!found)
+		return no_allocator(s, err);
+	arm(s);
+	return 0;
+}
+
+int session_start(const struct session_options *options, struct session **ret, struct err *err)
+{
+	struct session *s = xcalloc(1, sizeof(*s));
+	int r;
+
+	s->options = *options;
+	if (!s->options.ring_bytes)
+		s->options.ring_bytes = RING_BYTES_DEFAULT;
+	s->signals = s->target.gate = s->target.exec_error = s->target.pidfd = -1;
+	r = take_signals(s, err);
+	if (!r)
+		r = open_target(s, err);
+	if (!r)
+		r = open_recording(s, err);
+	if (!r)
+		r = load(s, err);
+	if (!r)
+		r = s->target.launched ? begin_launched(s, err) : begin_attached(s, err);
+	if (!r)
+		r = store_writer_flush(s->writer, err);
+	if (!r) {
+		*ret = s;
+		return 0;
+	}
+	target_kill(&s->target);
+	if (s->writer) { /* nothing was recorded: leave no file behind */
+		store_writer_close(s->writer, NULL);
+		unlink(s->path);
+		s->writer = NULL;
+	}
+	session_close(s, NULL);
+	return r;
+}
+
+/* ---- running -------------------------------------------------------------------------- */
+
+/* Have the probes asked for a stop, just now or a moment ago? */
+static bool is_hold_wanted(struct session *s)
+{
+	uint64_t holds = probes_counter(s->probes, COUNTER_HOLDS), now = clock_now_ns();
+
+	if (holds != s->holds_seen) {
+		s->holds_seen = holds;
+		s->last_hold_ns = now;
+	}
+	return s->awaiting_hook || s->is_held_at_exec ||
+	       (s->last_hold_ns && now - s->last_hold_ns < HOLD_MEMORY_NS);
+}
+
+/* Its exit stop: the last look at its memory. */
+static void look_at_exit(struct session *s)
+{
+	uint64_t peak = status_bytes(s->target.pid, "VmHWM");
+
+	if (peak > s->peak_rss_bytes)
+		s->peak_rss_bytes = peak;
+	drain_all(s);
+	call_sites_read_maps(&s->drain.sites, clock_now_ns());
+}
+
+/* It stands still, by SIGSTOP.  Returns false where that was somebody else's wish. */
+static bool handle_hold(struct session *s, struct err *err, int *ret_error)
+{
+	drain_all(s);
+	if (!is_hold_wanted(s))
+		return false;
+	if (s->is_held_at_exec) {
+		s->is_held_at_exec = false;
+		*ret_error = prepare_program(s, err);
+	} else if (s->awaiting_hook) {
+		*ret_error = finish_hook(s, err);
+	}
+	return true;
+}
+
+/* Returns false when the target has ended. */
+static bool follow_target(struct session *s, struct err *err, int *ret_error)
+{
+	enum target_event e;
+
+	if (!s->target.launched && s->options.on_full == ON_FULL_WAIT && is_hold_wanted(s)) {
+		drain_all(s);
+		kill(s->target.pid, SIGCONT);
+	}
+	while ((e = target_poll(&s->target, is_hold_wanted(s))) != TARGET_NOTHING) {
+		switch (e) {
+		case TARGET_EXEC:
+			drain_all(s);
+			*ret_error = prepare_program(s, err);
+			break;
+		case TARGET_HELD:
+			if (!handle_hold(s, err, ret_error))
+				return true;
+			break;
+		case TARGET_EXITING:
+			look_at_exit(s);
+			break;
+		case TARGET_ENDED:
+			return false;
+		case TARGET_NOTHING:
+			break;
+		}
+		target_continue(&s->target);
+		if (*ret_error)
+			break;
+	}
+	return true;
+}
+
+static void read_signals(struct session *s)
+{
+	struct signalfd_siginfo i;
+
+	while (read(s->signals, &i, sizeof(i)) == sizeof(i)) {
+		if (i.ssi_signo == SIGCHLD)
+			continue;
+		/* the terminal sends the first Ctrl-C to the command too: end with it */
+		if (i.ssi_signo == SIGINT && s->target.launched && !s->interrupts++)
+			fprintf(stderr, "heaptrail: recording until the command ends; interrupt "
+					"again to stop recording and let it run on\n");
+		else
+			s->wants_stop = true;
+	}
+}
+
+static void sample_rss(struct session *s)
+{
+	uint64_t rss = status_bytes(s->target.pid, "VmRSS");
+	uint64_t peak = status_bytes(s->target.pid, "VmHWM");
+
+	if (peak > s->peak_rss_bytes)
+		s->peak_rss_bytes = peak;
+	if (rss)
+		store_writer_put_rss(s->writer, s->drain.space.id, clock_now_ns(), rss);
+}
+
+static int write_out(struct session *s, uint64_t now, struct err *err)
+{
+	if (now - s->last_flush_ns < FLUSH_NS)
+		return 0;
+	if (now - s->last_slow_ns >= SLOW_NS) {
+		s->last_slow_ns = now;
+		sample_rss(s);
+		drain_write_slow(&s->drain);
+	}
+	s->last_flush_ns = now;
+	return store_writer_flush(s->writer, err);
+}
+
+/* How long may we sleep?  The fuller the ring was last time, the shorter. */
+static int sleep_ms(const struct session *s, uint64_t events, uint64_t now)
+{
+	int ms = events > DRAIN_EVENTS / 2 ? 1 : events ? 5 : 20;
+
+	if (s->options.duration_ns) {
+		uint64_t end = s->start_ns + s->options.duration_ns;
+
+		if (now >= end)
+			return 0;
+		if ((end - now) / 1000000 < (uint64_t)ms)
+			ms = (int)((end - now) / 1000000) + 1;
+	}
+	return ms;
+}
+
+static enum session_end loop(struct session *s, struct err *err, int *ret_error)
+{
+	struct pollfd fds[2] = {{.fd = s->signals, .events = POLLIN},
+				{.fd = s->target.pidfd, .events = POLLIN}};
+
+	*ret_error = 0;
+	for (;;) {
+		uint64_t before = s->drain.counts.events, now = clock_now_ns();
+		bool more;
+
+		count_losses(s);
+		more = probes_drain(s->probes, DRAIN_EVENTS);
+		if (s->settle_until_ns)
+			settle(s);
+		if (!follow_target(s, err, ret_error))
+			return SESSION_TARGET_ENDED;
+		if (!*ret_error)
+			*ret_error = write_out(s, now, err);
+		if (*ret_error)
+			return SESSION_FAILED;
+		read_signals(s);
+		if (s->wants_stop)
+			return SESSION_INTERRUPTED;
+		if (s->options.duration_ns && now - s->start_ns >= s->options.duration_ns)
+			return SESSION_DURATION_OVER;
+		if (!more)
+			poll(fds, 2, sleep_ms(s, s->drain.counts.events - before, now));
+	}
+}
+
+static void put_losses(struct session *s)
+{
+	static const char *const names[PROBE_COUNTERS] = {
+		[COUNTER_LOST_ALLOC] = "lost_allocs",
+		[COUNTER_LOST_FREE] = "lost_frees",
+		[COUNTER_LOST_REALLOC] = "lost_reallocs",
+		[COUNTER_LOST_OTHER] = "lost_other",
+		[COUNTER_NO_STATE] = "no_thread_state",
+		[COUNTER_STALE_CALLS] = "stale_calls",
+		[COUNTER_UNREADABLE] = "unreadable_blocks",
+		[COUNTER_SPINS] = "spins",
+		[COUNTER_HOLDS] = "holds",
+	};
+
+	count_losses(s);
+	for (int i = 0; i < PROBE_COUNTERS; i++)
+		store_writer_put_loss(s->writer, names[i],
+				      probes_counter(s->probes, (enum probe_counter)i));
+}
+
+/* Takes everything off the target, and puts the rest into the recording. */
+static void finish(struct session *s, enum session_end end)
+{
+	bool ended = end == SESSION_TARGET_ENDED;
+	uint64_t now;
+
+	probes_arm(s->probes, false);
+	now = clock_now_ns();
+	if (!ended)
+		sample_rss(s);
+	probes_detach(s->probes);
+	drain_all(s);
+	drain_end_space(&s->drain, ended ? "exit" : "detach", now);
+	drain_finish(&s->drain);
+	put_losses(s);
+	probes_free(s->probes);
+	s->probes = NULL;
+	target_release(&s->target);
+	put_process(s, ended, now);
+	store_writer_put_number(s->writer, "end_ns", (int64_t)now);
+	store_writer_put_number(s->writer, "exited", ended);
+	store_writer_put_number(s->writer, "events", (int64_t)s->drain.counts.events);
+	store_writer_put_number(s->writer, "peak_rss_bytes", (int64_t)s->peak_rss_bytes);
+	call_sites_resolve(&s->drain.sites);
+}
+
+int session_run(struct session *s, struct session_result *ret, struct err *err)
+{
+	int r;
+
+	ret->end = loop(s, err, &r);
+	finish(s, ret->end);
+	if (!r)
+		r = store_writer_flush(s->writer, err);
+	ret->wait_status = s->target.wait_status;
+	ret->events = s->drain.counts.events;
+	ret->lost_events = s->losses;
+	ret->launched = s->target.launched;
+	ret->path = s->path;
+	ret->warning = s->warning;
+	return r;
+}
+
+struct store_writer *session_writer(struct session *s)
+{
+	return s->writer;
+}
+
+int session_close(struct session *s, struct err *err)
+{
+	int r;
+
+	if (!s)
+		return 0;
+	probes_free(s->probes);
+	target_release(&s->target);
+	if (s->drain.writer)
+		drain_release(&s->drain);
+	r = store_writer_close(s->writer, err);
+	if (s->signals >= 0)
+		close(s->signals);
+	sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
+	free(s->path);
+	free(s->warning);
+	free(s);
+	return r;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COLLECTOR_SESSION_H
+#define COLLECTOR_SESSION_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "collector/target.h"
+#include "common/err.h"
+#include "store/writer.h"
+
+/*
+ * One recording from its start to its end: the target, the probes on it, the
+ * drain and the file.
+ */
+struct session;
+
+enum on_full {
+	ON_FULL_DEFAULT, /* wait where we launched it, drop where we attached */
+	ON_FULL_WAIT,
+	ON_FULL_DROP,
+};
+
+struct session_options {
+	pid_t pid;		 /* to attach to; or 0 and … */
+	char *const *argv;	 /* … the command to launch, ending with NULL */
+	const char *output;	 /* %p: pid, %c: name of the program, %%: % */
+	bool overwrite;
+	uint64_t duration_ns;	 /* 0: until it ends */
+	enum on_full on_full;
+	size_t ring_bytes;	 /* a power of two; 0: the default */
+	bool no_ptrace;
+	bool verbose;
+	struct target_identity identity; /* of the command and of the file */
+};
+
+enum session_end {
+	SESSION_TARGET_ENDED,
+	SESSION_DURATION_OVER,
+	SESSION_INTERRUPTED,
+	SESSION_FAILED, /* the file could not be written further */
+};
+
+struct session_result {
+	enum session_end end;
+	int wait_status; /* of a launched target that ended */
+	uint64_t events, lost_events;
+	bool launched;
+	const char *path; /* of the recording; lives as long as the session */
+	const char *warning; /* what the user should know of the numbers, or NULL */
+};
+
+/*
+ * Starts recording.  A launched target is running when it returns.  Returns 0,
+ * or a negative errno with @err filled in; then no target of ours is left.
+ */
+int session_start(const struct session_options *options, struct session **ret, struct err *err);
+/*
+ * Records until the target ends, the time is over or the user interrupts, and
+ * takes the probes off.  All that was seen is in the file then, names included.
+ */
+int session_run(struct session *s, struct session_result *ret, struct err *err);
+/* For what is to be added to the recording after the run. */
+struct store_writer *session_writer(struct session *s);
+/* Closes the file.  NULL is fine. */
+int session_close(struct session *s, struct err *err);
+
+#endif

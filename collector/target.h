@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COLLECTOR_TARGET_H
+#define COLLECTOR_TARGET_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/err.h"
+
+/*
+ * The process that is recorded: launched by us, or there already.
+ *
+ * A launched one is traced (PTRACE_SEIZE) for two stops only: after exec, before
+ * ld.so has run, and at its exit, when its memory is still there.  Its signals
+ * are passed on untouched.  Where it cannot be traced, because a debugger traces
+ * us and our children, SIGSTOP and SIGCONT must do: then there is no exit stop.
+ */
+struct target {
+	pid_t pid;
+	bool launched; /* our child */
+	bool traced;
+	bool ended;
+	int wait_status; /* of a launched one that ended */
+	int gate;	 /* written to: the child goes on to exec */
+	int exec_error;	 /* read: errno of an exec that failed */
+	int pidfd;	 /* of an attached one: readable when it ends */
+	bool in_group_stop; /* held by way of SIGSTOP to another thread */
+};
+
+/* Who runs the command: the user who called sudo, say. */
+struct target_identity {
+	bool change;
+	uid_t uid;
+	gid_t gid;
+	const char *name, *home, *shell;
+};
+
+struct target_launch_options {
+	char *const *argv; /* ends with NULL */
+	struct target_identity identity;
+	bool allow_trace;      /* false: by signals */
+	const sigset_t *mask;  /* the signals the command shall have blocked */
+};
+
+enum target_event {
+	TARGET_NOTHING,
+	TARGET_EXEC,	 /* stopped after exec */
+	TARGET_HELD,	 /* stopped by SIGSTOP from the probes, at their wish */
+	TARGET_EXITING,	 /* stopped in its exit */
+	TARGET_ENDED,
+};
+
+/* Makes a child that will exec, waiting at its gate.  Returns 0 or a negative errno. */
+int target_launch(struct target *t, const struct target_launch_options *o, struct err *err);
+/*
+ * Opens the gate and waits for the exec: then the target is stopped as after
+ * TARGET_EXEC.  Returns
+ * 0; -ENOENT and the like where it failed, with @err filled in.
+ */
+int target_exec(struct target *t, const char *command, struct err *err);
+int target_attach(struct target *t, pid_t pid, struct err *err);
+
+/*
+ * What happened, without waiting.  After EXEC, HELD and EXITING the target is
+ * stopped until target_continue().  @hold_wanted: the probes asked for a stop; any
+ * other is somebody else's and is left alone.  Of a target that is not traced
+ * every SIGSTOP is reported: to continue it or not is the caller's to decide.
+ */
+enum target_event target_poll(struct target *t, bool hold_wanted);
+/* Waits for it instead. */
+enum target_event target_wait(struct target *t, bool hold_wanted);
+void target_continue(struct target *t);
+
+/* Lets go of a launched target that is running; it runs on. */
+void target_release(struct target *t);
+/* Ends a launched target that has not been let through the gate. */
+void target_kill(struct target *t);
+
+#endif

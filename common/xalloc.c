@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "common/xalloc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void (*out_of_memory_hook)(void);
+
+void xalloc_set_hook(void (*hook)(void))
+{
+	out_of_memory_hook = hook;
+}
+
+static _Noreturn void out_of_memory(void)
+{
+	static const char text[] = "heaptrail: out of memory\n";
+	void (*hook)(void) = out_of_memory_hook;
+
+	out_of_memory_hook = NULL;
+	if (hook)
+		hook();
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(125);
+	_exit(125);
+}
+
+void *xmalloc(size_t size_bytes)
+{
+	void *p = malloc(size_bytes ? size_bytes : 1);
+
+	if (!p)
+		out_of_memory();
+	return p;
+}
+
+void *xcalloc(size_t n, size_t size_bytes)
+{
+	void *p = calloc(n ? n : 1, size_bytes ? size_bytes : 1);
+
+	if (!p)
+		out_of_memory();
+	return p;
+}
+
+void *xrealloc(void *p, size_t size_bytes)
+{
+	p = realloc(p, size_bytes ? size_bytes : 1);
+	if (!p)
+		out_of_memory();
+	return p;
+}
+
+char *xstrdup(const char *s)
+{
+	return xstrndup(s, strlen(s));
+}
+
+char *xstrndup(const char *s, size_t n)
+{
+	size_t len = strnlen(s, n);
+	char *p = xmalloc(len + 1);
+
+	memcpy(p, s, len);
+	p[len] = '\0';
+	return p;
+}
+
+char *xasprintf(const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+
+	va_start(ap, fmt);
+	if (vasprintf(&s, fmt, ap) < 0)
+		out_of_memory();
+	va_end(ap);
+	return s;
+}
+
+void *xgrow(void *p, size_t *cap, size_t need, size_t size_bytes)
+{
+	size_t n = *cap ? *cap : 16, old = *cap, total;
+
+	while (n < need)
+		if (__builtin_mul_overflow(n, (size_t)2, &n))
+			out_of_memory();
+	if (__builtin_mul_overflow(n, size_bytes, &total))
+		out_of_memory();
+	p = xrealloc(p, total);
+	memset((char *)p + old * size_bytes, 0, (n - old) * size_bytes);
+	*cap = n;
+	return p;
+}

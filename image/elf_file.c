@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "image/elf_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <libelf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/xalloc.h"
+
+#define PAGE_BYTES 4096
+
+struct segment {
+	uint64_t address, offset, file_size;
+	bool executable;
+};
+
+struct function {
+	uint64_t address, size;
+	const char *name; /* in libelf's memory */
+	uint8_t rank;	  /* of several at one address the highest is shown */
+};
+
+struct elf_file {
+	int fd;
+	Elf *elf;
+	GElf_Ehdr header;
+	struct segment *segments;
+	size_t n_segments, cap_segments;
+	char *interpreter;
+	char *soname, *build_id;
+	bool soname_read, build_id_read;
+	struct function *functions; /* by address; made when first asked for */
+	size_t n_functions, cap_functions;
+	bool functions_read;
+};
+
+static int read_segments(struct elf_file *f)
+{
+	size_t n;
+
+	if (elf_getphdrnum(f->elf, &n))
+		return -ENOEXEC;
+	for (size_t i = 0; i < n; i++) {
+		GElf_Phdr p;
+
+		if (!gelf_getphdr(f->elf, (int)i, &p))
+			return -ENOEXEC;
+		if (p.p_type == PT_LOAD) {
+			ARRAY_GROW(f->segments, f->cap_segments, f->n_segments);
+			f->segments[f->n_segments++] = (struct segment){
+				.address = p.p_vaddr,
+				.offset = p.p_offset,
+				.file_size = p.p_filesz,
+				.executable = p.p_flags & PF_X};
+		} else if (p.p_type == PT_INTERP && !f->interpreter && p.p_filesz > 1 &&
+			   p.p_filesz <= 4096) {
+			char *s = xcalloc(1, p.p_filesz + 1);
+
+			if (pread(f->fd, s, p.p_filesz, (off_t)p.p_offset) == (ssize_t)p.p_filesz)
+				f->interpreter = s;
+			else
+				free(s);
+		}
+	}
+	return 0;
+}
+
+int elf_file_open(const char *path, struct elf_file **ret, struct err *err)
+{
+	struct elf_file *f = xcalloc(1, sizeof(*f));
+	int r = 0;
+
+	elf_version(EV_CURRENT);
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (f->fd < 0) {
+		r = err_set(err, ERR_FAILED, errno, "cannot open '%s'", path);
+	} else {
+		f->elf = elf_begin(f->fd, ELF_C_READ_MMAP, NULL);
+		if (!f->elf || elf_kind(f->elf) != ELF_K_ELF || !gelf_getehdr(f->elf, &f->header) ||
+		    read_segments(f) < 0)
+			r = err_set(err, ERR_FAILED, ENOEXEC, "'%s' is not an ELF file", path);
+	}
+	if (r) {
+		elf_file_close(f);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+void elf_file_close(struct elf_file *f)
+{
+	if (!f)
+		return;
+	elf_end(f->elf);
+	if (f->fd >= 0)
+		close(f->fd);
+	free(f->segments);
+	free(f->functions);
+	free(f->interpreter);
+	free(f->soname);
+	free(f->build_id);
+	free(f);
+}
+
+bool elf_file_is_64bit(const struct elf_file *f)
+{
+	return f->header.e_ident[EI_CLASS] == ELFCLASS64;
+}
+
+int elf_file_machine(const struct elf_file *f)
+{
+	return f->header.e_machine;
+}
+
+bool elf_file_is_pie(const struct elf_file *f)
+{
+	return f->header.e_type == ET_DYN;
+}
+
+const char *elf_file_interpreter(const struct elf_file *f)
+{
+	return f->interpreter;
+}
+
+/* The section of @type, with its header in @sh; NULL if there is none. */
+static Elf_Scn *find_section(struct elf_file *f, uint32_t type, GElf_Shdr *sh)
+{
+	Elf_Scn *s = NULL;
+
+	while ((s = elf_nextscn(f->elf, s)))
+		if (gelf_getshdr(s, sh) && sh->sh_type == type)
+			return s;
+	return NULL;
+}
+
+const char *elf_file_soname(struct elf_file *f)
+{
+	GElf_Shdr sh;
+	Elf_Scn *s;
+	Elf_Data *d;
+
+	if (f->soname_read)
+		return f->soname;
+	f->soname_read = true;
+	s = find_section(f, SHT_DYNAMIC, &sh);
+	d = s ? elf_getdata(s, NULL) : NULL;
+	for (int i = 0; d && sh.sh_entsize && i < (int)(sh.sh_size / sh.sh_entsize); i++) {
+		GElf_Dyn dyn;
+		const char *name;
+
+		if (!gelf_getdyn(d, i, &dyn) || dyn.d_tag != DT_SONAME)
+			continue;
+		name = elf_strptr(f->elf, sh.sh_link, dyn.d_un.d_val);
+		if (name)
+			f->soname = xstrdup(name);
+		break;
+	}
+	return f->soname;
+}
+
+const char *elf_file_build_id(struct elf_file *f)
+{
+	Elf_Scn *s = NULL;
+	GElf_Shdr sh;
+
+	if (f->build_id_read)
+		return f->build_id;
+	f->build_id_read = true;
+	while (!f->build_id && (s = elf_nextscn(f->elf, s))) {
+		Elf_Data *d;
+		size_t at = 0, name, desc;
+		GElf_Nhdr n;
+
+		if (!gelf_getshdr(s, &sh) || sh.sh_type != SHT_NOTE || !(d = elf_getdata(s, NULL)))
+			continue;
+		while ((at = gelf_getnote(d, at, &n, &name, &desc)) > 0) {
+			const uint8_t *bytes = (const uint8_t *)d->d_buf + desc;
+
+			if (n.n_type != NT_GNU_BUILD_ID || n.n_namesz != 4 ||
+			    memcmp((const char *)d->d_buf + name, "GNU", 4) || n.n_descsz > 64)
+				continue;
+			f->build_id = xcalloc(1, n.n_descsz * 2 + 1);
+			for (size_t i = 0; i < n.n_descsz; i++)
+				snprintf(f->build_id + 2 * i, 3, "%02x", bytes[i]);
+			break;
+		}
+	}
+	return f->build_id;
+}
+
+/* ---- symbols ----------------------------------------------------------------- */
+
+/* Calls @each for every defined function of the table of @type until it returns false. */
+static void walk_functions(struct elf_file *f, uint32_t type,
+			   bool (*each)(void *arg, const char *name, const GElf_Sym *sym), void *arg)
+{
+	GElf_Shdr sh;
+	Elf_Scn *s = find_section(f, type, &sh);
+	Elf_Data *d = s ? elf_getdata(s, NULL) : NULL;
+	size_t n = d && sh.sh_entsize ? sh.sh_size / sh.sh_entsize : 0;
+
+	for (size_t i = 0; i < n && i < INT32_MAX; i++) {
+		GElf_Sym sym;
+		const char *name;
+
+		if (!gelf_getsym(d, (int)i, &sym) || sym.st_shndx == SHN_UNDEF || !sym.st_value)
+			continue;
+		if (GELF_ST_TYPE(sym.st_info) != STT_FUNC &&
+		    GELF_ST_TYPE(sym.st_info) != STT_GNU_IFUNC)
+			continue;
+		name = elf_strptr(f->elf, sh.sh_link, sym.st_name);
+		if (name && *name && !each(arg, name, &sym))
+			return;
+	}
+}
+
+struct find_by_name {
+	const char *name;
+	struct elf_symbol *ret;
+	bool found;
+};
+
+static bool match_name(void *arg, const char *name, const GElf_Sym *sym)
+{
+	struct find_by_name *q = arg;
+
+	/* what an IFUNC resolves to is not known from the file */
+	if (strcmp(name, q->name) || GELF_ST_TYPE(sym->st_info) != STT_FUNC)
+		return true;
+	if (q->ret)
+		*q->ret = (struct elf_symbol){.address = sym->st_value, .size = sym->st_size};
+	q->found = true;
+	return false;
+}
+
+bool elf_file_find_function(struct elf_file *f, const char *name, struct elf_symbol *ret)
+{
+	struct find_by_name q = {.name = name, .ret = ret};
+
+	walk_functions(f, SHT_DYNSYM, match_name, &q);
+	if (!q.found)
+		walk_functions(f, SHT_SYMTAB, match_name, &q);
+	return q.found;
+}
+
+bool elf_file_exports(struct elf_file *f, const char *name)
+{
+	struct find_by_name q = {.name = name};
+
+	walk_functions(f, SHT_DYNSYM, match_name, &q);
+	return q.found;
+}
+
+static bool add_function(void *arg, const char *name, const GElf_Sym *sym)
+{
+	struct elf_file *f = arg;
+	unsigned int bind = GELF_ST_BIND(sym->st_info);
+	unsigned int rank = bind == STB_GLOBAL ? 2 : bind == STB_WEAK ? 1 : 0;
+
+	if (name[0] != '_') /* malloc rather than __libc_malloc */
+		rank += 3;
+	ARRAY_GROW(f->functions, f->cap_functions, f->n_functions);
+	f->functions[f->n_functions++] = (struct function){.address = sym->st_value,
+							   .size = sym->st_size,
+							   .name = name,
+							   .rank = (uint8_t)rank};
+	return true;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct function *x = a, *y = b;
+
+	if (x->address != y->address)
+		return x->address < y->address ? -1 : 1;
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? 1 : -1;
+	if (x->size != y->size)
+		return x->size < y->size ? 1 : -1;
+	return strcmp(x->name, y->name);
+}
+
+static void read_functions(struct elf_file *f)
+{
+	size_t n = 0;
+
+	f->functions_read = true;
+	walk_functions(f, SHT_SYMTAB, add_function, f);
+	walk_functions(f, SHT_DYNSYM, add_function, f);
+	if (f->n_functions)
+		qsort(f->functions, f->n_functions, sizeof(*f->functions), by_address);
+	for (size_t i = 0; i < f->n_functions; i++)
+		if (!n || f->functions[n - 1].address != f->functions[i].address)
+			f->functions[n++] = f->functions[i];
+	f->n_functions = n;
+}
+
+const char *elf_file_function_at(struct elf_file *f, uint64_t address)
+{
+	size_t lo = 0, hi;
+
+	if (!f->functions_read)
+		read_functions(f);
+	hi = f->n_functions;
+	while (lo < hi) { /* the first above @address */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (f->functions[mid].address <= address)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	/* an inner label may stand before the one that covers it */
+	for (size_t back = 0; lo > 0 && back < 4; lo--, back++) {
+		const struct function *fn = &f->functions[lo - 1];
+
+		if (address - fn->address < fn->size || (!fn->size && !back))
+			return fn->name;
+	}
+	return NULL;
+}
+
+/* ---- addresses --------------------------------------------------------------- */
+
+bool elf_file_offset_of(const struct elf_file *f, uint64_t address, uint64_t *ret)
+{
+	for (size_t i = 0; i < f->n_segments; i++) {
+		const struct segment *s = &f->segments[i];
+
+		if (address >= s->address && address - s->address < s->file_size) {
+			*ret = address - s->address + s->offset;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool elf_file_code_address_of(const struct elf_file *f, uint64_t offset, uint64_t *ret)
+{
+	for (size_t i = 0; i < f->n_segments; i++) {
+		const struct segment *s = &f->segments[i];
+		uint64_t before = s->offset & (PAGE_BYTES - 1); /* mapped, but before the segment */
+
+		if (s->executable && offset >= s->offset - before &&
+		    offset < s->offset + s->file_size) {
+			*ret = offset - s->offset + s->address;
+			return true;
+		}
+	}
+	return false;
+}
+
+ssize_t elf_file_read(const struct elf_file *f, uint64_t address, void *buf, size_t len)
+{
+	for (size_t i = 0; i < f->n_segments; i++) {
+		const struct segment *s = &f->segments[i];
+		ssize_t n;
+
+		if (address < s->address || address - s->address >= s->file_size)
+			continue;
+		if (len > s->file_size - (address - s->address))
+			len = s->file_size - (address - s->address);
+		n = pread(f->fd, buf, len, (off_t)(address - s->address + s->offset));
+		return n < 0 ? -errno : n;
+	}
+	return -ERANGE;
+}

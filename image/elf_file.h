@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef IMAGE_ELF_FILE_H
+#define IMAGE_ELF_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/err.h"
+
+/*
+ * What an ELF file says about itself.  Files come from the target and are
+ * untrusted: every offset is checked, here or by libelf.
+ *
+ * "Address" means an address of the file's own (p_vaddr, st_value); "offset" a
+ * position in the file.
+ */
+struct elf_file;
+
+/* Opens @path.  -ENOEXEC with @err where it is no ELF file. */
+int elf_file_open(const char *path, struct elf_file **ret, struct err *err);
+void elf_file_close(struct elf_file *f);
+
+bool elf_file_is_64bit(const struct elf_file *f);
+int elf_file_machine(const struct elf_file *f); /* EM_* */
+bool elf_file_is_pie(const struct elf_file *f); /* or a shared library */
+/* Strings live as long as @f; NULL where it has none. */
+const char *elf_file_interpreter(const struct elf_file *f);
+const char *elf_file_soname(struct elf_file *f);
+const char *elf_file_build_id(struct elf_file *f); /* lower-case hex */
+
+struct elf_symbol {
+	uint64_t address;
+	uint64_t size; /* bytes; 0: unknown */
+};
+
+/* A defined function of that name, in the dynamic or the full symbol table. */
+bool elf_file_find_function(struct elf_file *f, const char *name, struct elf_symbol *ret);
+/* Does the dynamic symbol table define it, so that it can take the place of libc's? */
+bool elf_file_exports(struct elf_file *f, const char *name);
+/* The function that covers @address, or NULL; as in the symbol table, not demangled. */
+const char *elf_file_function_at(struct elf_file *f, uint64_t address);
+
+/* False where no loadable segment of the file's holds it. */
+bool elf_file_offset_of(const struct elf_file *f, uint64_t address, uint64_t *ret_offset);
+/* Of what is mapped executable, the rest of a segment's first page included. */
+bool elf_file_code_address_of(const struct elf_file *f, uint64_t offset, uint64_t *ret_address);
+
+/* Reads code; returns the bytes read (fewer at the end of a segment), or a negative errno. */
+ssize_t elf_file_read(const struct elf_file *f, uint64_t address, void *buf, size_t len_bytes);
+
+#endif

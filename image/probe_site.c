@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "image/probe_site.h"
+
+#include <capstone/capstone.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xalloc.h"
+
+/* No prologue is longer; the targets of jumps are looked for in the whole function. */
+#define PROLOGUE_BYTES 64
+
+/* The registers of arguments 1 to 6 (System V AMD64 ABI), in all their widths. */
+static const x86_reg argument_registers[6][4] = {
+	{X86_REG_RDI, X86_REG_EDI, X86_REG_DI, X86_REG_DIL},
+	{X86_REG_RSI, X86_REG_ESI, X86_REG_SI, X86_REG_SIL},
+	{X86_REG_RDX, X86_REG_EDX, X86_REG_DX, X86_REG_DL},
+	{X86_REG_RCX, X86_REG_ECX, X86_REG_CX, X86_REG_CL},
+	{X86_REG_R8, X86_REG_R8D, X86_REG_R8W, X86_REG_R8B},
+	{X86_REG_R9, X86_REG_R9D, X86_REG_R9W, X86_REG_R9B},
+};
+
+static int argument_of_register(unsigned int reg)
+{
+	for (int i = 0; i < 6; i++)
+		for (int j = 0; j < 4; j++)
+			if (argument_registers[i][j] == reg)
+				return i + 1;
+	return reg == X86_REG_DH ? 3 : reg == X86_REG_CH ? 4 : 0;
+}
+
+enum emulation {
+	NOT_EMULATED,
+	EMULATED_SOMETIMES, /* newer kernels only: endbr64 and long nops */
+	EMULATED,
+};
+
+/* What arch/x86/kernel/uprobes.c does with it (branch_setup_xol_ops, push_setup_xol_ops). */
+static enum emulation emulation_of(const cs_insn *insn)
+{
+	const uint8_t *b = insn->bytes;
+
+	if (b[0] == 0x66)
+		return insn->id == X86_INS_NOP ? EMULATED_SOMETIMES : NOT_EMULATED;
+	if ((b[0] & 0xf8) == 0x50 || (insn->size == 2 && b[0] == 0x41 && (b[1] & 0xf8) == 0x50))
+		return EMULATED; /* push of a register */
+	if (b[0] == 0xe8 || b[0] == 0xe9 || b[0] == 0xeb || b[0] == 0x90 || (b[0] & 0xf0) == 0x70)
+		return EMULATED;
+	if (b[0] == 0x0f && (b[1] & 0xf0) == 0x80)
+		return EMULATED; /* a long conditional jump */
+	if (insn->id == X86_INS_NOP || insn->id == X86_INS_ENDBR64)
+		return EMULATED_SOMETIMES;
+	return NOT_EMULATED;
+}
+
+/* The target of a direct jump or call, or 0. */
+static uint64_t jump_target(csh cs, const cs_insn *insn)
+{
+	const cs_x86_op *op = &insn->detail->x86.operands[0];
+
+	if (insn->id == X86_INS_CALL || !(cs_insn_group(cs, insn, CS_GRP_JUMP)) ||
+	    insn->detail->x86.op_count != 1 || op->type != X86_OP_IMM)
+		return 0;
+	return (uint64_t)op->imm;
+}
+
+/* Is some instruction in the function's first bytes jumped to?  Marks them in @is_target. */
+static void find_targets(csh cs, const uint8_t *code, size_t len, uint64_t address,
+			 bool is_target[PROLOGUE_BYTES])
+{
+	cs_insn *insn = cs_malloc(cs);
+	uint64_t at = address;
+
+	while (len) {
+		if (!cs_disasm_iter(cs, &code, &len, &at, insn)) {
+			code++; /* data between code, or an instruction Capstone does not know */
+			len--;
+			at++;
+			continue;
+		}
+		if (jump_target(cs, insn) - address < PROLOGUE_BYTES)
+			is_target[jump_target(cs, insn) - address] = true;
+	}
+	cs_free(insn, 1);
+}
+
+/* Does it write an argument that is needed, or the stack pointer? */
+static bool spoils(csh cs, const cs_insn *insn, unsigned int arguments)
+{
+	cs_regs read, written;
+	uint8_t n_read, n_written;
+
+	if (cs_regs_access(cs, insn, read, &n_read, written, &n_written))
+		return true;
+	for (int i = 0; i < n_written; i++) {
+		int argument = argument_of_register(written[i]);
+
+		if (written[i] == X86_REG_RSP || written[i] == X86_REG_ESP)
+			return true;
+		if (argument && arguments & 1u << (argument - 1))
+			return true;
+	}
+	return false;
+}
+
+/* `test %rdi,%rdi` of the full register of that argument */
+static bool tests_for_null(const cs_insn *insn, int argument)
+{
+	const cs_x86 *x = &insn->detail->x86;
+	x86_reg reg;
+
+	if (!argument || insn->id != X86_INS_TEST || x->op_count != 2)
+		return false;
+	reg = argument_registers[argument - 1][0];
+	return x->operands[0].type == X86_OP_REG && x->operands[0].reg == reg &&
+	       x->operands[1].type == X86_OP_REG && x->operands[1].reg == reg;
+}
+
+static void describe(struct probe_site *site, uint32_t offset, bool emulated, const cs_insn *insn)
+{
+	site->offset = offset;
+	site->emulated = emulated;
+	snprintf(site->instruction, sizeof(site->instruction), "%.12s%s%.24s", insn->mnemonic,
+		 insn->op_str[0] ? " " : "", insn->op_str);
+}
+
+struct probe_site probe_site_find(const uint8_t *code, size_t len, uint64_t address,
+				  unsigned int arguments, int null_argument)
+{
+	struct probe_site site = {.instruction = "?"};
+	bool is_target[PROLOGUE_BYTES] = {false}, tested = false;
+	const uint8_t *p = code;
+	size_t left = len < PROLOGUE_BYTES ? len : PROLOGUE_BYTES;
+	uint64_t at = address;
+	cs_insn *insn;
+	csh cs;
+
+	if (cs_open(CS_ARCH_X86, CS_MODE_64, &cs) != CS_ERR_OK)
+		return site;
+	cs_option(cs, CS_OPT_DETAIL, CS_OPT_ON);
+	cs_option(cs, CS_OPT_SYNTAX, CS_OPT_SYNTAX_ATT);
+	find_targets(cs, code, len, address, is_target);
+	insn = cs_malloc(cs);
+	while (cs_disasm_iter(cs, &p, &left, &at, insn)) {
+		uint32_t offset = (uint32_t)(insn->address - address);
+		enum emulation e = emulation_of(insn);
+
+		if (offset && is_target[offset])
+			break;
+		if (!offset)
+			describe(&site, 0, e == EMULATED, insn);
+		if (e != NOT_EMULATED && !site.emulated)
+			describe(&site, offset, true, insn);
+		if (e == EMULATED) {
+			bool leaves_only_null = tested && (insn->id == X86_INS_JE);
+
+			/* a NULL that never traps is better still, if the next will do too */
+			describe(&site, offset, true, insn);
+			if (!leaves_only_null)
+				break;
+		} else if (spoils(cs, insn, arguments) || cs_insn_group(cs, insn, CS_GRP_JUMP) ||
+			   cs_insn_group(cs, insn, CS_GRP_CALL) ||
+			   cs_insn_group(cs, insn, CS_GRP_RET)) {
+			break;
+		}
+		tested = tests_for_null(insn, null_argument);
+	}
+	cs_free(insn, 1);
+	cs_close(&cs);
+	return site;
+}

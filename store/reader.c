@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "store/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/xalloc.h"
+#include "store/chunk.h"
+
+/* Ids are dense and index arrays: a recording with a larger gap is damaged. */
+#define ID_GAP_MAX 65536
+#define BLOB_BYTES_MAX (64 << 20)
+
+struct store_reader {
+	sqlite3 *db;
+	char *path;
+	sqlite3_stmt *next_chunk;
+};
+
+static int not_readable(struct store_reader *r, const char *why, struct err *err)
+{
+	err_set(err, ERR_RECORDING, 0, "cannot read the recording '%s': %s", r->path, why);
+	return -EBADMSG;
+}
+
+static int sqlite_failed(struct store_reader *r, struct err *err)
+{
+	int code = sqlite3_errcode(r->db);
+
+	not_readable(r, sqlite3_errmsg(r->db), err);
+	if (code == SQLITE_CORRUPT)
+		err_hint(err, "the file was cut or damaged after it was written");
+	else if (code == SQLITE_CANTOPEN)
+		err_hint(err, "it was not closed properly and its folder cannot be written; copy "
+			      "it, and the -wal file beside it, to a folder of your own");
+	return -EBADMSG;
+}
+
+static int64_t pragma_number(sqlite3 *db, const char *sql, bool *ret_ok)
+{
+	sqlite3_stmt *s = NULL;
+	int64_t v = 0;
+
+	*ret_ok = sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK &&
+		  sqlite3_step(s) == SQLITE_ROW;
+	if (*ret_ok)
+		v = sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	return v;
+}
+
+/* A plain look at the file first: clearer messages than SQLite's. */
+static int check_file(struct store_reader *r, struct err *err)
+{
+	char head[16] = "";
+	struct stat st;
+	int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t n;
+
+	if (fd < 0)
+		return err_set(err, ERR_RECORDING, errno, "cannot open '%s'", r->path);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return not_readable(r, "it is not a regular file", err);
+	}
+	n = read(fd, head, sizeof(head));
+	close(fd);
+	if (n == (ssize_t)sizeof(head) && !memcmp(head, "SQLite format 3", sizeof(head)))
+		return 0;
+	return not_readable(r, n == 0 ? "the file is empty" : "it is not a heaptrail recording",
+			    err);
+}
+
+static int open_database(struct store_reader *r, struct err *err)
+{
+	char *wal = xasprintf("%s-wal", r->path);
+	bool has_wal = access(wal, F_OK) == 0, ok;
+	int64_t application, version;
+
+	free(wal);
+	if (sqlite3_open_v2(r->path, &r->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
+		return sqlite_failed(r, err);
+	sqlite3_busy_timeout(r->db, 2000);
+	sqlite3_limit(r->db, SQLITE_LIMIT_LENGTH, BLOB_BYTES_MAX);
+	sqlite3_db_config(r->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(r->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	application = pragma_number(r->db, "PRAGMA application_id", &ok);
+	if (!ok && sqlite3_errcode(r->db) == SQLITE_CANTOPEN && !has_wal) {
+		/* WAL mode without a WAL in a folder we cannot write: nobody is writing */
+		char *uri = sqlite3_mprintf("file:%s?immutable=1", r->path);
+
+		sqlite3_close(r->db);
+		if (strpbrk(r->path, "?#%") || /* would need escapes */
+		    sqlite3_open_v2(uri, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL) !=
+			    SQLITE_OK) {
+			sqlite3_free(uri);
+			return sqlite_failed(r, err);
+		}
+		sqlite3_free(uri);
+		application = pragma_number(r->db, "PRAGMA application_id", &ok);
+	}
+	if (!ok)
+		return sqlite_failed(r, err);
+	if (application != RECORDING_APPLICATION_ID)
+		return not_readable(r, "it is a SQLite file, but not a heaptrail recording", err);
+	version = pragma_number(r->db, "PRAGMA user_version", &ok);
+	if (!ok)
+		return sqlite_failed(r, err);
+	if (version > RECORDING_VERSION) {
+		not_readable(r, "it was written by a newer heaptrail", err);
+		err_hint(err, "its format version is %" PRId64 ", this heaptrail knows %d: install "
+			      "a newer one", version, RECORDING_VERSION);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+int store_reader_open(const char *path, struct store_reader **ret, struct err *err)
+{
+	struct store_reader *r = xcalloc(1, sizeof(*r));
+	int e;
+
+	r->path = xstrdup(path);
+	e = check_file(r, err);
+	if (!e)
+		e = open_database(r, err);
+	if (e) {
+		store_reader_close(r);
+		return e;
+	}
+	*ret = r;
+	return 0;
+}
+
+void store_reader_close(struct store_reader *r)
+{
+	if (!r)
+		return;
+	sqlite3_finalize(r->next_chunk);
+	sqlite3_close(r->db);
+	free(r->path);
+	free(r);
+}
+
+int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
+			    struct event *ret_events, struct err *err)
+{
+	static const char sql[] =
+		"SELECT id, space, events, allocs, frees, first_ns, last_ns, min_size, max_size,"
+		" min_address, max_address, families, codec, crc, data"
+		" FROM chunk WHERE id > ? ORDER BY id LIMIT 1";
+	struct chunk_info i = {0};
+	sqlite3_stmt *s;
+	int code, result = 0;
+
+	if (!r->next_chunk &&
+	    sqlite3_prepare_v3(r->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &r->next_chunk, NULL) !=
+		    SQLITE_OK)
+		return sqlite_failed(r, err);
+	s = r->next_chunk;
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)after);
+	code = sqlite3_step(s);
+	if (code == SQLITE_ROW) {
+		i.id = (uint64_t)sqlite3_column_int64(s, 0);
+		i.space.v = (uint32_t)sqlite3_column_int64(s, 1);
+		i.events = (uint32_t)sqlite3_column_int64(s, 2);
+		i.allocs = (uint32_t)sqlite3_column_int64(s, 3);
+		i.frees = (uint32_t)sqlite3_column_int64(s, 4);
+		i.first_ns = (uint64_t)sqlite3_column_int64(s, 5);
+		i.last_ns = (uint64_t)sqlite3_column_int64(s, 6);
+		i.min_size = (uint64_t)sqlite3_column_int64(s, 7);
+		i.max_size = (uint64_t)sqlite3_column_int64(s, 8);
+		i.min_address = (uint64_t)sqlite3_column_int64(s, 9);
+		i.max_address = (uint64_t)sqlite3_column_int64(s, 10);
+		i.families = (uint64_t)sqlite3_column_int64(s, 11);
+		i.codec = (uint32_t)sqlite3_column_int64(s, 12);
+		i.crc = (uint32_t)sqlite3_column_int64(s, 13);
+		result = chunk_decode(&i, sqlite3_column_blob(s, 14),
+				      (size_t)sqlite3_column_bytes(s, 14), ret_events, err);
+		if (!result)
+			result = 1;
+		*ret_info = i;
+	} else if (code != SQLITE_DONE) {
+		result = sqlite_failed(r, err);
+	}
+	sqlite3_reset(s);
+	return result;
+}
+
+/* ---- the catalog ------------------------------------------------------------- */
+
+struct loading {
+	struct store_reader *r;
+	struct catalog *c;
+	struct err *err;
+};
+
+static const char *keep_text(struct loading *l, sqlite3_stmt *s, int column)
+{
+	const unsigned char *text = sqlite3_column_text(s, column);
+	struct catalog *c = l->c;
+
+	if (!text)
+		return NULL;
+	ARRAY_GROW(c->strings, c->cap_strings, c->n_strings);
+	return c->strings[c->n_strings++] = xstrdup((const char *)text);
+}
+
+static uint64_t row_id(sqlite3_stmt *s)
+{
+	return (uint64_t)sqlite3_column_int64(s, 0);
+}
+
+static uint64_t column_u64(sqlite3_stmt *s, int column)
+{
+	return (uint64_t)sqlite3_column_int64(s, column);
+}
+
+static bool load_fact(struct loading *l, sqlite3_stmt *s)
+{
+	struct catalog *c = l->c;
+	const char *key = keep_text(l, s, 0), *text = keep_text(l, s, 1);
+
+	if (!key)
+		return false;
+	ARRAY_GROW(c->facts, c->cap_facts, c->n_facts);
+	c->facts[c->n_facts].key = (char *)key;
+	c->facts[c->n_facts++].text = (char *)text;
+	return true;
+}
+
+/* Makes room for the element of row @s's id; its loader gives up if the id is impossible. */
+#define GROW_TO(array) \
+	do { \
+		if (row_id(s) > l->c->n_##array + ID_GAP_MAX) \
+			return false; \
+		ARRAY_GROW(l->c->array, l->c->cap_##array, row_id(s)); \
+		if (l->c->n_##array <= row_id(s)) \
+			l->c->n_##array = row_id(s) + 1; \
+	} while (0)
+
+static bool load_process(struct loading *l, sqlite3_stmt *s)
+{
+	GROW_TO(processes);
+	l->c->processes[row_id(s)] = (struct process_record){
+		.id = (uint32_t)row_id(s),
+		.pid = sqlite3_column_int(s, 1),
+		.command = keep_text(l, s, 2),
+		.start_ns = column_u64(s, 3),
+		.end_ns = column_u64(s, 4),
+		.ended = sqlite3_column_type(s, 5) != SQLITE_NULL ||
+			 sqlite3_column_type(s, 6) != SQLITE_NULL,
+		.exit_status = sqlite3_column_type(s, 5) == SQLITE_NULL ? -1 : sqlite3_column_int(s, 5),
+		.exit_signal = sqlite3_column_int(s, 6),
+	};
+	return true;
+}
+
+static bool load_space(struct loading *l, sqlite3_stmt *s)
+{
+	GROW_TO(spaces);
+	l->c->spaces[row_id(s)] = (struct space_record){
+		.id = {(uint32_t)row_id(s)},
+		.process = (uint32_t)column_u64(s, 1),
+		.exec_count = (uint32_t)column_u64(s, 2),
+		.executable = keep_text(l, s, 3),
+		.start_ns = column_u64(s, 4),
+		.end_ns = column_u64(s, 5),
+		.end = keep_text(l, s, 6),
+	};
+	return true;
+}
+
+static bool load_thread(struct loading *l, sqlite3_stmt *s)
+{
+	GROW_TO(threads);
+	l->c->threads[row_id(s)] = (struct thread_record){
+		.id = {(uint32_t)row_id(s)},
+		.process = (uint32_t)column_u64(s, 1),
+		.tid = sqlite3_column_int(s, 2),
+		.name = keep_text(l, s, 3),
+		.start_ns = column_u64(s, 4),
+		.end_ns = column_u64(s, 5),
+	};
+	return true;
+}
+
+static bool load_family(struct loading *l, sqlite3_stmt *s)
+{
+	GROW_TO(families);
+	l->c->families[row_id(s)] = (struct family_record){
+		.id = (uint32_t)row_id(s), .name = keep_text(l, s, 1), .layer = keep_text(l, s, 2)};
+	return true;
+}
+
+static bool load_module(struct loading *l, sqlite3_stmt *s)
+{
+	GROW_TO(modules);
+	l->c->modules[row_id(s)] = (struct module_record){.id = {(uint32_t)row_id(s)},
+							  .path = keep_text(l, s, 1),
+							  .build_id = keep_text(l, s, 2)};
+	return true;
+}
+
+static bool load_frame(struct loading *l, sqlite3_stmt *s)
+{
+	GROW_TO(frames);
+	l->c->frames[row_id(s)] = (struct catalog_frame){
+		.module = {(uint32_t)column_u64(s, 1)},
+		.offset = column_u64(s, 2),
+		.function = keep_text(l, s, 3),
+		.file = keep_text(l, s, 4),
+		.line = (uint32_t)column_u64(s, 5),
+	};
+	return true;
+}
+
+static bool load_stack(struct loading *l, sqlite3_stmt *s)
+{
+	GROW_TO(stacks);
+	l->c->stacks[row_id(s)] = (struct catalog_stack){.parent = {(uint32_t)column_u64(s, 1)},
+							 .frame = {(uint32_t)column_u64(s, 2)}};
+	return true;
+}
+
+static bool load_loss(struct loading *l, sqlite3_stmt *s)
+{
+	struct catalog *c = l->c;
+	const char *kind = keep_text(l, s, 0);
+
+	if (!kind)
+		return false;
+	ARRAY_GROW(c->losses, c->cap_losses, c->n_losses);
+	c->losses[c->n_losses++] = (struct catalog_loss){.kind = kind, .count = column_u64(s, 1)};
+	return true;
+}
+
+static const struct {
+	const char *sql;
+	bool (*load)(struct loading *l, sqlite3_stmt *s);
+} catalog_tables[] = {
+	{"SELECT key, value FROM recording", load_fact},
+	{"SELECT id, pid, command, start_ns, end_ns, exit_status, exit_signal FROM process",
+	 load_process},
+	{"SELECT id, process, exec_count, executable, start_ns, end_ns, \"end\" FROM space",
+	 load_space},
+	{"SELECT id, process, tid, name, start_ns, end_ns FROM thread", load_thread},
+	{"SELECT id, name, layer FROM family", load_family},
+	{"SELECT id, path, build_id FROM module", load_module},
+	{"SELECT f.id, f.module, f.\"offset\", s.function, s.file, s.line FROM frame f"
+	 " LEFT JOIN symbol s ON s.frame = f.id AND s.depth = 0",
+	 load_frame},
+	{"SELECT id, parent, frame FROM stack", load_stack},
+	{"SELECT kind, count FROM loss", load_loss},
+};
+
+int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *err)
+{
+	struct loading l = {.r = r, .c = ret, .err = err};
+
+	memset(ret, 0, sizeof(*ret));
+	for (size_t i = 0; i < COUNT_OF(catalog_tables); i++) {
+		sqlite3_stmt *s = NULL;
+		int code = sqlite3_prepare_v2(r->db, catalog_tables[i].sql, -1, &s, NULL), e = 0;
+
+		while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+			code = SQLITE_OK;
+			if (!catalog_tables[i].load(&l, s)) {
+				e = not_readable(r, "a table holds impossible values", err);
+				break;
+			}
+		}
+		if (!e && code != SQLITE_DONE)
+			e = sqlite_failed(r, err);
+		sqlite3_finalize(s);
+		if (e) {
+			catalog_release(ret);
+			return e;
+		}
+	}
+	return 0;
+}
+
+void catalog_release(struct catalog *c)
+{
+	for (size_t i = 0; i < c->n_strings; i++)
+		free(c->strings[i]);
+	free(c->strings);
+	free(c->facts);
+	free(c->processes);
+	free(c->spaces);
+	free(c->threads);
+	free(c->families);
+	free(c->modules);
+	free(c->frames);
+	free(c->stacks);
+	free(c->losses);
+	memset(c, 0, sizeof(*c));
+}
+
+const char *catalog_text(const struct catalog *c, const char *key)
+{
+	for (size_t i = 0; i < c->n_facts; i++)
+		if (!strcmp(c->facts[i].key, key))
+			return c->facts[i].text;
+	return NULL;
+}
+
+int64_t catalog_number(const struct catalog *c, const char *key, int64_t otherwise)
+{
+	const char *text = catalog_text(c, key);
+
+	return text ? strtoll(text, NULL, 10) : otherwise;
+}
+
+uint64_t catalog_loss(const struct catalog *c, const char *kind)
+{
+	for (size_t i = 0; i < c->n_losses; i++)
+		if (!strcmp(c->losses[i].kind, kind))
+			return c->losses[i].count;
+	return 0;
+}
+
+const struct catalog_frame *catalog_frame(const struct catalog *c, struct frame_id id)
+{
+	static const struct catalog_frame none;
+
+	return id.v < c->n_frames ? &c->frames[id.v] : &none;
+}
+
+const struct catalog_stack *catalog_stack(const struct catalog *c, struct stack_id id)
+{
+	static const struct catalog_stack none;
+
+	return id.v < c->n_stacks ? &c->stacks[id.v] : &none;
+}
+
+const char *catalog_module_path(const struct catalog *c, struct module_id id)
+{
+	return id.v < c->n_modules ? c->modules[id.v].path : NULL;
+}
+
+uint64_t store_bytes_on_disk(const char *path)
+{
+	char *wal = xasprintf("%s-wal", path);
+	struct stat st;
+	uint64_t bytes = 0;
+
+	if (!stat(path, &st))
+		bytes += (uint64_t)st.st_size;
+	if (!stat(wal, &st))
+		bytes += (uint64_t)st.st_size;
+	free(wal);
+	return bytes;
+}

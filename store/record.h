@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef STORE_RECORD_H
+#define STORE_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * What a recording is made of, as the parts of heaptrail hand it to each other.
+ * The ids are those of the tables (schema.sql), from 1 on; 0 is "none".
+ */
+
+#define RECORDING_APPLICATION_ID 0x48545231 /* "HTR1" */
+#define RECORDING_VERSION 1
+
+struct space_id {
+	uint32_t v;
+};
+struct thread_id {
+	uint32_t v;
+};
+struct module_id {
+	uint32_t v;
+};
+struct frame_id {
+	uint32_t v;
+};
+struct stack_id {
+	uint32_t v;
+};
+
+/* Stored as they are numbered: never renumber. */
+enum event_kind {
+	EVENT_ALLOC = 0,
+	EVENT_FREE = 1,
+	EVENT_REALLOC = 2, /* a linked free and alloc: the block keeps its slot */
+	EVENT_POOL_NEW = 3,
+	EVENT_POOL_RESET = 4, /* one event releases all of a pool's blocks */
+	EVENT_POOL_DESTROY = 5,
+	EVENT_MAP = 6,
+	EVENT_UNMAP = 7,
+	EVENT_MARK = 8,
+	EVENT_KINDS
+};
+
+/* What a free turned out to be.  Only the first two end a block. */
+enum free_class {
+	FREE_OF_BLOCK = 0,
+	FREE_IMPLIED = 1,  /* its free was lost: the address was handed out again */
+	FREE_UNKNOWN = 2,  /* of a block from before the recording, or whose alloc was lost */
+	FREE_INTERNAL = 3, /* the allocator's own call on memory that is no block */
+	FREE_DOUBLE = 4,   /* of a block already freed */
+	FREE_CLASSES
+};
+
+#define USABLE_UNKNOWN UINT64_MAX
+
+struct event {
+	uint8_t kind;	    /* enum event_kind */
+	uint8_t free_class; /* enum free_class, of EVENT_FREE */
+	uint8_t family;	    /* id */
+	struct thread_id thread;
+	struct stack_id stack; /* of the alloc; of a free: its caller */
+	uint32_t slot;	       /* see slots.h; of an alloc it is implied by the order */
+	uint64_t t_ns;
+	uint64_t address;
+	uint64_t size;	 /* requested bytes */
+	uint64_t usable; /* bytes the allocator gave, or USABLE_UNKNOWN */
+};
+
+/* Does the event make a block, does it end one? (valgrind's counting: realloc does both) */
+static inline bool event_allocates(const struct event *e)
+{
+	return e->kind == EVENT_ALLOC || e->kind == EVENT_REALLOC;
+}
+
+static inline bool event_frees(const struct event *e)
+{
+	return e->kind == EVENT_REALLOC || (e->kind == EVENT_FREE && e->free_class <= FREE_IMPLIED);
+}
+
+#define CHUNK_EVENTS_MAX 65536
+
+enum chunk_codec {
+	CODEC_COLUMNS = 1,
+	CODEC_COLUMNS_ZSTD = 2,
+};
+
+struct chunk_info {
+	uint64_t id;
+	struct space_id space;
+	uint32_t events, allocs, frees;
+	uint64_t first_ns, last_ns;
+	uint64_t min_size, max_size;
+	uint64_t min_address, max_address;
+	uint64_t families; /* bit set */
+	uint32_t codec;
+	uint32_t crc;
+};
+
+/* Strings are the giver's, and valid for the call, or as the reader's call says. */
+struct process_record {
+	uint32_t id;
+	int pid;
+	const char *command; /* JSON array */
+	uint64_t start_ns, end_ns;
+	bool ended;
+	int exit_status; /* -1: none */
+	int exit_signal; /* 0: none */
+};
+
+struct space_record {
+	struct space_id id;
+	uint32_t process;
+	uint32_t exec_count;
+	const char *executable;
+	uint64_t start_ns, end_ns;
+	const char *end; /* "exit", "exec", "detach" or NULL */
+};
+
+struct thread_record {
+	struct thread_id id;
+	uint32_t process;
+	int tid;
+	const char *name;
+	uint64_t start_ns, end_ns; /* end 0: it had not ended */
+};
+
+struct family_record {
+	uint32_t id;
+	const char *name, *layer;
+};
+
+struct module_record {
+	struct module_id id;
+	const char *path, *build_id; /* build_id may be NULL */
+};
+
+struct mapping_record {
+	struct space_id space;
+	struct module_id module;
+	uint64_t start, end, bias, first_ns;
+};
+
+struct symbol_record {
+	struct frame_id frame;
+	uint32_t depth;
+	const char *function, *file; /* may be NULL */
+	uint32_t line;
+};
+
+struct timeline_bucket {
+	uint64_t allocs, frees, allocated_bytes, live_bytes, max_live_bytes;
+};
+
+/* Totals of some part of the heap; the same in every table and report. */
+struct heap_totals {
+	uint64_t alloc_calls, allocated_bytes;
+	uint64_t live_blocks, live_bytes;
+	uint64_t peak_blocks, peak_bytes; /* at the moment of the whole heap's peak */
+	uint64_t temporary_allocs;
+};
+
+#endif

@@ -1,0 +1,141 @@
+-- The recording, format version 1.  The only DDL of the project; described for
+-- users in heaptrail-recording(5).  Times are CLOCK_MONOTONIC nanoseconds, sizes
+-- are bytes, ids count from 1 (0 = none) unless said otherwise.
+
+CREATE TABLE recording (	-- facts about the whole, one a row
+	key	TEXT PRIMARY KEY,
+	value
+) WITHOUT ROWID;
+
+CREATE TABLE process (
+	id	INTEGER PRIMARY KEY,
+	pid	INTEGER NOT NULL,
+	command	TEXT,		-- JSON array
+	start_ns INTEGER,	-- when the recording began to see it
+	end_ns	INTEGER,
+	exit_status INTEGER,	-- NULL: not seen, or ended by a signal
+	exit_signal INTEGER
+);
+
+CREATE TABLE space (		-- an address space: a process between two execs
+	id	INTEGER PRIMARY KEY,
+	process	INTEGER NOT NULL,
+	exec_count INTEGER NOT NULL,
+	executable TEXT,
+	start_ns INTEGER,
+	end_ns	INTEGER,
+	end	TEXT,		-- 'exit', 'exec', 'detach'; NULL: the recording was cut off
+	parent	INTEGER,	-- whose live set it began with, if any
+	inherited INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE thread (
+	id	INTEGER PRIMARY KEY,
+	process	INTEGER NOT NULL,
+	tid	INTEGER NOT NULL,	-- of the kernel; reused by later threads
+	name	TEXT,
+	start_ns INTEGER,
+	end_ns	INTEGER
+);
+
+CREATE TABLE family (		-- the allocator that made a block
+	id	INTEGER PRIMARY KEY,
+	name	TEXT NOT NULL,
+	layer	TEXT NOT NULL
+);
+
+CREATE TABLE module (		-- a file with code
+	id	INTEGER PRIMARY KEY,
+	path	TEXT NOT NULL,
+	build_id TEXT		-- lower-case hex
+);
+
+CREATE TABLE mapping (
+	id	INTEGER PRIMARY KEY,
+	space	INTEGER NOT NULL,
+	module	INTEGER NOT NULL,
+	start	INTEGER NOT NULL,	-- addresses, stored as signed 64-bit
+	end	INTEGER NOT NULL,
+	bias	INTEGER NOT NULL,	-- address in the process - address in the module
+	first_ns INTEGER NOT NULL
+);
+
+CREATE TABLE frame (
+	id	INTEGER PRIMARY KEY,
+	module	INTEGER NOT NULL,	-- 0: in no known file
+	offset	INTEGER NOT NULL	-- the return address, in the module's own addresses
+);
+
+CREATE TABLE stack (		-- a tree: a stack is its innermost frame and its callers
+	id	INTEGER PRIMARY KEY,
+	parent	INTEGER NOT NULL,	-- the stack of the caller; 0: none recorded
+	frame	INTEGER NOT NULL
+);
+
+CREATE TABLE symbol (
+	frame	INTEGER NOT NULL,
+	depth	INTEGER NOT NULL,	-- 0: the innermost of the functions inlined there
+	function TEXT,
+	file	TEXT,
+	line	INTEGER,
+	PRIMARY KEY (frame, depth)
+) WITHOUT ROWID;
+
+CREATE TABLE loss (		-- what is missing or was set right, and how often
+	kind	TEXT PRIMARY KEY,
+	count	INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE rss (
+	time_ns	INTEGER NOT NULL,
+	space	INTEGER NOT NULL,
+	bytes	INTEGER NOT NULL
+);
+
+CREATE TABLE timeline (		-- the heap over time; rewritten when the width doubles
+	bucket	INTEGER PRIMARY KEY,	-- covers start + bucket * width (see recording)
+	allocs	INTEGER NOT NULL,
+	frees	INTEGER NOT NULL,
+	allocated_bytes INTEGER NOT NULL,
+	live_bytes INTEGER NOT NULL,	-- at the bucket's end
+	max_live_bytes INTEGER NOT NULL
+);
+
+CREATE TABLE chunk (		-- the events, up to 65,536 a row
+	id	INTEGER PRIMARY KEY,
+	space	INTEGER NOT NULL,
+	events	INTEGER NOT NULL,
+	allocs	INTEGER NOT NULL,	-- alloc calls
+	frees	INTEGER NOT NULL,	-- free calls
+	first_ns INTEGER NOT NULL,
+	last_ns	INTEGER NOT NULL,
+	min_size INTEGER, max_size INTEGER,
+	min_address INTEGER, max_address INTEGER,
+	families INTEGER NOT NULL,	-- bit set of family ids
+	codec	INTEGER NOT NULL,	-- 1: columns, 2: columns in a zstd frame
+	crc	INTEGER NOT NULL,	-- CRC-32 of the numbers above and of data
+	data	BLOB NOT NULL
+);
+
+CREATE TABLE site (		-- after a stop: totals by allocating stack, in the heap layer
+	stack	INTEGER PRIMARY KEY,
+	alloc_calls INTEGER NOT NULL,
+	allocated_bytes INTEGER NOT NULL,
+	live_blocks INTEGER NOT NULL,
+	live_bytes INTEGER NOT NULL,
+	peak_blocks INTEGER NOT NULL,	-- at the moment of the whole heap's peak
+	peak_bytes INTEGER NOT NULL,
+	temporary_allocs INTEGER NOT NULL
+);
+
+CREATE TABLE file (		-- after a stop: the same by source file and module
+	file	TEXT,			-- NULL: no line information
+	module	INTEGER NOT NULL,
+	alloc_calls INTEGER NOT NULL,
+	allocated_bytes INTEGER NOT NULL,
+	live_blocks INTEGER NOT NULL,
+	live_bytes INTEGER NOT NULL,
+	peak_blocks INTEGER NOT NULL,
+	peak_bytes INTEGER NOT NULL,
+	temporary_allocs INTEGER NOT NULL
+);

@@ -1,0 +1,651 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "store/writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/buffer.h"
+#include "common/xalloc.h"
+#include "store/chunk.h"
+#include "store/schema.h" /* made of schema.sql: schema_sql[] */
+
+enum statement {
+	PUT_RECORDING,
+	PUT_PROCESS,
+	PUT_SPACE,
+	PUT_THREAD,
+	PUT_FAMILY,
+	PUT_MODULE,
+	PUT_MAPPING,
+	PUT_FRAME,
+	PUT_STACK,
+	PUT_SYMBOL,
+	PUT_LOSS,
+	PUT_RSS,
+	PUT_TIMELINE,
+	PUT_SITE,
+	PUT_FILE,
+	PUT_CHUNK,
+	STATEMENTS
+};
+
+static const char *const statement_sql[STATEMENTS] = {
+	[PUT_RECORDING] = "INSERT OR REPLACE INTO recording VALUES (?,?)",
+	[PUT_PROCESS] = "INSERT OR REPLACE INTO process VALUES (?,?,?,?,?,?,?)",
+	[PUT_SPACE] = "INSERT OR REPLACE INTO space VALUES (?,?,?,?,?,?,?,NULL,0)",
+	[PUT_THREAD] = "INSERT OR REPLACE INTO thread VALUES (?,?,?,?,?,?)",
+	[PUT_FAMILY] = "INSERT OR REPLACE INTO family VALUES (?,?,?)",
+	[PUT_MODULE] = "INSERT OR REPLACE INTO module VALUES (?,?,?)",
+	[PUT_MAPPING] = "INSERT INTO mapping VALUES (NULL,?,?,?,?,?,?)",
+	[PUT_FRAME] = "INSERT OR REPLACE INTO frame VALUES (?,?,?)",
+	[PUT_STACK] = "INSERT OR REPLACE INTO stack VALUES (?,?,?)",
+	[PUT_SYMBOL] = "INSERT OR REPLACE INTO symbol VALUES (?,?,?,?,?)",
+	[PUT_LOSS] = "INSERT OR REPLACE INTO loss VALUES (?,?)",
+	[PUT_RSS] = "INSERT INTO rss VALUES (?,?,?)",
+	[PUT_TIMELINE] = "INSERT OR REPLACE INTO timeline VALUES (?,?,?,?,?,?)",
+	[PUT_SITE] = "INSERT OR REPLACE INTO site VALUES (?,?,?,?,?,?,?,?)",
+	[PUT_FILE] = "INSERT INTO file VALUES (?,?,?,?,?,?,?,?,?)",
+	[PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+};
+
+struct store_writer {
+	sqlite3 *db;
+	char *path;
+	sqlite3_stmt *statements[STATEMENTS];
+	bool in_transaction;
+	bool failed;
+	int failed_errno;
+	struct err failure;
+	struct chunk_encoder chunk;
+	bool chunk_dirty; /* it holds events that its row does not */
+	size_t timeline_rows;
+	struct buffer blob;
+};
+
+static int errno_of_sqlite(sqlite3 *db, int code)
+{
+	int sys = db ? sqlite3_system_errno(db) : 0;
+
+	switch (code & 0xff) {
+	case SQLITE_FULL:
+		return sys == EDQUOT ? EDQUOT : ENOSPC;
+	case SQLITE_READONLY:
+		return EROFS;
+	case SQLITE_NOMEM:
+		return ENOMEM;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return EBUSY;
+	default:
+		return sys ? sys : EIO;
+	}
+}
+
+/* Keeps the first failure; the rest follows from it. */
+static void writer_failed(struct store_writer *w, int code)
+{
+	int e = errno_of_sqlite(w->db, code);
+
+	if (w->failed)
+		return;
+	w->failed = true;
+	w->failed_errno = e;
+	err_set(&w->failure, ERR_FAILED, 0, "cannot write the recording '%s': %s", w->path,
+		e == EIO ? sqlite3_errmsg(w->db) : strerror(e));
+	if (e == ENOSPC || e == EDQUOT)
+		err_hint(&w->failure, "make room, or record to another place with -o; what was "
+				      "written before can be read");
+}
+
+static bool writer_exec(struct store_writer *w, const char *sql)
+{
+	int code;
+
+	if (w->failed)
+		return false;
+	code = sqlite3_exec(w->db, sql, NULL, NULL, NULL);
+	if (code != SQLITE_OK)
+		writer_failed(w, code);
+	return code == SQLITE_OK;
+}
+
+/* The statement, with a transaction begun for it; NULL after a failure. */
+static sqlite3_stmt *prepare(struct store_writer *w, enum statement which)
+{
+	sqlite3_stmt **s = &w->statements[which];
+	int code;
+
+	if (w->failed)
+		return NULL;
+	if (!w->in_transaction) {
+		if (!writer_exec(w, "BEGIN IMMEDIATE"))
+			return NULL;
+		w->in_transaction = true;
+	}
+	if (!*s) {
+		code = sqlite3_prepare_v3(w->db, statement_sql[which], -1,
+					  SQLITE_PREPARE_PERSISTENT, s, NULL);
+		if (code != SQLITE_OK) {
+			writer_failed(w, code);
+			return NULL;
+		}
+	}
+	return *s;
+}
+
+static void step(struct store_writer *w, sqlite3_stmt *s)
+{
+	int code = sqlite3_step(s);
+
+	if (code != SQLITE_DONE)
+		writer_failed(w, code);
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
+}
+
+static void bind_text(sqlite3_stmt *s, int i, const char *text)
+{
+	sqlite3_bind_text(s, i, text, -1, SQLITE_TRANSIENT);
+}
+
+static void bind_u64(sqlite3_stmt *s, int i, uint64_t v)
+{
+	sqlite3_bind_int64(s, i, (sqlite3_int64)v);
+}
+
+/* 0 stands for "not yet". */
+static void bind_time(sqlite3_stmt *s, int i, uint64_t t_ns)
+{
+	if (t_ns)
+		bind_u64(s, i, t_ns);
+}
+
+static void bind_totals(sqlite3_stmt *s, int i, const struct heap_totals *t)
+{
+	bind_u64(s, i, t->alloc_calls);
+	bind_u64(s, i + 1, t->allocated_bytes);
+	bind_u64(s, i + 2, t->live_blocks);
+	bind_u64(s, i + 3, t->live_bytes);
+	bind_u64(s, i + 4, t->peak_blocks);
+	bind_u64(s, i + 5, t->peak_bytes);
+	bind_u64(s, i + 6, t->temporary_allocs);
+}
+
+/* ---- creating ---------------------------------------------------------------- */
+
+/* May the file that is there be overwritten?  Only what was ours, or is empty. */
+static bool is_recording_or_empty(int fd)
+{
+	uint8_t head[72];
+	ssize_t n = pread(fd, head, sizeof(head), 0);
+
+	if (n == 0)
+		return true;
+	return n == (ssize_t)sizeof(head) && !memcmp(head, "SQLite format 3", 16) &&
+	       (head[68] << 24 | head[69] << 16 | head[70] << 8 | head[71]) ==
+		       RECORDING_APPLICATION_ID;
+}
+
+static int remove_old(const char *path, struct err *err)
+{
+	struct stat st;
+	char *wal;
+	bool ours;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int e = errno;
+
+		if (fd >= 0)
+			close(fd);
+		if (e == ELOOP)
+			return err_set(err, ERR_FAILED, EEXIST,
+				       "cannot write to '%s': it is a symbolic link", path);
+		return err_set(err, ERR_FAILED, e, "cannot overwrite '%s'", path);
+	}
+	ours = S_ISREG(st.st_mode) && is_recording_or_empty(fd);
+	close(fd);
+	if (!ours) {
+		err_set(err, ERR_FAILED, 0, "cannot overwrite '%s': it is not a recording", path);
+		err_hint(err, "remove it yourself, or name another file with -o");
+		return -EEXIST;
+	}
+	if (unlink(path) < 0)
+		return err_set(err, ERR_FAILED, errno, "cannot overwrite '%s'", path);
+	wal = xasprintf("%s-wal", path);
+	unlink(wal);
+	free(wal);
+	wal = xasprintf("%s-shm", path);
+	unlink(wal);
+	free(wal);
+	return 0;
+}
+
+static int create_file(const char *path, const struct store_writer_options *o, struct err *err)
+{
+	int fd, r;
+
+	if (o->overwrite) {
+		r = remove_old(path, err);
+		if (r)
+			return r;
+	}
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		r = err_set(err, ERR_FAILED, errno, "cannot create '%s'", path);
+		if (r == -EEXIST)
+			err_hint(err, "name another file with -o, or overwrite it with --force");
+		else if (r == -ENOENT)
+			err_hint(err, "the folder it shall be in does not exist");
+		return r;
+	}
+	close(fd);
+	return 0;
+}
+
+static int set_up_database(struct store_writer *w)
+{
+	static const char pragmas[] =
+		"PRAGMA page_size=8192;"
+		"PRAGMA journal_mode=WAL;"
+		/* our own death loses nothing that is committed; a power cut may */
+		"PRAGMA synchronous=OFF;"
+		"PRAGMA temp_store=MEMORY;"
+		"PRAGMA cache_size=-4096;";
+	char *ids;
+
+	sqlite3_busy_timeout(w->db, 5000);
+	if (!writer_exec(w, pragmas) || !writer_exec(w, "BEGIN IMMEDIATE"))
+		return -1;
+	w->in_transaction = true;
+	ids = xasprintf("PRAGMA application_id=%d; PRAGMA user_version=%d;",
+			RECORDING_APPLICATION_ID, RECORDING_VERSION);
+	writer_exec(w, ids);
+	free(ids);
+	writer_exec(w, schema_sql);
+	return store_writer_flush(w, NULL);
+}
+
+int store_writer_create(const char *path, const struct store_writer_options *o,
+			struct store_writer **ret, struct err *err)
+{
+	uid_t euid = geteuid();
+	gid_t egid = getegid();
+	bool other_user = o->uid != euid || o->gid != egid;
+	struct store_writer *w = xcalloc(1, sizeof(*w));
+	int r, code;
+
+	w->path = xstrdup(path);
+	/* -wal and -shm come with the first transaction: all of it as that user */
+	if (other_user && (setegid(o->gid) < 0 || seteuid(o->uid) < 0)) {
+		r = err_set(err, ERR_PRIVILEGE, errno, "cannot become user %u to write '%s'",
+			    (unsigned int)o->uid, path);
+		goto out;
+	}
+	r = create_file(path, o, err);
+	if (r)
+		goto out;
+	code = sqlite3_open_v2(path, &w->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW, NULL);
+	if (code != SQLITE_OK) {
+		r = err_set(err, ERR_FAILED, errno_of_sqlite(w->db, code), "cannot create '%s'",
+			    path);
+		unlink(path);
+		goto out;
+	}
+	if (set_up_database(w) < 0) {
+		*err = w->failure;
+		r = -w->failed_errno;
+		unlink(path);
+	}
+out:
+	if (other_user && (seteuid(euid) < 0 || setegid(egid) < 0))
+		abort(); /* never go on with the wrong rights */
+	if (r) {
+		store_writer_close(w, NULL);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+/* ---- closing ----------------------------------------------------------------- */
+
+/* One file, so that it opens in a folder its reader cannot write. */
+static void leave_wal_mode(struct store_writer *w)
+{
+	for (int tries = 0; tries < 20; tries++) {
+		sqlite3_stmt *s;
+		bool done = false;
+
+		sqlite3_wal_checkpoint_v2(w->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+		if (sqlite3_prepare_v2(w->db, "PRAGMA journal_mode=DELETE", -1, &s, NULL) ==
+		    SQLITE_OK)
+			done = sqlite3_step(s) == SQLITE_ROW &&
+			       !strcmp((const char *)sqlite3_column_text(s, 0), "delete");
+		sqlite3_finalize(s);
+		if (done)
+			return;
+		usleep(100000); /* a reader holds it */
+	}
+}
+
+int store_writer_close(struct store_writer *w, struct err *err)
+{
+	int r = 0;
+
+	if (!w)
+		return 0;
+	if (w->db) {
+		if (w->failed) {
+			r = -w->failed_errno;
+			if (err)
+				*err = w->failure;
+		} else {
+			r = store_writer_flush(w, err);
+		}
+		for (int i = 0; i < STATEMENTS; i++)
+			sqlite3_finalize(w->statements[i]);
+		if (!sqlite3_get_autocommit(w->db))
+			sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
+		sqlite3_busy_timeout(w->db, 100);
+		leave_wal_mode(w);
+		sqlite3_close(w->db);
+	}
+	chunk_encoder_release(&w->chunk);
+	buffer_release(&w->blob);
+	free(w->path);
+	free(w);
+	return r;
+}
+
+/* ---- rows -------------------------------------------------------------------- */
+
+void store_writer_put_text(struct store_writer *w, const char *key, const char *value)
+{
+	sqlite3_stmt *s = prepare(w, PUT_RECORDING);
+
+	if (!s)
+		return;
+	bind_text(s, 1, key);
+	bind_text(s, 2, value);
+	step(w, s);
+}
+
+void store_writer_put_number(struct store_writer *w, const char *key, int64_t value)
+{
+	sqlite3_stmt *s = prepare(w, PUT_RECORDING);
+
+	if (!s)
+		return;
+	bind_text(s, 1, key);
+	sqlite3_bind_int64(s, 2, value);
+	step(w, s);
+}
+
+void store_writer_put_process(struct store_writer *w, const struct process_record *p)
+{
+	sqlite3_stmt *s = prepare(w, PUT_PROCESS);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, p->id);
+	sqlite3_bind_int(s, 2, p->pid);
+	bind_text(s, 3, p->command);
+	bind_time(s, 4, p->start_ns);
+	bind_time(s, 5, p->end_ns);
+	if (p->ended && p->exit_signal)
+		sqlite3_bind_int(s, 7, p->exit_signal);
+	else if (p->ended && p->exit_status >= 0)
+		sqlite3_bind_int(s, 6, p->exit_status);
+	step(w, s);
+}
+
+void store_writer_put_space(struct store_writer *w, const struct space_record *r)
+{
+	sqlite3_stmt *s = prepare(w, PUT_SPACE);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, r->id.v);
+	bind_u64(s, 2, r->process);
+	bind_u64(s, 3, r->exec_count);
+	bind_text(s, 4, r->executable);
+	bind_time(s, 5, r->start_ns);
+	bind_time(s, 6, r->end_ns);
+	bind_text(s, 7, r->end);
+	step(w, s);
+}
+
+void store_writer_put_thread(struct store_writer *w, const struct thread_record *t)
+{
+	sqlite3_stmt *s = prepare(w, PUT_THREAD);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, t->id.v);
+	bind_u64(s, 2, t->process);
+	sqlite3_bind_int(s, 3, t->tid);
+	bind_text(s, 4, t->name);
+	bind_time(s, 5, t->start_ns);
+	bind_time(s, 6, t->end_ns);
+	step(w, s);
+}
+
+void store_writer_put_family(struct store_writer *w, const struct family_record *f)
+{
+	sqlite3_stmt *s = prepare(w, PUT_FAMILY);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, f->id);
+	bind_text(s, 2, f->name);
+	bind_text(s, 3, f->layer);
+	step(w, s);
+}
+
+void store_writer_put_module(struct store_writer *w, const struct module_record *m)
+{
+	sqlite3_stmt *s = prepare(w, PUT_MODULE);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, m->id.v);
+	bind_text(s, 2, m->path);
+	bind_text(s, 3, m->build_id);
+	step(w, s);
+}
+
+void store_writer_put_mapping(struct store_writer *w, const struct mapping_record *m)
+{
+	sqlite3_stmt *s = prepare(w, PUT_MAPPING);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, m->space.v);
+	bind_u64(s, 2, m->module.v);
+	bind_u64(s, 3, m->start);
+	bind_u64(s, 4, m->end);
+	bind_u64(s, 5, m->bias);
+	bind_u64(s, 6, m->first_ns);
+	step(w, s);
+}
+
+void store_writer_put_frame(struct store_writer *w, struct frame_id id, struct module_id module,
+			    uint64_t offset)
+{
+	sqlite3_stmt *s = prepare(w, PUT_FRAME);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, id.v);
+	bind_u64(s, 2, module.v);
+	bind_u64(s, 3, offset);
+	step(w, s);
+}
+
+void store_writer_put_stack(struct store_writer *w, struct stack_id id, struct stack_id parent,
+			    struct frame_id frame)
+{
+	sqlite3_stmt *s = prepare(w, PUT_STACK);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, id.v);
+	bind_u64(s, 2, parent.v);
+	bind_u64(s, 3, frame.v);
+	step(w, s);
+}
+
+void store_writer_put_symbol(struct store_writer *w, const struct symbol_record *r)
+{
+	sqlite3_stmt *s = prepare(w, PUT_SYMBOL);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, r->frame.v);
+	bind_u64(s, 2, r->depth);
+	bind_text(s, 3, r->function);
+	bind_text(s, 4, r->file);
+	if (r->line)
+		bind_u64(s, 5, r->line);
+	step(w, s);
+}
+
+void store_writer_put_loss(struct store_writer *w, const char *kind, uint64_t count)
+{
+	sqlite3_stmt *s = prepare(w, PUT_LOSS);
+
+	if (!s)
+		return;
+	bind_text(s, 1, kind);
+	bind_u64(s, 2, count);
+	step(w, s);
+}
+
+void store_writer_put_rss(struct store_writer *w, struct space_id space, uint64_t t_ns,
+			  uint64_t bytes)
+{
+	sqlite3_stmt *s = prepare(w, PUT_RSS);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, t_ns);
+	bind_u64(s, 2, space.v);
+	bind_u64(s, 3, bytes);
+	step(w, s);
+}
+
+void store_writer_put_timeline(struct store_writer *w, const struct timeline_bucket *b, size_t n,
+			       uint64_t start_ns, uint64_t width_ns)
+{
+	if (n < w->timeline_rows) { /* the width doubled */
+		if (!prepare(w, PUT_TIMELINE) || !writer_exec(w, "DELETE FROM timeline"))
+			return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		sqlite3_stmt *s = prepare(w, PUT_TIMELINE);
+
+		if (!s)
+			return;
+		bind_u64(s, 1, i);
+		bind_u64(s, 2, b[i].allocs);
+		bind_u64(s, 3, b[i].frees);
+		bind_u64(s, 4, b[i].allocated_bytes);
+		bind_u64(s, 5, b[i].live_bytes);
+		bind_u64(s, 6, b[i].max_live_bytes);
+		step(w, s);
+	}
+	w->timeline_rows = n;
+	store_writer_put_number(w, "timeline_start_ns", (int64_t)start_ns);
+	store_writer_put_number(w, "timeline_width_ns", (int64_t)width_ns);
+}
+
+void store_writer_put_site(struct store_writer *w, struct stack_id stack,
+			   const struct heap_totals *t)
+{
+	sqlite3_stmt *s = prepare(w, PUT_SITE);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, stack.v);
+	bind_totals(s, 2, t);
+	step(w, s);
+}
+
+void store_writer_put_file(struct store_writer *w, const char *file, struct module_id module,
+			   const struct heap_totals *t)
+{
+	sqlite3_stmt *s = prepare(w, PUT_FILE);
+
+	if (!s)
+		return;
+	bind_text(s, 1, file);
+	bind_u64(s, 2, module.v);
+	bind_totals(s, 3, t);
+	step(w, s);
+}
+
+/* ---- events ------------------------------------------------------------------ */
+
+static void put_chunk(struct store_writer *w)
+{
+	const struct chunk_info *i = &w->chunk.info;
+	sqlite3_stmt *s;
+
+	if (!w->chunk_dirty || !(s = prepare(w, PUT_CHUNK)))
+		return;
+	chunk_encoder_finish(&w->chunk, &w->blob);
+	bind_u64(s, 1, i->id);
+	bind_u64(s, 2, i->space.v);
+	bind_u64(s, 3, i->events);
+	bind_u64(s, 4, i->allocs);
+	bind_u64(s, 5, i->frees);
+	bind_u64(s, 6, i->first_ns);
+	bind_u64(s, 7, i->last_ns);
+	bind_u64(s, 8, i->min_size);
+	bind_u64(s, 9, i->max_size);
+	bind_u64(s, 10, i->min_address);
+	bind_u64(s, 11, i->max_address);
+	bind_u64(s, 12, i->families);
+	bind_u64(s, 13, i->codec);
+	bind_u64(s, 14, i->crc);
+	sqlite3_bind_blob(s, 15, w->blob.data, (int)w->blob.len, SQLITE_STATIC);
+	step(w, s);
+	w->chunk_dirty = false;
+}
+
+void store_writer_put_event(struct store_writer *w, struct space_id space, const struct event *e)
+{
+	struct chunk_info *i = &w->chunk.info;
+
+	if (w->failed)
+		return;
+	if (!i->id || i->events == CHUNK_EVENTS_MAX || i->space.v != space.v) {
+		put_chunk(w);
+		chunk_encoder_reset(&w->chunk, i->id + 1, space);
+	}
+	chunk_encoder_add(&w->chunk, e);
+	w->chunk_dirty = true;
+}
+
+int store_writer_flush(struct store_writer *w, struct err *err)
+{
+	put_chunk(w);
+	if (w->in_transaction && writer_exec(w, "COMMIT"))
+		w->in_transaction = false;
+	if (!w->failed)
+		return 0;
+	if (err)
+		*err = w->failure;
+	return -w->failed_errno;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef STORE_WRITER_H
+#define STORE_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/err.h"
+#include "store/record.h"
+
+/*
+ * The one writer of a recording.
+ *
+ * What is put becomes visible to readers, and safe from our own death, with the
+ * next store_writer_flush().  A failure (the disk is full, say) is kept: further
+ * puts do nothing, and store_writer_flush() and _close() return it.
+ */
+struct store_writer;
+
+struct store_writer_options {
+	bool overwrite; /* an existing file that is a recording, or empty, may go */
+	uid_t uid;	/* who shall own the file, if it is not the effective user */
+	gid_t gid;
+};
+
+/*
+ * Creates the recording @path: mode 0600, never through a symbolic link.
+ * Returns 0, or a negative errno with @err filled in.
+ */
+int store_writer_create(const char *path, const struct store_writer_options *options,
+			struct store_writer **ret, struct err *err);
+
+/*
+ * Completes the file: one file without a WAL, where no reader prevents it.
+ * Frees @w in any case; NULL is fine.  Returns the first failure of all.
+ */
+int store_writer_close(struct store_writer *w, struct err *err);
+
+void store_writer_put_text(struct store_writer *w, const char *key, const char *value);
+void store_writer_put_number(struct store_writer *w, const char *key, int64_t value);
+
+/* Rows with an id that is there already are replaced. */
+void store_writer_put_process(struct store_writer *w, const struct process_record *p);
+void store_writer_put_space(struct store_writer *w, const struct space_record *s);
+void store_writer_put_thread(struct store_writer *w, const struct thread_record *t);
+void store_writer_put_family(struct store_writer *w, const struct family_record *f);
+void store_writer_put_module(struct store_writer *w, const struct module_record *m);
+void store_writer_put_mapping(struct store_writer *w, const struct mapping_record *m);
+void store_writer_put_frame(struct store_writer *w, struct frame_id id, struct module_id module,
+			    uint64_t offset);
+void store_writer_put_stack(struct store_writer *w, struct stack_id id, struct stack_id parent,
+			    struct frame_id frame);
+void store_writer_put_symbol(struct store_writer *w, const struct symbol_record *s);
+void store_writer_put_loss(struct store_writer *w, const char *kind, uint64_t count);
+void store_writer_put_rss(struct store_writer *w, struct space_id space, uint64_t t_ns,
+			  uint64_t bytes);
+void store_writer_put_timeline(struct store_writer *w, const struct timeline_bucket *buckets,
+			       size_t n, uint64_t start_ns, uint64_t width_ns);
+void store_writer_put_site(struct store_writer *w, struct stack_id stack,
+			   const struct heap_totals *t);
+void store_writer_put_file(struct store_writer *w, const char *file, struct module_id module,
+			   const struct heap_totals *t);
+
+/* Events of one space in their order; of another space only after its last. */
+void store_writer_put_event(struct store_writer *w, struct space_id space, const struct event *e);
+
+/* Commits all that was put.  Returns 0, or the failure that was kept. */
+int store_writer_flush(struct store_writer *w, struct err *err);
+
+#endif
