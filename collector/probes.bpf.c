@@ -60,6 +60,8 @@ const volatile ht_u32 empty; /* 1: the probes do nothing; what they cost alone i
 
 /* While 0, nothing new is recorded; calls in flight still are when they return. */
 ht_u32 armed;
+/* 1: nothing at all is recorded any more. */
+ht_u32 closed;
 /* 1: the process is to stop at ld.so's debug hook. */
 ht_u32 hold_at_debug_hook;
 /* 1: it is to stop after its exec. */
@@ -353,7 +355,7 @@ int probe_call_return(struct pt_regs *ctx)
 		return 0;
 	call = &st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)];
 	/* the return popped the return address; anything else is a nested call's */
-	if (!call->sp || call->sp + 8 != PT_REGS_SP(ctx) ||
+	if (closed || !call->sp || call->sp + 8 != PT_REGS_SP(ctx) ||
 	    call->function != COOKIE_FUNCTION(cookie))
 		return 0;
 	call->sp = 0;

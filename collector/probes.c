@@ -5,6 +5,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +30,8 @@ struct probes {
 		ino_t inode;
 	} *files;
 	size_t n_files, cap_files;
+	pthread_t detacher;
+	bool is_detaching;
 	size_t budget;
 	void (*each)(void *arg, const struct ring_head *e, size_t len);
 	void *each_arg;
@@ -138,20 +142,57 @@ fail:
 	return r;
 }
 
-void probes_detach(struct probes *p)
+static void destroy_links(struct probes *p)
 {
 	for (size_t i = 0; i < p->n_links; i++)
 		bpf_link__destroy(p->links[i]);
 	p->n_links = 0;
-	if (p->bpf)
-		probes_bpf__detach(p->bpf);
+}
+
+static void *detach_thread(void *arg)
+{
+	destroy_links(arg);
+	return NULL;
+}
+
+void probes_detach(struct probes *p)
+{
+	p->is_detaching = !pthread_create(&p->detacher, NULL, detach_thread, p);
+	if (!p->is_detaching)
+		destroy_links(p);
+}
+
+void probes_abandon(void)
+{
+	int gate[2];
+	pid_t pid;
+
+	if (pipe2(gate, O_CLOEXEC) < 0)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		char c;
+
+		/* whoever reads our output must not wait for us */
+		close(STDIN_FILENO);
+		close(STDOUT_FILENO);
+		close(STDERR_FILENO);
+		close(gate[1]);
+		setsid();
+		_exit(read(gate[0], &c, 1) > 0); /* the end of our parent opens the gate */
+	}
+	close(gate[0]);
+	if (pid < 0)
+		close(gate[1]); /* else it stays open until we end */
 }
 
 void probes_free(struct probes *p)
 {
 	if (!p)
 		return;
-	probes_detach(p);
+	if (p->is_detaching)
+		pthread_join(p->detacher, NULL);
+	destroy_links(p);
 	free(p->links);
 	free(p->files);
 	ring_buffer__free(p->ring);
@@ -235,6 +276,11 @@ size_t probes_attached(const struct probes *p)
 void probes_arm(struct probes *p, bool on)
 {
 	__atomic_store_n(&p->bpf->bss->armed, on, __ATOMIC_SEQ_CST);
+}
+
+void probes_close(struct probes *p)
+{
+	__atomic_store_n(&p->bpf->bss->closed, 1, __ATOMIC_SEQ_CST);
 }
 
 void probes_hold_at_debug_hook(struct probes *p, bool on)

@@ -26,8 +26,18 @@ struct probes_options {
 };
 
 int probes_load(const struct probes_options *options, struct probes **ret, struct err *err);
-/* Removes every probe; what is in the ring can still be drained. */
+/*
+ * Begins to remove every probe; what is in the ring can still be drained.  The
+ * kernel takes a grace period for each, about 0.1 s, one after the other: it is
+ * done when probes_free() returns.
+ */
 void probes_detach(struct probes *p);
+/*
+ * The same for a process that has ended: there is nothing to take the probes
+ * off, so nobody needs to wait.  A child of ours that outlives us holds them
+ * until the kernel is through.
+ */
+void probes_abandon(void);
 /* NULL is fine. */
 void probes_free(struct probes *p);
 
@@ -39,6 +49,8 @@ int probes_attach(struct probes *p, const struct plan *plan, struct err *err);
 size_t probes_attached(const struct probes *p); /* kernel links held */
 
 void probes_arm(struct probes *p, bool on);
+/* After disarming: the returns of calls that were in flight are not recorded any more either. */
+void probes_close(struct probes *p);
 /* Whether the process is to be stopped (SIGSTOP) when ld.so next calls its debug hook, after its exec. */
 void probes_hold_at_debug_hook(struct probes *p, bool on);
 void probes_hold_at_exec(struct probes *p, bool on);

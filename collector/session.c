@@ -31,6 +31,9 @@
 /* An attached process that changed its program is looked at for so long. */
 #define SETTLE_NS 5000000000ull
 
+/* What was called before the probes were disarmed has so long to return. */
+#define LAST_CALLS_US 10000
+
 struct session {
 	struct session_options options;
 	struct target target;
@@ -41,7 +44,7 @@ struct session {
 	char *warning;
 	int signals; /* a signalfd */
 	sigset_t old_mask;
-	uint64_t start_ns, last_flush_ns, last_slow_ns;
+	uint64_t start_ns, armed_ns, last_flush_ns, last_slow_ns;
 	uint64_t losses;
 	uint64_t holds_seen, last_hold_ns;
 	uint64_t settle_until_ns; /* attached, after an exec: look for the allocator */
@@ -283,7 +286,8 @@ static void arm(struct session *s)
 		return;
 	probes_arm(s->probes, true);
 	s->is_armed = true;
-	store_writer_put_number(s->writer, "armed_ns", (int64_t)clock_now_ns());
+	s->armed_ns = clock_now_ns();
+	store_writer_put_number(s->writer, "armed_ns", (int64_t)s->armed_ns);
 }
 
 /*
@@ -639,8 +643,8 @@ static int sleep_ms(const struct session *s, uint64_t events, uint64_t now)
 {
 	int ms = events > DRAIN_EVENTS / 2 ? 1 : events ? 5 : 20;
 
-	if (s->options.duration_ns) {
-		uint64_t end = s->start_ns + s->options.duration_ns;
+	if (s->options.duration_ns && s->is_armed) {
+		uint64_t end = s->armed_ns + s->options.duration_ns;
 
 		if (now >= end)
 			return 0;
@@ -673,7 +677,8 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		read_signals(s);
 		if (s->wants_stop)
 			return SESSION_INTERRUPTED;
-		if (s->options.duration_ns && now - s->start_ns >= s->options.duration_ns)
+		if (s->options.duration_ns && s->is_armed &&
+		    now >= s->armed_ns + s->options.duration_ns)
 			return SESSION_DURATION_OVER;
 		if (!more)
 			poll(fds, 2, sleep_ms(s, s->drain.counts.events - before, now));
@@ -708,15 +713,18 @@ static void finish(struct session *s, enum session_end end)
 
 	probes_arm(s->probes, false);
 	now = clock_now_ns();
-	if (!ended)
+	if (ended) {
+		probes_abandon();
+	} else {
 		sample_rss(s);
-	probes_detach(s->probes);
+		usleep(LAST_CALLS_US);
+		probes_close(s->probes);
+		probes_detach(s->probes);
+	}
 	drain_all(s);
 	drain_end_space(&s->drain, ended ? "exit" : "detach", now);
 	drain_finish(&s->drain);
 	put_losses(s);
-	probes_free(s->probes);
-	s->probes = NULL;
 	target_release(&s->target);
 	put_process(s, ended, now);
 	store_writer_put_number(s->writer, "end_ns", (int64_t)now);

@@ -257,7 +257,6 @@ static int set_up_database(struct store_writer *w)
 {
 	static const char pragmas[] =
 		"PRAGMA page_size=8192;"
-		"PRAGMA journal_mode=WAL;"
 		/* our own death loses nothing that is committed; a power cut may */
 		"PRAGMA synchronous=OFF;"
 		"PRAGMA temp_store=MEMORY;"
@@ -273,7 +272,10 @@ static int set_up_database(struct store_writer *w)
 	writer_exec(w, ids);
 	free(ids);
 	writer_exec(w, schema_sql);
-	return store_writer_flush(w, NULL);
+	if (store_writer_flush(w, NULL) < 0)
+		return -1;
+	/* only now: the file itself shall say what it is, whatever becomes of its WAL */
+	return writer_exec(w, "PRAGMA journal_mode=WAL") ? 0 : -1;
 }
 
 int store_writer_create(const char *path, const struct store_writer_options *o,
