@@ -13,6 +13,8 @@ struct pass {
 	struct store_reader *reader;
 	struct analysis *a;
 	enum group_key key;
+	analysis_progress *progress;
+	uint64_t events_read; /* in all passes */
 	struct hashmap index; /* key -> place in a->groups */
 	struct replay replay;
 	uint64_t peak_ordinal;
@@ -124,6 +126,9 @@ static int run(struct pass *p, bool count, uint64_t until, struct err *err)
 			if (until && p->replay.ordinal == until)
 				break;
 		}
+		p->events_read += info.events;
+		if (p->progress)
+			p->progress(p->events_read);
 	}
 	free(events);
 	return r;
@@ -164,10 +169,10 @@ static void count_peak(struct pass *p)
 	}
 }
 
-int analysis_make(struct store_reader *reader, enum group_key key, struct analysis *ret,
-		  struct err *err)
+int analysis_make(struct store_reader *reader, enum group_key key, analysis_progress *progress,
+		  struct analysis *ret, struct err *err)
 {
-	struct pass p = {.reader = reader, .a = ret, .key = key};
+	struct pass p = {.reader = reader, .a = ret, .key = key, .progress = progress};
 	int r;
 
 	memset(ret, 0, sizeof(*ret));

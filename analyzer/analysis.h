@@ -40,8 +40,11 @@ struct analysis {
 	size_t n_groups, cap_groups;
 };
 
-int analysis_make(struct store_reader *reader, enum group_key key, struct analysis *ret,
-		  struct err *err);
+/* Told now and then how many events have been read, of two passes over them; may be NULL. */
+typedef void analysis_progress(uint64_t events);
+
+int analysis_make(struct store_reader *reader, enum group_key key, analysis_progress *progress,
+		  struct analysis *ret, struct err *err);
 void analysis_release(struct analysis *a);
 
 /* Sizes are classed by powers of two: 0, 1, 2-3, 4-7, …; returns the smallest of @size's class. */

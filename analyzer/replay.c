@@ -31,8 +31,9 @@ void replay_begin_space(struct replay *r, struct space_id space)
 
 static int contradiction(const struct replay *r, const char *what, struct err *err)
 {
-	err_set(err, ERR_RECORDING, 0, "event %" PRIu64 " of the recording contradicts those before "
-		"it: %s", r->ordinal, what);
+	err_set(err, ERR_RECORDING, 0,
+		"event %" PRIu64 " of the recording contradicts those before it: %s", r->ordinal,
+		what);
 	return -EBADMSG;
 }
 
@@ -100,7 +101,8 @@ int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret
 			slots_give(&r->slots, e->slot);
 	}
 	/* a free that was lost, or is the allocator's own, is no event of the program's */
-	if (e->kind != EVENT_FREE || (e->free_class != FREE_IMPLIED && e->free_class != FREE_INTERNAL))
+	if (e->kind != EVENT_FREE ||
+	    (e->free_class != FREE_IMPLIED && e->free_class != FREE_INTERNAL))
 		r->last_alloc[e->thread.v] = ret->made ? r->ordinal : 0;
 	return 0;
 }

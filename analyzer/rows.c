@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/format.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 
@@ -14,10 +13,10 @@ static const struct {
 	const char *name;
 	enum group_key key;
 } ways[] = {
-	[ROWS_BY_FILE] = {"file", GROUP_STACK},	      [ROWS_BY_FUNCTION] = {"function", GROUP_STACK},
-	[ROWS_BY_LINE] = {"line", GROUP_STACK},	      [ROWS_BY_MODULE] = {"module", GROUP_STACK},
-	[ROWS_BY_THREAD] = {"thread", GROUP_THREAD},  [ROWS_BY_STACK] = {"stack", GROUP_STACK},
-	[ROWS_BY_SIZE] = {"size", GROUP_SIZE},	      [ROWS_BY_FAMILY] = {"family", GROUP_FAMILY},
+	[ROWS_BY_FILE] = {"file", GROUP_STACK},	     [ROWS_BY_FUNCTION] = {"function", GROUP_STACK},
+	[ROWS_BY_LINE] = {"line", GROUP_STACK},	     [ROWS_BY_MODULE] = {"module", GROUP_STACK},
+	[ROWS_BY_THREAD] = {"thread", GROUP_THREAD}, [ROWS_BY_STACK] = {"stack", GROUP_STACK},
+	[ROWS_BY_SIZE] = {"size", GROUP_SIZE},	     [ROWS_BY_FAMILY] = {"family", GROUP_FAMILY},
 };
 
 enum group_key rows_group_key(enum rows_by by)
@@ -58,15 +57,21 @@ static char *place_name(const struct catalog *c, const struct catalog_frame *f)
 		      : xasprintf("0x%" PRIx64, f->offset);
 }
 
+/* A class of sizes: "64-127", "4-8 KiB", "512 KiB-1 MiB". */
 static char *size_name(uint64_t low)
 {
-	char a[FORMAT_MAX], b[FORMAT_MAX];
+	static const char *const units[] = {"", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
+	size_t unit = 0;
+	uint64_t v = low;
 
 	if (low < 2)
 		return xasprintf("%" PRIu64, low);
 	if (low < 1024)
 		return xasprintf("%" PRIu64 "-%" PRIu64, low, low * 2 - 1);
-	return xasprintf("%s-%s", format_bytes(a, low), format_bytes(b, low * 2 - 1));
+	for (; v >= 1024; v /= 1024)
+		unit++;
+	return v < 512 ? xasprintf("%" PRIu64 "-%" PRIu64 "%s", v, v * 2, units[unit])
+		       : xasprintf("512%s-1%s", units[unit], unit < 6 ? units[unit + 1] : "");
 }
 
 /* A row for one group, with all but its totals.  Rows with equal identity become one. */
@@ -102,7 +107,8 @@ static struct row describe(const struct catalog *c, enum rows_by by, const struc
 		row.module = f->module;
 		row.file = by == ROWS_BY_FILE ? f->file : NULL;
 		row.name = xstrdup(row.file ? row.file : module ? path_base(module) : "[unknown]");
-		*ret_identity = f->module.v ^ (row.file ? hash_bytes(row.file, strlen(row.file)) : 0);
+		*ret_identity =
+			f->module.v ^ (row.file ? hash_bytes(row.file, strlen(row.file)) : 0);
 		return row;
 	case ROWS_BY_FUNCTION:
 		row.module = f->module;

@@ -25,7 +25,7 @@ enum rows_by {
 };
 
 struct row {
-	char *name;	      /* never NULL: "[unknown]" and the like where nothing better is known */
+	char *name; /* never NULL: "[unknown]" and the like where nothing better is known */
 	const char *function; /* the catalog's; NULL: not known, or of no meaning here */
 	const char *file;
 	uint32_t line;

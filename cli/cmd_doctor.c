@@ -55,11 +55,11 @@ static bool print_features(void)
 
 static void print_point(const struct plan_point *p)
 {
-	printf("  %-16s +%-4u %-28s %s\n", p->family ? p->function->symbol : "(ld.so's hook)",
+	printf("  %-16s +%-4u %-24s %s\n", p->family ? p->function->symbol : "(ld.so's hook)",
 	       p->site.offset, p->family ? p->site.instruction : "",
 	       !p->family	    ? "once a dlopen"
 	       : p->site.emulated ? "emulated"
-				    : "single-stepped: about ten times as dear");
+				    : "single-stepped (dear)");
 }
 
 static int print_plan(pid_t pid, bool is_example)
@@ -118,8 +118,8 @@ static int run(const struct command *c, int argc, char **argv)
 		return usage_error(c, "doctor takes no arguments");
 	libbpf_set_print(quiet);
 	if (!uname(&u))
-		printf("heaptrail " PACKAGE_VERSION " on Linux %s, %s, user %u\n\n", u.release, u.machine,
-		       (unsigned int)geteuid());
+		printf("heaptrail " PACKAGE_VERSION " on Linux %s, %s, user %u\n\n", u.release,
+		       u.machine, (unsigned int)geteuid());
 	fine = print_features();
 	status = print_plan(pid ? (pid_t)pid : getpid(), !pid);
 	printf("\n%s\n", fine ? "heaptrail can record here."

@@ -60,7 +60,8 @@ static void print_facts(const struct view *v)
 		const char *key = v->catalog.facts[i].key, *text = v->catalog.facts[i].text;
 
 		if (strncmp(key, "probe:", 6) && strcmp(key, "command"))
-			printf("  %-20s %s\n", key, format_safe(safe, sizeof(safe), text ? text : ""));
+			printf("  %-20s %s\n", key,
+			       format_safe(safe, sizeof(safe), text ? text : ""));
 	}
 }
 
@@ -147,7 +148,8 @@ static int run(const struct command *c, int argc, char **argv)
 		json = true;
 	}
 	if (optind + 1 != argc)
-		return usage_error(c, optind == argc ? "which recording?" : "one recording at a time");
+		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
+				   optind == argc ? "?" : " at a time");
 	if (view_open(&v, argv[optind], GROUP_STACK, &err) < 0)
 		return print_error(&err);
 	if (json) {

@@ -69,7 +69,8 @@ static int parse(const struct command *c, int argc, char **argv, struct leaks_op
 		}
 	}
 	if (optind + 1 != argc)
-		return usage_error(c, optind == argc ? "which recording?" : "one recording at a time");
+		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
+				   optind == argc ? "?" : " at a time");
 	o->path = argv[optind];
 	return 0;
 }

@@ -30,10 +30,11 @@ static const char help[] =
 	"      --on-full=wait    when events come faster than they can be written, make\n"
 	"                        the process wait (default for COMMAND)\n"
 	"      --on-full=drop    … lose events, counted (default for -p)\n"
-	"      --ring-size MIB   room for events not yet written: 1, 2, 4, … (default 8)\n"
+	"      --ring-size MIB   room for events not yet written; a power of two\n"
+	"                        (default 8)\n"
 	"      --as-root         under sudo, run COMMAND as root; otherwise it runs, and\n"
 	"                        the recording belongs to, the user who called sudo\n"
-	"      --no-ptrace       follow COMMAND by signals, as where it is debugged already\n"
+	"      --no-ptrace       follow COMMAND by signals, as where a debugger has it\n"
 	"  -q, --quiet           say nothing but errors\n"
 	"  -v, --verbose         libbpf's messages too\n"
 	"\n"
@@ -89,7 +90,8 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return 0;
 	case 'd':
 		if (!parse_duration(optarg, &o->session.duration_ns) || !o->session.duration_ns)
-			return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m", optarg);
+			return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m",
+					   optarg);
 		return 0;
 	case OPTION_ON_FULL:
 		if (!strcmp(optarg, "wait"))
@@ -101,7 +103,9 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return 0;
 	case OPTION_RING_SIZE:
 		if (!parse_u64(optarg, 1024, &n) || !n || (n & (n - 1)))
-			return usage_error(c, "--ring-size is a power of two from 1 to 1024 (MiB), not '%s'",
+			return usage_error(c,
+					   "--ring-size is a power of two from 1 to 1024 (MiB), "
+					   "not '%s'",
 					   optarg);
 		o->session.ring_bytes = (size_t)n << 20;
 		return 0;

@@ -99,7 +99,8 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 		}
 	}
 	if (optind + 1 != argc)
-		return usage_error(c, optind == argc ? "which recording?" : "one recording at a time");
+		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
+				   optind == argc ? "?" : " at a time");
 	if (o->json && o->csv)
 		return usage_error(c, "either --json or --csv");
 	o->path = argv[optind];
@@ -145,8 +146,8 @@ static void print_title(const struct view *v, const struct report_options *o)
 		by[i] = (char)(by[i] - 'a' + 'A');
 	printf(o->bytes ? "\n%s%15s %6s %16s %11s %14s %9s  %s%s\n"
 			: "\n%s%9s %7s %9s %11s %9s %9s  %s%s\n",
-	       on, "PEAK", "%", "ALLOCATED", "CALLS", view_exited(v) ? "LEAKED" : "UNFREED", "BLOCKS",
-	       by, off);
+	       on, "PEAK", "%", "ALLOCATED", "CALLS", view_exited(v) ? "LEAKED" : "UNFREED",
+	       "BLOCKS", by, off);
 }
 
 static void print_text(const struct view *v, const struct rows *rows,

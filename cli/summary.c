@@ -7,6 +7,7 @@
 
 #include "analyzer/analysis.h"
 #include "analyzer/rows.h"
+#include "cli/view.h"
 
 static void write_files(struct store_writer *w, const struct catalog *c, const struct analysis *a)
 {
@@ -31,10 +32,12 @@ int summary_write(struct store_writer *w, const char *path, struct err *err)
 		return r;
 	r = store_reader_load(reader, &catalog, err);
 	if (!r) {
-		r = analysis_make(reader, GROUP_STACK, &a, err);
+		r = analysis_make(reader, GROUP_STACK, show_progress, &a, err);
+		end_progress();
 		if (!r) {
 			for (size_t i = 0; i < a.n_groups; i++)
-				store_writer_put_site(w, (struct stack_id){(uint32_t)a.groups[i].key},
+				store_writer_put_site(w,
+						      (struct stack_id){(uint32_t)a.groups[i].key},
 						      &a.groups[i].totals);
 			write_files(w, &catalog, &a);
 			store_writer_put_number(w, "peak_bytes", (int64_t)a.totals.peak_bytes);

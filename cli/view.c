@@ -11,8 +11,33 @@
 #include <unistd.h>
 
 #include "common/buffer.h"
+#include "common/clock.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+
+static uint64_t progress_since_ns;
+static bool progress_shown;
+
+void show_progress(uint64_t events)
+{
+	char n[FORMAT_MAX];
+	uint64_t now = clock_now_ns();
+
+	if (!progress_since_ns)
+		progress_since_ns = now;
+	if (now - progress_since_ns < 1000000000 || !isatty(STDERR_FILENO))
+		return;
+	progress_shown = true;
+	fprintf(stderr, "\rheaptrail: reading the recording, %s events\033[K", format_count(n, events));
+}
+
+void end_progress(void)
+{
+	if (progress_shown)
+		fputs("\r\033[K", stderr);
+	progress_shown = false;
+	progress_since_ns = 0;
+}
 
 int view_open(struct view *v, const char *path, enum group_key key, struct err *err)
 {
@@ -22,7 +47,8 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 	v->path = path;
 	r = store_reader_open(path, &v->reader, err);
 	if (!r)
-		r = analysis_make(v->reader, key, &v->analysis, err);
+		r = analysis_make(v->reader, key, show_progress, &v->analysis, err);
+	end_progress();
 	/* afterwards: names that came while the events were read are in it */
 	if (!r)
 		r = store_reader_load(v->reader, &v->catalog, err);
@@ -68,7 +94,8 @@ uint64_t view_start_ns(const struct view *v)
 uint64_t view_duration_ns(const struct view *v)
 {
 	uint64_t start = view_start_ns(v);
-	uint64_t end = (uint64_t)catalog_number(&v->catalog, "end_ns", (int64_t)v->analysis.last_ns);
+	uint64_t end =
+		(uint64_t)catalog_number(&v->catalog, "end_ns", (int64_t)v->analysis.last_ns);
 
 	return end > start ? end - start : 0;
 }
@@ -218,7 +245,8 @@ void view_print_head(const struct view *v, bool exact)
 	const struct analysis *a = &v->analysis;
 	const struct heap_totals *t = &a->totals;
 	char x[FORMAT_MAX], y[FORMAT_MAX], z[FORMAT_MAX];
-	uint64_t peak_at = a->peak_time_ns > view_start_ns(v) ? a->peak_time_ns - view_start_ns(v) : 0;
+	uint64_t peak_at =
+		a->peak_time_ns > view_start_ns(v) ? a->peak_time_ns - view_start_ns(v) : 0;
 
 	print_command(v);
 	print_recorded(v);

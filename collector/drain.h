@@ -40,8 +40,8 @@ struct drain {
 	struct call_sites sites;
 	struct pairing pairing;
 	struct drain_counts counts;
-	bool saw_everything; /* launched: no block is older than the recording */
-	const uint64_t *losses_so_far; /* events lost in the kernel; with losses nothing is a double free */
+	/* events lost in the kernel: where there are any, nothing is called a double free */
+	const uint64_t *losses_so_far;
 	pid_t pid;
 	struct space_record space;
 	uint64_t last_ns;

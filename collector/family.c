@@ -64,10 +64,11 @@ bool family_function_returns(const struct family_function *f)
 	return f->op != PROBE_FREE;
 }
 
-uint64_t family_cookie(const struct family *family, const struct family_function *f)
+uint64_t family_cookie(const struct family *family, const struct family_function *f,
+		       uint32_t stack_bytes)
 {
 	return PROBE_COOKIE(f->op, family->layer, family->id, f - family->functions, f->size,
-			    f->factor, f->pointer, family->usable);
+			    f->factor, f->pointer, family->usable, stack_bytes / 8);
 }
 
 uint64_t family_usable(const struct family *family, uint64_t size_word)

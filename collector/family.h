@@ -49,7 +49,9 @@ const char *layer_name(enum layer layer);
 /* Bits of the arguments its entry probe reads, for probe_site_find(). */
 unsigned int family_function_arguments(const struct family_function *f);
 bool family_function_returns(const struct family_function *f); /* needs a return probe */
-uint64_t family_cookie(const struct family *family, const struct family_function *f);
+/* @stack_bytes: by how much the stack has grown at the probe since the function's entry. */
+uint64_t family_cookie(const struct family *family, const struct family_function *f,
+		       uint32_t stack_bytes);
 
 /* What the allocator gave for the size word the probe read; USABLE_UNKNOWN if that is not known. */
 uint64_t family_usable(const struct family *family, uint64_t size_word);

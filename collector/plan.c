@@ -54,7 +54,8 @@ static void add_function(struct plan_object *o, struct elf_file *elf, const stru
 	if (elf_file_machine(elf) == EM_X86_64)
 		site = probe_site_find(code, (size_t)n, symbol.address,
 				       family_function_arguments(f),
-				       f->op == PROBE_FREE ? f->pointer : 0);
+				       f->op == PROBE_FREE ? f->pointer : 0,
+				       family_function_returns(f));
 	else
 		site = (struct probe_site){.instruction = "?"};
 	point = add_point(o, offset + site.offset);
@@ -76,7 +77,7 @@ static void add_debug_hook(struct plan_object *o, struct elf_file *elf)
 	    elf_file_offset_of(elf, symbol.address, &offset)) {
 		point = add_point(o, offset);
 		if (point)
-			point->site.instruction[0] = '?';
+			point->site = (struct probe_site){.instruction = "?"};
 	}
 }
 

@@ -388,6 +388,7 @@ int probe_free(struct pt_regs *ctx)
 	if (empty)
 		return 0;
 	cookie = bpf_get_attach_cookie(ctx);
+	sp += COOKIE_STACK_WORDS(cookie) * 8;
 	address = argument(ctx, COOKIE_POINTER(cookie));
 	if (!armed || !address || !(st = thread_state()) ||
 	    is_nested(&st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)], sp))

@@ -209,7 +209,9 @@ static int attach_one(struct probes *p, const struct plan_object *o, const struc
 		      struct bpf_program *program, bool at_return, struct err *err)
 {
 	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = at_return,
-		    .bpf_cookie = point->family ? family_cookie(point->family, point->function) : 0);
+		    .bpf_cookie = point->family ? family_cookie(point->family, point->function,
+								  point->site.stack_bytes)
+						: 0);
 	struct bpf_link *link;
 
 	link = bpf_program__attach_uprobe_opts(program, p->pid, o->file, point->file_offset, &opts);
@@ -295,8 +297,8 @@ void probes_hold_at_exec(struct probes *p, bool on)
 
 /* ---- the ring --------------------------------------------------------------------- */
 
-void probes_set_sink(struct probes *p, void (*each)(void *arg, const struct ring_head *e, size_t len),
-		     void *arg)
+void probes_set_sink(struct probes *p,
+		     void (*each)(void *arg, const struct ring_head *e, size_t len), void *arg)
 {
 	p->each = each;
 	p->each_arg = arg;

@@ -51,17 +51,15 @@ size_t probes_attached(const struct probes *p); /* kernel links held */
 void probes_arm(struct probes *p, bool on);
 /* After disarming: the returns of calls that were in flight are not recorded any more either. */
 void probes_close(struct probes *p);
-/* Whether the process is to be stopped (SIGSTOP) when ld.so next calls its debug hook, after its exec. */
+/* Whether SIGSTOP is to stop the process when ld.so next calls its debug hook, and after an exec. */
 void probes_hold_at_debug_hook(struct probes *p, bool on);
 void probes_hold_at_exec(struct probes *p, bool on);
 
-/*
- * Calls @each with the events of the ring in their order, but with at most
- * @most of them.  @each returns 0.  Returns whether there may be more.
- */
+/* Who gets the events. */
+void probes_set_sink(struct probes *p,
+		     void (*each)(void *arg, const struct ring_head *e, size_t len), void *arg);
+/* Hands the ring's events to the sink in their order, at most @most; are there more? */
 bool probes_drain(struct probes *p, size_t most);
-void probes_set_sink(struct probes *p, void (*each)(void *arg, const struct ring_head *e, size_t len),
-		     void *arg);
 size_t probes_ring_used(const struct probes *p); /* bytes */
 
 uint64_t probes_counter(const struct probes *p, enum probe_counter c);

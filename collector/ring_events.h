@@ -39,12 +39,13 @@ enum usable_rule {
 /*
  * Argument numbers are 1..6, 0 = none.  Bits, from the lowest: op 4, layer 4,
  * family 8, function 8, size argument 4, factor argument 4 (size = product),
- * pointer argument 4, usable rule 4.
+ * pointer argument 4, usable rule 4, words that the stack has grown since the
+ * function's entry 8.
  */
-#define PROBE_COOKIE(op, layer, family, function, size, factor, pointer, usable) \
+#define PROBE_COOKIE(op, layer, family, function, size, factor, pointer, usable, stack_words) \
 	((ht_u64)(op) | (ht_u64)(layer) << 4 | (ht_u64)(family) << 8 | (ht_u64)(function) << 16 | \
 	 (ht_u64)(size) << 24 | (ht_u64)(factor) << 28 | (ht_u64)(pointer) << 32 | \
-	 (ht_u64)(usable) << 36)
+	 (ht_u64)(usable) << 36 | (ht_u64)(stack_words) << 40)
 #define COOKIE_OP(c) ((c) & 15)
 #define COOKIE_LAYER(c) ((c) >> 4 & 15)
 #define COOKIE_FAMILY(c) ((c) >> 8 & 255)
@@ -53,6 +54,7 @@ enum usable_rule {
 #define COOKIE_FACTOR(c) ((c) >> 28 & 15)
 #define COOKIE_POINTER(c) ((c) >> 32 & 15)
 #define COOKIE_USABLE(c) ((c) >> 36 & 15)
+#define COOKIE_STACK_WORDS(c) ((c) >> 40 & 255)
 
 /* ---- what the ring carries ------------------------------------------------------ */
 

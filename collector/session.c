@@ -370,8 +370,8 @@ static void count_losses(struct session *s)
 {
 	s->losses = 0;
 	for (int i = 0; i < PROBE_COUNTERS; i++)
-		if (i == COUNTER_LOST_ALLOC || i == COUNTER_LOST_FREE || i == COUNTER_LOST_REALLOC ||
-		    i == COUNTER_NO_STATE || i == COUNTER_UNREADABLE)
+		if (i == COUNTER_LOST_ALLOC || i == COUNTER_LOST_FREE ||
+		    i == COUNTER_LOST_REALLOC || i == COUNTER_NO_STATE || i == COUNTER_UNREADABLE)
 			s->losses += probes_counter(s->probes, (enum probe_counter)i);
 }
 
@@ -430,7 +430,6 @@ static int open_recording(struct session *s, struct err *err)
 	if (r)
 		return r;
 	drain_init(&s->drain, s->writer, s->target.pid);
-	s->drain.saw_everything = s->target.launched;
 	s->drain.losses_so_far = &s->losses;
 	s->drain.on_exec = after_exec;
 	s->drain.on_exec_arg = s;

@@ -173,8 +173,8 @@ int target_attach(struct target *t, pid_t pid, struct err *err)
 	t->gate = t->exec_error = -1;
 	if (pid == getpid()) {
 		t->pidfd = -1;
-		return err_set(err, ERR_FAILED, 0, "cannot record process %d: it is this very heaptrail",
-			       (int)pid);
+		return err_set(err, ERR_FAILED, 0,
+			       "cannot record process %d: it is this very heaptrail", (int)pid);
 	}
 	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	r = check_process(pid, err);

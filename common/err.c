@@ -25,7 +25,8 @@ int err_set(struct err *e, enum err_class class, int errnum, const char *fmt, ..
 			snprintf(e->what + n, sizeof(e->what) - n, ": %s", s);
 			/* strerror() starts with a capital; our messages do not */
 			if ((size_t)n + 2 < sizeof(e->what) && e->what[n + 2] >= 'A' &&
-			    e->what[n + 2] <= 'Z' && !(e->what[n + 3] >= 'A' && e->what[n + 3] <= 'Z'))
+			    e->what[n + 2] <= 'Z' &&
+			    !(e->what[n + 3] >= 'A' && e->what[n + 3] <= 'Z'))
 				e->what[n + 2] += 'a' - 'A';
 		}
 	}

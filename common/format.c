@@ -119,7 +119,8 @@ const char *format_safe(char *buf, size_t size, const char *s)
 	while (*p) {
 		size_t n = utf8_length((const char *)p);
 		/* C0 and DEL; C1 is U+0080..U+009F; U+202A..U+202E and U+2066..U+2069 turn text */
-		bool bad = !n || (n == 1 && iscntrl(*p)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0) ||
+		bool bad = !n || (n == 1 && iscntrl(*p)) ||
+			   (n == 2 && p[0] == 0xc2 && p[1] < 0xa0) ||
 			   (n == 3 && p[0] == 0xe2 &&
 			    ((p[1] == 0x80 && p[2] >= 0xaa && p[2] <= 0xae) ||
 			     (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9)));

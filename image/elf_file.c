@@ -199,7 +199,8 @@ const char *elf_file_build_id(struct elf_file *f)
 
 /* Calls @each for every defined function of the table of @type until it returns false. */
 static void walk_functions(struct elf_file *f, uint32_t type,
-			   bool (*each)(void *arg, const char *name, const GElf_Sym *sym), void *arg)
+			   bool (*each)(void *arg, const char *name, const GElf_Sym *sym),
+			   void *arg)
 {
 	GElf_Shdr sh;
 	Elf_Scn *s = find_section(f, type, &sh);

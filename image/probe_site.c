@@ -11,6 +11,7 @@
 
 /* No prologue is longer; the targets of jumps are looked for in the whole function. */
 #define PROLOGUE_BYTES 64
+#define STACK_BYTES_MAX 2040
 
 /* The registers of arguments 1 to 6 (System V AMD64 ABI), in all their widths. */
 static const x86_reg argument_registers[6][4] = {
@@ -105,6 +106,21 @@ static bool spoils(csh cs, const cs_insn *insn, unsigned int arguments)
 	return false;
 }
 
+/* `sub $N,%rsp`, as a prologue does it: N, else 0. */
+static uint32_t stack_growth(const cs_insn *insn)
+{
+	const cs_x86 *x = &insn->detail->x86;
+
+	if (insn->id != X86_INS_SUB || x->op_count != 2)
+		return 0;
+	/* the operand that is written comes last in AT&T's order */
+	if (x->operands[1].type != X86_OP_REG || x->operands[1].reg != X86_REG_RSP ||
+	    x->operands[0].type != X86_OP_IMM || x->operands[0].imm <= 0 ||
+	    x->operands[0].imm > STACK_BYTES_MAX || x->operands[0].imm % 8)
+		return 0;
+	return (uint32_t)x->operands[0].imm;
+}
+
 /* `test %rdi,%rdi` of the full register of that argument */
 static bool tests_for_null(const cs_insn *insn, int argument)
 {
@@ -118,22 +134,25 @@ static bool tests_for_null(const cs_insn *insn, int argument)
 	       x->operands[1].type == X86_OP_REG && x->operands[1].reg == reg;
 }
 
-static void describe(struct probe_site *site, uint32_t offset, bool emulated, const cs_insn *insn)
+static void describe(struct probe_site *site, uint32_t offset, uint32_t stack_bytes, bool emulated,
+		     const cs_insn *insn)
 {
 	site->offset = offset;
+	site->stack_bytes = stack_bytes;
 	site->emulated = emulated;
 	snprintf(site->instruction, sizeof(site->instruction), "%.12s%s%.24s", insn->mnemonic,
 		 insn->op_str[0] ? " " : "", insn->op_str);
 }
 
 struct probe_site probe_site_find(const uint8_t *code, size_t len, uint64_t address,
-				  unsigned int arguments, int null_argument)
+				  unsigned int arguments, int null_argument, bool returns)
 {
 	struct probe_site site = {.instruction = "?"};
 	bool is_target[PROLOGUE_BYTES] = {false}, tested = false;
 	const uint8_t *p = code;
 	size_t left = len < PROLOGUE_BYTES ? len : PROLOGUE_BYTES;
 	uint64_t at = address;
+	uint32_t stack = 0;
 	cs_insn *insn;
 	csh cs;
 
@@ -150,16 +169,19 @@ struct probe_site probe_site_find(const uint8_t *code, size_t len, uint64_t addr
 		if (offset && is_target[offset])
 			break;
 		if (!offset)
-			describe(&site, 0, e == EMULATED, insn);
+			describe(&site, 0, 0, e == EMULATED, insn);
 		if (e != NOT_EMULATED && !site.emulated)
-			describe(&site, offset, true, insn);
+			describe(&site, offset, stack, true, insn);
 		if (e == EMULATED) {
 			bool leaves_only_null = tested && (insn->id == X86_INS_JE);
 
 			/* a NULL that never traps is better still, if the next will do too */
-			describe(&site, offset, true, insn);
+			describe(&site, offset, stack, true, insn);
 			if (!leaves_only_null)
 				break;
+		} else if (!returns && stack_growth(insn) &&
+			   stack + stack_growth(insn) <= STACK_BYTES_MAX) {
+			stack += stack_growth(insn);
 		} else if (spoils(cs, insn, arguments) || cs_insn_group(cs, insn, CS_GRP_JUMP) ||
 			   cs_insn_group(cs, insn, CS_GRP_CALL) ||
 			   cs_insn_group(cs, insn, CS_GRP_RET)) {

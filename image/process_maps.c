@@ -22,8 +22,8 @@ static void add_line(struct process_maps *m, char *line)
 	int path_at = 0;
 	size_t len;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %lu %n", &map.start, &map.end,
-		   perms, &map.offset, &major_nr, &minor_nr, &inode, &path_at) < 7)
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %lu %n", &map.start,
+		   &map.end, perms, &map.offset, &major_nr, &minor_nr, &inode, &path_at) < 7)
 		return;
 	map.device = makedev(major_nr, minor_nr);
 	map.inode = inode;

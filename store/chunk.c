@@ -148,7 +148,8 @@ void chunk_encoder_finish(struct chunk_encoder *c, struct buffer *out)
 
 static int bad_chunk(const struct chunk_info *info, const char *why, struct err *err)
 {
-	err_set(err, ERR_RECORDING, 0, "events of chunk %" PRIu64 " are damaged: %s", info->id, why);
+	err_set(err, ERR_RECORDING, 0, "events of chunk %" PRIu64 " are damaged: %s", info->id,
+		why);
 	return -EBADMSG;
 }
 
@@ -217,7 +218,9 @@ int chunk_decode(const struct chunk_info *info, const void *data, size_t len, st
 	if (!info->events || info->events > CHUNK_EVENTS_MAX)
 		return bad_chunk(info, "impossible number of events", err);
 	if (info->codec == CODEC_COLUMNS)
-		return decode_columns(info, (struct cursor){.p = data, .end = (const uint8_t *)data + len},
+		return decode_columns(info,
+				      (struct cursor){.p = data,
+						      .end = (const uint8_t *)data + len},
 				      ret, err);
 	if (info->codec != CODEC_COLUMNS_ZSTD)
 		return bad_chunk(info, "unknown codec", err);

@@ -257,7 +257,8 @@ static bool load_process(struct loading *l, sqlite3_stmt *s)
 		.end_ns = column_u64(s, 4),
 		.ended = sqlite3_column_type(s, 5) != SQLITE_NULL ||
 			 sqlite3_column_type(s, 6) != SQLITE_NULL,
-		.exit_status = sqlite3_column_type(s, 5) == SQLITE_NULL ? -1 : sqlite3_column_int(s, 5),
+		.exit_status =
+			sqlite3_column_type(s, 5) == SQLITE_NULL ? -1 : sqlite3_column_int(s, 5),
 		.exit_signal = sqlite3_column_int(s, 6),
 	};
 	return true;

@@ -24,6 +24,8 @@ LIBEXEC = next((d for d in ("/usr/libexec/valgrind", "/usr/lib/valgrind", "/usr/
 
 work = tempfile.mkdtemp(prefix="heaptrail-oracle.")
 libs = tap.private_libc(work)
+# what the tools write lies elsewhere: a program that lists its folder would count it
+outputs = tempfile.mkdtemp(prefix="heaptrail-oracle.")
 
 
 def environment(tool):
@@ -66,7 +68,7 @@ def plain(tool):
 
 
 def heaptrail(argv, extra, tool):
-    trail = f"{work}/{tool}.trail"
+    trail = f"{outputs}/{tool}.trail"
     env = environment(tool)
     preload = env.pop("LD_PRELOAD")
     r = run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--", *argv], {**env, **extra, "LD_PRELOAD": preload})
@@ -76,14 +78,18 @@ def heaptrail(argv, extra, tool):
 
 
 def heaptrack(argv, extra):
-    out = f"{work}/heaptrack"
+    out = f"{outputs}/heaptrack"
     r = subprocess.run(["heaptrack", "-o", out, *argv], env={**plain("memcheck"), **extra}, stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=work, timeout=600)
     return number(r.stdout, r"temporary allocations:\s+([\d,]+)")[0]
 
 
-def check(name, argv, extra=None, relative=None, temporary=True):
-    """relative: key -> allowed relative difference; every other key must be equal."""
+def check(name, argv, extra=None, relative=None, pieces=0):
+    """relative: key -> allowed relative difference; every other key must be equal.
+
+    pieces: the program allocates pieces of so many bytes as the kernel happens to lay
+    out its address space; a few whole ones more or less are no difference.
+    """
     relative = relative or {}
     extra = extra or {}
     t = tap
@@ -98,12 +104,14 @@ def check(name, argv, extra=None, relative=None, temporary=True):
     for key, value, mine in [(k, v, got[k]) for k, v in want.items()] + \
                             [(k, v, got_peak[k]) for k, v in want_peak.items()]:
         allowed = relative.get(key, 0)
+        n = got["leaked_blocks"] - want["leaked_blocks"]
+        if pieces and key == "leaked_bytes" and 0 < abs(n) <= 8 and mine - value == n * pieces:
+            t.ok(True, f"{name}: {key} {mine} = valgrind's {value} and {n} pieces of {pieces} bytes")
+            continue
         t.ok(abs(mine - value) <= value * allowed,
              f"{name}: {key} {mine} = valgrind's {value}" + (f" within {allowed * 100:g} %" if allowed else ""))
     for key in ("lost_events", "unknown_frees", "double_frees"):
         t.ok(got[key] == 0, f"{name}: {key} {got[key]} = 0")
-    if not temporary:
-        return
     if not shutil.which("heaptrack"):
         t.skip(f"{name}: temporary allocations", "heaptrack is not installed")
         return
@@ -136,7 +144,8 @@ def main():
                         f"{{ int y = p ? p->a : {i}; for (int k = 0; k < x; k++) y += k * {i + 3} ^ x; return y; }}\n"
                         f"int g{i}(int x) {{ struct s{i} v = {{ x }}; return f{i}(x + {i}, &v); }}\n")
         cc1 = subprocess.check_output(["gcc", "-print-prog-name=cc1"], text=True).strip()
-        check("cc1", [cc1, "-quiet", "-O1", f"{work}/big.c", "-o", "/dev/null"],
+        # its collector makes a page table of 32 KiB for each 16 MiB of addresses its pages fall in
+        check("cc1", [cc1, "-quiet", f"{work}/big.c", "-o", "/dev/null"], pieces=32768,
               relative=dict(alloc_calls=0.001, free_calls=0.001, allocated_bytes=0.001, leaked_bytes=0.001,
                             leaked_blocks=0.001, peak_bytes=0.02, peak_blocks=0.02))
     if "jq" in which:
@@ -150,7 +159,7 @@ def main():
             f.write("import json\nrows = [dict(a=i, b=str(i) * 3, c=[i, i + 1]) for i in range(20000)]\n"
                     "text = json.dumps(rows)\nback = json.loads(text)\nprint(len(back), sum(r['a'] for r in back))\n"
                     "words = {}\nfor r in back:\n    words.setdefault(r['b'][:2], []).append(r['a'])\nprint(len(words))\n")
-        check("python3", ["/usr/bin/python3", "-I", "-S", f"{work}/work.py"],
+        check("python3", ["/usr/bin/python3", "-s", "-S", f"{work}/work.py"],
               extra={"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"},
               relative=dict(allocated_bytes=0.0001, leaked_bytes=0, peak_bytes=0.0001, peak_blocks=0.0001))
     tap.done()
@@ -160,3 +169,4 @@ try:
     main()
 finally:
     shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(outputs, ignore_errors=True)

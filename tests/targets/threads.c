@@ -123,7 +123,8 @@ static void do_failures(void)
 {
 	volatile size_t huge = SIZE_MAX / 2;
 	size_t size = 40;
-	void *p = born(malloc(size), size), *none = (void *)1;
+	void *volatile p = born(malloc(size), size);
+	void *none = (void *)1;
 
 	if (malloc(huge) || calloc(huge, 3) || realloc(NULL, huge) || reallocarray(NULL, huge, 7))
 		wrong++;

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Does what its arguments say, in order:
+ *   malloc N S	N blocks of S bytes, kept		free N	frees the N newest
+ *   exec …	becomes the command that follows	exit N	ends with that status
+ *   signal N	ends by that signal			stop	stops itself (SIGSTOP)
+ *   sleep MS	sleeps					say X	prints X
+ *   double	frees a block twice, of a size that glibc does not notice
+ *   catch	prints "interrupted" at a SIGINT, and goes on
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BLOCKS_MAX 1000000
+
+static void *blocks[BLOCKS_MAX];
+static long n_blocks;
+
+static void interrupted(int signal)
+{
+	static const char text[] = "interrupted\n";
+
+	(void)signal;
+	if (write(STDOUT_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(9);
+}
+
+static void double_free(void)
+{
+	volatile char *p = malloc(100);
+	void *volatile block = (void *)p;
+
+	free(block);
+	for (int i = 0; i < 16; i++)
+		p[i] = 0; /* without the tcache's mark glibc does not notice */
+	free(block);
+}
+
+static long number(char **argv, int i)
+{
+	return argv[i] ? strtol(argv[i], NULL, 10) : 0;
+}
+
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *verb = argv[i];
+
+		if (!strcmp(verb, "malloc")) {
+			for (long n = number(argv, i + 1); n && n_blocks < BLOCKS_MAX; n--)
+				blocks[n_blocks++] = malloc((size_t)number(argv, i + 2));
+			i += 2;
+		} else if (!strcmp(verb, "free")) {
+			for (long n = number(argv, ++i); n && n_blocks; n--)
+				free(blocks[--n_blocks]);
+		} else if (!strcmp(verb, "exec")) {
+			execvp(argv[i + 1], argv + i + 1);
+			return 127;
+		} else if (!strcmp(verb, "exit")) {
+			_exit((int)number(argv, i + 1));
+		} else if (!strcmp(verb, "signal")) {
+			raise((int)number(argv, ++i));
+		} else if (!strcmp(verb, "stop")) {
+			raise(SIGSTOP);
+		} else if (!strcmp(verb, "sleep")) {
+			usleep((useconds_t)number(argv, ++i) * 1000);
+		} else if (!strcmp(verb, "say")) {
+			dprintf(STDOUT_FILENO, "%s\n", argv[++i]);
+		} else if (!strcmp(verb, "double")) {
+			double_free();
+		} else if (!strcmp(verb, "catch")) {
+			signal(SIGINT, interrupted);
+		} else {
+			return 64;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "collector/pairing.h"
+
+#include <string.h>
+
+#include "common/xalloc.h"
+#include "tests/unit/tap.h"
+
+static void test_slots(void)
+{
+	struct slots s = {0};
+	bool same = true;
+
+	ok(slots_take(&s) == 0 && slots_take(&s) == 1 && slots_take(&s) == 2,
+	   "slots are taken from 0 on");
+	slots_give(&s, 0);
+	slots_give(&s, 2);
+	ok(slots_take(&s) == 2 && slots_take(&s) == 0, "the slot given back last is taken first");
+	ok(slots_take(&s) == 3, "then the next new one");
+	for (uint32_t i = 4; i < 1000; i++)
+		same = same && slots_take(&s) == i;
+	for (uint32_t i = 0; i < 1000; i++)
+		slots_give(&s, i);
+	for (uint32_t i = 1000; i-- > 0;)
+		same = same && slots_take(&s) == i;
+	ok(same && s.next == 1000, "a thousand slots there and back");
+	slots_give(&s, 5);
+	slots_reset(&s);
+	ok(slots_take(&s) == 0 && slots_take(&s) == 1, "reset, they begin with 0 again");
+	slots_release(&s);
+	ok(slots_take(&s) == 0, "released, too");
+	slots_release(&s);
+}
+
+static void test_basics(void)
+{
+	struct pairing p = {0};
+	uint32_t slot = 77;
+	uint64_t size = 78;
+
+	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_NEVER_SEEN, "an empty pairing");
+	pairing_put(&p, 0x1000, 5, 100);
+	ok(pairing_find(&p, 0x1000, NULL, NULL) == PAIRING_LIVE, "a live block");
+	ok(pairing_find(&p, 0x1008, &slot, &size) == PAIRING_NEVER_SEEN && slot == 77 && size == 78,
+	   "an address beside it was never seen, and the outputs stay");
+	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_LIVE && slot == 5 && size == 100,
+	   "its slot and size");
+	pairing_remove(&p, 0x1000);
+	slot = 77;
+	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_FREED && slot == 77,
+	   "a freed block is remembered");
+	pairing_put(&p, 0x1000, 0, UINT64_MAX);
+	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_LIVE && slot == 0 && size == UINT64_MAX,
+	   "its address is handed out again");
+	ok(p.live == 1 && p.freed == 0, "the counts follow");
+	pairing_put(&p, UINT64_MAX, NO_SLOT - 1, 1);
+	ok(pairing_find(&p, UINT64_MAX, &slot, &size) == PAIRING_LIVE && slot == NO_SLOT - 1,
+	   "the largest address and slot");
+	ok(pairing_find(&p, 0, &slot, &size) == PAIRING_NEVER_SEEN, "address 0 is no block");
+	ok(slots_take(&p.slots) == 0 && slots_take(&p.slots) == 1, "the pairing has slots");
+	pairing_reset(&p);
+	ok(pairing_find(&p, 0x1000, NULL, NULL) == PAIRING_NEVER_SEEN && !p.live && !p.freed &&
+		   slots_take(&p.slots) == 0,
+	   "reset, it has forgotten all, the slots too");
+	pairing_put(&p, 0x1000, 1, 1);
+	ok(pairing_find(&p, 0x1000, NULL, NULL) == PAIRING_LIVE, "and can be used again");
+	pairing_release(&p);
+	pairing_release(&p);
+}
+
+/* ---- against a model ---------------------------------------------------------------- */
+
+/* Few addresses, so that each comes up often; some only 1 byte apart, some far. */
+enum { ADDRESSES = 6000 };
+
+static struct model_block {
+	uint64_t address, size;
+	uint32_t slot;
+	enum pairing_found state;
+} model[ADDRESSES];
+
+static struct model_stats {
+	int64_t live, wrong, forgotten, freed_seen;
+} stats;
+
+static void model_reset(void)
+{
+	for (int i = 0; i < ADDRESSES; i++)
+		model[i].state = PAIRING_NEVER_SEEN;
+	stats.live = 0;
+}
+
+static void model_init(void)
+{
+	for (uint64_t i = 0; i < ADDRESSES; i++)
+		model[i].address = i < 2000   ? 0x555500000000 + i * 16
+				   : i < 4000 ? 0x7fff00000010 + i * 0x100000
+				   : i < 5000 ? 0x7fff80000000 + i * 4096
+					      : 1 + i;
+	model_reset();
+}
+
+/* Is what the pairing says of @b right?  A freed block may have been forgotten. */
+static void compare(const struct pairing *p, struct model_block *b)
+{
+	uint32_t slot = 0;
+	uint64_t size = 0;
+	enum pairing_found found = pairing_find(p, b->address, &slot, &size);
+
+	if (b->state == PAIRING_FREED && found == PAIRING_NEVER_SEEN) {
+		stats.forgotten++;
+		b->state = PAIRING_NEVER_SEEN;
+		return;
+	}
+	stats.freed_seen += found == PAIRING_FREED;
+	stats.wrong += found != b->state ||
+		       (found == PAIRING_LIVE && (slot != b->slot || size != b->size));
+}
+
+static void step(struct pairing *p, bool mostly_put)
+{
+	struct model_block *b = &model[random_below(ADDRESSES)];
+
+	compare(p, b);
+	if (b->state == PAIRING_LIVE && (!mostly_put || !random_below(4))) {
+		pairing_remove(p, b->address);
+		slots_give(&p->slots, b->slot);
+		b->state = PAIRING_FREED;
+		stats.live--;
+	} else if (b->state != PAIRING_LIVE && (mostly_put || !random_below(4))) {
+		b->slot = slots_take(&p->slots);
+		b->size = random_u64();
+		pairing_put(p, b->address, b->slot, b->size);
+		b->state = PAIRING_LIVE;
+		stats.live++;
+	}
+	compare(p, b);
+}
+
+static void test_model(void)
+{
+	struct pairing p = {0};
+	bool counts = true, room = true;
+
+	model_init();
+	for (int round = 0; round < 60; round++) {
+		for (int i = 0; i < 10000; i++)
+			step(&p, round % 6 < 3);
+		for (int i = 0; i < ADDRESSES; i++)
+			compare(&p, &model[i]);
+		counts = counts && (int64_t)p.live == stats.live && p.slots.next <= ADDRESSES;
+		room = room && p.live + p.freed <= p.cap && !(p.cap & (p.cap - 1));
+		if (round % 20 == 19) {
+			pairing_reset(&p);
+			model_reset();
+			for (int i = 0; i < ADDRESSES; i++)
+				compare(&p, &model[i]);
+		}
+	}
+	ok(stats.wrong == 0, "600,000 random puts, removes and finds agree with a model");
+	ok(counts, "the number of live blocks is the model's; slots stay dense");
+	ok(room, "the table has room for what is in it");
+	ok(stats.freed_seen > 10000, "freed addresses are remembered");
+	diag("%" PRId64 " finds of freed addresses, %" PRId64 " were forgotten", stats.freed_seen,
+	     stats.forgotten);
+	pairing_release(&p);
+}
+
+static void test_remembered(void)
+{
+	struct pairing p = {0};
+	uint64_t freed = 0, live = 0;
+
+	/* freed ones are no more than the live ones: none goes, however often the table grows */
+	for (uint64_t i = 1; i <= 20000; i++) {
+		pairing_put(&p, i * 32, (uint32_t)i, i);
+		if (i % 2)
+			pairing_remove(&p, i * 32);
+	}
+	for (uint64_t i = 1; i <= 20000; i++) {
+		enum pairing_found found = pairing_find(&p, i * 32, NULL, NULL);
+
+		live += found == PAIRING_LIVE && i % 2 == 0;
+		freed += found == PAIRING_FREED && i % 2 == 1;
+	}
+	ok(live == 10000 && freed >= 9900, "every other block freed: %" PRIu64 " are remembered",
+	   freed);
+	pairing_release(&p);
+}
+
+static void test_memory(void)
+{
+	enum { N = 100000 };
+	struct pairing p = {0};
+	uint64_t address = 0x10000;
+	size_t cap;
+
+	for (uint32_t i = 0; i < N; i++) {
+		address += 16 + 16 * random_below(20);
+		pairing_put(&p, address, i, 1);
+	}
+	ok(p.live == N && p.cap * sizeof(*p.entries) <= 64ull * N,
+	   "100,000 live blocks take %zu bytes each, at most 64",
+	   p.cap * sizeof(*p.entries) / N);
+	cap = p.cap;
+	/* addresses that come only once must not make it grow for ever */
+	for (uint32_t i = 0; i < 20 * N; i++) {
+		address += 16;
+		pairing_put(&p, address, N, 1);
+		pairing_remove(&p, address);
+	}
+	ok(p.live == N && p.cap <= 2 * cap, "two million freed blocks make it grow at most once");
+	pairing_release(&p);
+
+	for (uint32_t i = 0; i < N; i++) {
+		address += 16;
+		pairing_put(&p, address, 0, 1);
+		pairing_remove(&p, address);
+	}
+	ok(p.live == 0 && p.cap <= 1024, "blocks freed at once need no more than the first table");
+	pairing_release(&p);
+}
+
+int main(void)
+{
+	seed_random();
+	test_slots();
+	test_basics();
+	test_model();
+	test_remembered();
+	test_memory();
+	return done();
+}
