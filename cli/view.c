@@ -28,7 +28,8 @@ void show_progress(uint64_t events)
 	if (now - progress_since_ns < 1000000000 || !isatty(STDERR_FILENO))
 		return;
 	progress_shown = true;
-	fprintf(stderr, "\rheaptrail: reading the recording, %s events\033[K", format_count(n, events));
+	fprintf(stderr, "\rheaptrail: reading the recording, %s events\033[K",
+		format_count(n, events));
 }
 
 void end_progress(void)

@@ -51,7 +51,7 @@ size_t probes_attached(const struct probes *p); /* kernel links held */
 void probes_arm(struct probes *p, bool on);
 /* After disarming: the returns of calls that were in flight are not recorded any more either. */
 void probes_close(struct probes *p);
-/* Whether SIGSTOP is to stop the process when ld.so next calls its debug hook, and after an exec. */
+/* Is SIGSTOP to stop the process, when ld.so next calls its debug hook, and after an exec. */
 void probes_hold_at_debug_hook(struct probes *p, bool on);
 void probes_hold_at_exec(struct probes *p, bool on);
 

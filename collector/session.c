@@ -723,6 +723,7 @@ static void finish(struct session *s, enum session_end end)
 	drain_all(s);
 	drain_end_space(&s->drain, ended ? "exit" : "detach", now);
 	drain_finish(&s->drain);
+	pairing_release(&s->drain.pairing); /* the summaries need the room */
 	put_losses(s);
 	target_release(&s->target);
 	put_process(s, ended, now);

@@ -16,7 +16,7 @@ SRCDIR = os.environ["SRCDIR"]
 
 def plain(page):
     text = subprocess.check_output(["mandoc", "-T", "ascii", f"{SRCDIR}/man/{page}"], text=True)
-    return re.sub(r".\b", "", text)  # bold and underlined by overstriking
+    return re.sub(".\x08", "", text)  # bold and underlined by overstriking
 
 
 def main():
@@ -45,7 +45,9 @@ def main():
     os.symlink(HEAPTRAIL, f"{work}/bin/heaptrail")
     os.mkdir(f"{work}/empty")
     env = {**os.environ, "PATH": f"{work}/bin:{os.environ['PATH']}"}
-    examples = [line.strip()[2:] for p in (text, recording) for line in p.splitlines() if line.strip().startswith("$ ")]
+    # an example goes on in the lines that are indented deeper
+    examples = [re.sub(r"\n\s+", " ", e) for p in (text, recording)
+                for e in re.findall(r"^ +\$ (.*(?:\n {11}  ?\S.*)*)", p, re.M)]
     tap.ok(len(examples) >= 8, f"{len(examples)} examples")
     for e in examples:
         r = subprocess.run(["/bin/bash", "-c", e], cwd=f"{work}/empty", env=env, stdout=subprocess.PIPE,
