@@ -181,16 +181,15 @@ static enum free_class classify(struct drain *d, const struct event *e, enum pai
 	return FREE_UNKNOWN;
 }
 
-static void free_block(struct drain *d, const struct ring_head *h, uint64_t address,
-		       uint64_t caller)
+/* A free of the block that @found, @slot and @size describe; @address no longer leads to it. */
+static void end_block(struct drain *d, const struct ring_head *h, enum pairing_found found,
+		      uint32_t slot, uint64_t size, uint64_t address, uint64_t caller)
 {
 	struct event e = make_event(d, h, EVENT_FREE, caller);
-	uint64_t size = 0;
-	enum pairing_found found = pairing_find(&d->pairing, address, &e.slot, &size);
 
 	if (found == PAIRING_LIVE) {
-		pairing_remove(&d->pairing, address);
-		slots_give(&d->pairing.slots, e.slot);
+		e.slot = slot;
+		slots_give(&d->pairing.slots, slot);
 	} else {
 		e.address = address;
 		e.free_class = (uint8_t)classify(d, &e, found);
@@ -198,10 +197,20 @@ static void free_block(struct drain *d, const struct ring_head *h, uint64_t addr
 	emit(d, &e, size);
 }
 
+static void free_block(struct drain *d, const struct ring_head *h, uint64_t address,
+		       uint64_t caller)
+{
+	uint64_t size = 0;
+	uint32_t slot = NO_SLOT;
+	enum pairing_found found = pairing_find(&d->pairing, address, &slot, &size);
+
+	if (found == PAIRING_LIVE)
+		pairing_remove(&d->pairing, address);
+	end_block(d, h, found, slot, size, address, caller);
+}
+
 static struct drain_thread *thread_of(struct drain *d, uint32_t serial)
 {
-	if (serial >= THREADS_MAX)
-		serial = 0;
 	if (serial >= d->n_threads) {
 		ARRAY_GROW(d->threads, d->cap_threads, serial);
 		d->n_threads = serial + 1;
@@ -238,7 +247,8 @@ static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
 	t->old_address = r->address;
 	t->slot = NO_SLOT;
 	t->old_size = 0;
-	if (pairing_find(&d->pairing, r->address, &t->slot, &t->old_size) == PAIRING_LIVE)
+	t->found = pairing_find(&d->pairing, r->address, &t->slot, &t->old_size);
+	if (t->found == PAIRING_LIVE)
 		pairing_remove(&d->pairing, r->address);
 }
 
@@ -270,9 +280,8 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 		return;
 	}
 	if (t->slot == NO_SLOT || frees) {
-		if (t->slot != NO_SLOT) /* put it back, and let it be freed the usual way */
-			settle_realloc(d, r, t, r->old_address, t->old_size);
-		free_block(d, &r->head, r->old_address, r->caller);
+		/* by its slot: the address may be another block's by now */
+		end_block(d, &r->head, t->found, t->slot, t->old_size, r->old_address, r->caller);
 		if (r->address)
 			add_block(d, &r->head, r->address, r->size, r->size_word, r->caller);
 		return;
@@ -359,7 +368,8 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 	const struct ring_alloc *a = (const void *)h;
 	const struct ring_free *f = (const void *)h;
 
-	if (len < sizeof(*h) || h->kind >= RING_KINDS || len < lengths[h->kind]) {
+	if (len < sizeof(*h) || h->kind >= RING_KINDS || len < lengths[h->kind] ||
+	    h->thread >= THREADS_MAX) {
 		d->counts.malformed++;
 		return;
 	}

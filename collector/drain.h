@@ -53,7 +53,8 @@ struct drain {
 		/* the realloc under way */
 		bool is_reallocating;
 		uint64_t old_address, old_size;
-		uint32_t slot; /* NO_SLOT: the old block was not known */
+		enum pairing_found found; /* what the old address was */
+		uint32_t slot;		  /* NO_SLOT: the old block was not known */
 	} *threads; /* [serial] */
 	size_t n_threads, cap_threads;
 	struct timeline_bucket timeline[TIMELINE_BUCKETS];

@@ -5,7 +5,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,10 +152,9 @@ bool parse_duration(const char *s, uint64_t *ret_ns)
 	char *end;
 	double v;
 
-	if (!isdigit((unsigned char)s[0]) && s[0] != '.')
-		return false;
 	v = strtod(s, &end);
-	if (end == s || !isfinite(v) || v < 0)
+	/* digits and a point only: no sign, hexadecimal, exponent or "inf" */
+	if (end == s || strspn(s, "0123456789.") != (size_t)(end - s))
 		return false;
 	for (size_t i = 0; i < COUNT_OF(units); i++) {
 		if (strcmp(end, units[i].suffix))

@@ -168,7 +168,7 @@ static char *parse_string(const char **p)
 {
 	struct buffer b = {0};
 
-	while (**p && **p != '"') {
+	while ((unsigned char)**p >= 0x20 && **p != '"') {
 		if (**p == '\\') {
 			(*p)++;
 			if (!append_escape(&b, p)) {
@@ -179,7 +179,7 @@ static char *parse_string(const char **p)
 		}
 		buffer_append(&b, (*p)++, 1);
 	}
-	if (!**p) {
+	if (**p != '"') { /* it ended, or has a control character */
 		buffer_release(&b);
 		return NULL;
 	}
@@ -206,11 +206,16 @@ int json_parse_strings(const char *text, char ***ret)
 		ARRAY_GROW(strings, cap, n + 1);
 		strings[n++] = s;
 		p = skip_space(p);
-		if (*p == ',')
+		if (*p == ',') {
 			p = skip_space(p + 1);
-		else if (*p != ']')
+			if (*p == ']')
+				goto bad;
+		} else if (*p != ']') {
 			goto bad;
+		}
 	}
+	if (*skip_space(p + 1))
+		goto bad;
 	*ret = strings;
 	return (int)n;
 bad:

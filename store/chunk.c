@@ -12,7 +12,7 @@
 #include "common/xalloc.h"
 
 /* The most bytes a chunk of CHUNK_EVENTS_MAX events can need: see the columns. */
-#define RAW_BYTES_MAX ((size_t)CHUNK_EVENTS_MAX * (2 + 8 * 10) + CHUNK_COLUMNS * 10)
+#define RAW_BYTES_MAX ((size_t)CHUNK_EVENTS_MAX * (2 + 9 * 10) + CHUNK_COLUMNS * 10)
 
 uint64_t chunk_usual_usable(uint64_t size)
 {
@@ -75,11 +75,17 @@ static void add_address(struct chunk_encoder *c, uint64_t address)
 
 static void add_size(struct chunk_encoder *c, uint64_t size, uint64_t usable)
 {
+	uint64_t delta = zigzag((int64_t)(usable - chunk_usual_usable(size)));
+
 	buffer_append_varint(&c->columns[COLUMN_SIZE], size);
-	buffer_append_varint(&c->columns[COLUMN_USABLE],
-			     usable == USABLE_UNKNOWN
-				     ? 0
-				     : 1 + zigzag((int64_t)(usable - chunk_usual_usable(size))));
+	if (usable == USABLE_UNKNOWN) {
+		buffer_append_varint(&c->columns[COLUMN_USABLE], 0);
+	} else if (delta > UINT64_MAX - 2) { /* nothing real */
+		buffer_append_varint(&c->columns[COLUMN_USABLE], 1);
+		buffer_append_varint(&c->columns[COLUMN_USABLE], usable);
+	} else {
+		buffer_append_varint(&c->columns[COLUMN_USABLE], 2 + delta);
+	}
 	if (size < c->info.min_size)
 		c->info.min_size = size;
 	if (size > c->info.max_size)
@@ -153,6 +159,17 @@ static int bad_chunk(const struct chunk_info *info, const char *why, struct err 
 	return -EBADMSG;
 }
 
+static uint64_t decode_usable(struct cursor *c, uint64_t size)
+{
+	uint64_t v = cursor_varint(c);
+
+	if (v == 0)
+		return USABLE_UNKNOWN;
+	if (v == 1)
+		return cursor_varint(c);
+	return chunk_usual_usable(size) + (uint64_t)unzigzag(v - 2);
+}
+
 static int decode_columns(const struct chunk_info *info, struct cursor raw, struct event *events,
 			  struct err *err)
 {
@@ -191,9 +208,7 @@ static int decode_columns(const struct chunk_info *info, struct cursor raw, stru
 		}
 		if (has_size(e->kind)) {
 			e->size = cursor_varint(&col[COLUMN_SIZE]);
-			v = cursor_varint(&col[COLUMN_USABLE]);
-			e->usable = v ? chunk_usual_usable(e->size) + (uint64_t)unzigzag(v - 1)
-				      : USABLE_UNKNOWN;
+			e->usable = decode_usable(&col[COLUMN_USABLE], e->size);
 		}
 		if (has_slot(e->kind, e->free_class))
 			e->slot = (uint32_t)cursor_varint(&col[COLUMN_SLOT]);

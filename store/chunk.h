@@ -22,8 +22,9 @@
  *		zig-zag difference to the address before in units of 16, or, where
  *		it is no multiple of 16, of 1, followed by the address itself
  *   size	of allocs and reallocs: LEB128
- *   usable	of allocs and reallocs: LEB128; 0 = unknown, else 1 + the zig-zag
- *		difference to what glibc gives for that size
+ *   usable	of allocs and reallocs: LEB128; 0 = unknown; 1 = the value itself
+ *		follows; else 2 + the zig-zag difference to what glibc gives for
+ *		that size
  *   slot	of frees that end a block, and of reallocs: LEB128
  *
  * With CODEC_COLUMNS_ZSTD all of it is one zstd frame.

@@ -147,9 +147,23 @@ static void test_addresses(void)
 	struct event events[COUNT_OF(addresses)];
 
 	for (size_t i = 0; i < COUNT_OF(addresses); i++)
-		events[i] = (struct event){.kind = EVENT_ALLOC, .address = addresses[i], .usable = 24};
+		events[i] = (struct event){
+			.kind = EVENT_ALLOC, .address = addresses[i], .usable = 24};
 	ok(first_different(events, COUNT_OF(addresses)) == COUNT_OF(addresses),
 	   "addresses 0, UINT64_MAX, unaligned, and all differences between them");
+}
+
+static void test_compact(void)
+{
+	struct chunk_encoder c = {0};
+
+	chunk_encoder_reset(&c, 1, (struct space_id){1});
+	for (uint64_t i = 0; i < 100; i++)
+		chunk_encoder_add(&c, &(struct event){.kind = EVENT_ALLOC, .address = i % 2 * 256,
+						      .size = 100, .usable = 104});
+	ok(c.columns[COLUMN_ADDRESS].len == 100 && c.columns[COLUMN_USABLE].len == 100,
+	   "small steps of the address, up or down, and usual usable sizes are one byte each");
+	chunk_encoder_release(&c);
 }
 
 static void test_sizes(void)
@@ -174,8 +188,9 @@ static void test_sizes(void)
 		   chunk_usual_usable(25) == 40 && chunk_usual_usable(1000) == 1000 &&
 		   chunk_usual_usable(1001) == 1016,
 	   "what glibc gives for a size");
+	/* its difference, and 2, have no room in 64 bits */
 	e.usable = chunk_usual_usable(0) + (1ull << 63);
-	ok(first_different(&e, 1) == 1, "the usable size that is farthest from the usual one");
+	ok(first_different(&e, 1) == 1, "the usable size farthest from the usual one");
 }
 
 static void test_kinds(void)
@@ -215,6 +230,22 @@ static void test_full(void)
 	free(events);
 }
 
+static void test_overfull(void)
+{
+	struct chunk_encoder c = {0};
+	struct buffer blob = {0};
+	struct err err;
+
+	chunk_encoder_reset(&c, 1, (struct space_id){1});
+	for (int i = 0; i < CHUNK_EVENTS_MAX + 1; i++)
+		chunk_encoder_add(&c, &(struct event){.kind = EVENT_ALLOC});
+	chunk_encoder_finish(&c, &blob);
+	ok(chunk_decode(&c.info, blob.data, blob.len, decoded, &err) == -EBADMSG,
+	   "a chunk with one event too many is refused");
+	buffer_release(&blob);
+	chunk_encoder_release(&c);
+}
+
 static void test_info(void)
 {
 	const struct event events[] = {
@@ -223,6 +254,7 @@ static void test_info(void)
 		{.kind = EVENT_FREE, .family = 1, .t_ns = 120, .address = 1, .size = 1},
 		{.kind = EVENT_FREE, .free_class = FREE_IMPLIED, .t_ns = 130, .address = 1},
 		{.kind = EVENT_FREE, .free_class = FREE_UNKNOWN, .t_ns = 130, .address = 0x5000},
+		{.kind = EVENT_FREE, .free_class = FREE_DOUBLE, .t_ns = 130, .address = 0x4000},
 		{.kind = EVENT_ALLOC, .family = 1, .t_ns = 200, .address = 0x2000, .size = 90},
 	};
 	struct chunk_encoder c = {0};
@@ -232,7 +264,7 @@ static void test_info(void)
 	ok(i->id == 9 && i->space.v == 4 && i->events == 0, "an empty chunk");
 	for (size_t j = 0; j < COUNT_OF(events); j++)
 		chunk_encoder_add(&c, &events[j]);
-	ok(i->events == 6 && i->allocs == 3 && i->frees == 3, "a chunk counts events and calls");
+	ok(i->events == 7 && i->allocs == 3 && i->frees == 3, "a chunk counts events and calls");
 	ok(i->first_ns == 100 && i->last_ns == 200, "a chunk's times");
 	ok(i->min_size == 7 && i->max_size == 90, "a chunk's sizes");
 	ok(i->min_address == 0x900 && i->max_address == 0x5000, "a chunk's addresses");
@@ -247,6 +279,7 @@ static void test_continued(void)
 	struct chunk_encoder c = {0};
 	struct buffer first = {0}, second = {0};
 	struct chunk_info half;
+	struct event e;
 	size_t same = 0;
 	struct err err;
 
@@ -263,8 +296,7 @@ static void test_continued(void)
 	ok(half.events == HALF && !chunk_decode(&half, first.data, first.len, decoded, &err),
 	   "a chunk finished half way is decoded");
 	for (size_t i = 0; i < HALF; i++) {
-		struct event e = as_stored(&events[i]);
-
+		e = as_stored(&events[i]);
 		same += same_event(&e, &decoded[i]);
 	}
 	ok(same == HALF, "with the events so far");
@@ -272,8 +304,7 @@ static void test_continued(void)
 	   "finished again after more events it is decoded, too");
 	same = 0;
 	for (size_t i = 0; i < N; i++) {
-		struct event e = as_stored(&events[i]);
-
+		e = as_stored(&events[i]);
 		same += same_event(&e, &decoded[i]);
 	}
 	ok(same == N, "with all events");
@@ -282,11 +313,16 @@ static void test_continued(void)
 	   "the numbers of one do not go with the bytes of the other");
 
 	chunk_encoder_reset(&c, 2, (struct space_id){1});
+	/* the address before is of the other chunk */
+	chunk_encoder_add(&c, &(struct event){.kind = EVENT_ALLOC, .address = 0x1000});
+	events[0] = (struct event){.kind = EVENT_ALLOC, .address = 0x2000, .t_ns = 5};
+	chunk_encoder_reset(&c, 2, (struct space_id){1});
 	chunk_encoder_add(&c, &events[0]);
 	chunk_encoder_finish(&c, &first);
+	e = as_stored(&events[0]);
 	ok(c.info.events == 1 && c.info.id == 2 &&
 		   !chunk_decode(&c.info, first.data, first.len, decoded, &err) &&
-		   decoded[0].t_ns == events[0].t_ns,
+		   same_event(&e, &decoded[0]),
 	   "a reset encoder begins anew");
 	buffer_release(&first);
 	buffer_release(&second);
@@ -358,7 +394,8 @@ static void test_flipped(void)
 
 static void test_numbers(void)
 {
-#define FIELD(name) {#name, offsetof(struct chunk_info, name), sizeof(((struct chunk_info *)0)->name)}
+#define FIELD(name) \
+	{#name, offsetof(struct chunk_info, name), sizeof(((struct chunk_info *)0)->name)}
 	static const struct {
 		const char *name;
 		size_t offset, size;
@@ -495,6 +532,9 @@ static void test_forged_kinds(void)
 	raw[0] = 0xff;
 	ok(decode_forged(info, raw, sizeof(raw)) == -EBADMSG, "a column longer than the chunk");
 	raw[0] = 1;
+	ok(decode_forged(info, (uint8_t[]){2, EVENT_MARK, EVENT_MARK, 1, 0, 1, 1, 1, 1, 1, 1, 1, 32,
+					   1, 5, 1, 0, 0}, 18) == -EBADMSG,
+	   "a column with more than the events need");
 	other.codec = 3;
 	ok(decode_forged(other, raw, sizeof(raw)) == -EBADMSG, "a codec that there is not");
 	other.codec = CODEC_COLUMNS_ZSTD;
@@ -505,6 +545,7 @@ static void test_forged_zstd(void)
 {
 	enum { LARGE = 16 << 20 };
 	struct sample s;
+	uint8_t *raw;
 	size_t other = 0, n, bound = ZSTD_compressBound(LARGE);
 	uint8_t *large = xcalloc(1, LARGE), *packed = xmalloc(bound);
 
@@ -520,7 +561,11 @@ static void test_forged_zstd(void)
 		other += decode_forged(s.info, s.blob.data, i) != -EBADMSG;
 	}
 	ok(other == 0, "a damaged zstd frame is decoded or damage, nothing else");
+	raw = raw_columns(&s, &n);
+	memcpy(large, raw, n); /* good columns, and nothing but zeros behind them */
+	free(raw);
 	n = ZSTD_compress(packed, bound, large, LARGE, 1);
+	s.info.codec = CODEC_COLUMNS_ZSTD;
 	ok(decode_forged(s.info, packed, n) == -EBADMSG, "a frame that would become too large");
 	free(large);
 	free(packed);
@@ -533,9 +578,11 @@ int main(void)
 	seed_random();
 	test_random();
 	test_addresses();
+	test_compact();
 	test_sizes();
 	test_kinds();
 	test_full();
+	test_overfull();
 	test_info();
 	test_continued();
 	test_flipped();

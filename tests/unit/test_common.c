@@ -335,7 +335,8 @@ static void test_err(void)
 
 	errno = EPIPE;
 	ok(err_set(&e, ERR_FAILED, ENOENT, "cannot open '%s'", "x") == -ENOENT &&
-		   e.class == ERR_FAILED && !strcmp(e.what, "cannot open 'x': no such file or directory"),
+		   e.class == ERR_FAILED &&
+		   !strcmp(e.what, "cannot open 'x': no such file or directory"),
 	   "an error with its reason");
 	err_hint(&e, "try %d", 2);
 	ok(!strcmp(e.hint, "try 2") && errno == EPIPE, "a hint, which keeps errno");
@@ -417,7 +418,8 @@ static int there_and_back(const char *const *strings, size_t n, char ***ret)
 static void test_json_strings(void)
 {
 	static const char *const strings[] = {
-		"", "plain", "a\"b\\c/d", "\b\f\n\r\t\x01\x1f\x7f", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+		"", "plain", "a\"b\\c/d", "\b\f\n\r\t\x01\x1f\x7f",
+		"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
 		"], [", "\\u0041", "\\",
 	};
 	static const char *const bytes[] = {"a\xff" "b"};
@@ -435,7 +437,8 @@ static void test_json_strings(void)
 	json_free_strings(n < 0 ? NULL : got);
 
 	n = there_and_back(bytes, 1, &got);
-	ok(n == 1 && !strcmp(got[0], "a\xef\xbf\xbd" "b"), "a byte that is no UTF-8 comes back as U+FFFD");
+	ok(n == 1 && !strcmp(got[0], "a\xef\xbf\xbd" "b"),
+	   "a byte that is no UTF-8 comes back as U+FFFD");
 	json_free_strings(n < 0 ? NULL : got);
 
 	n = json_parse_strings(" [ \"\\u0041\\/\\b\" , \"\\u00e9\\ud83d\" ]\n", &got);

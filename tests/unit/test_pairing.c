@@ -51,7 +51,8 @@ static void test_basics(void)
 	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_FREED && slot == 77,
 	   "a freed block is remembered");
 	pairing_put(&p, 0x1000, 0, UINT64_MAX);
-	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_LIVE && slot == 0 && size == UINT64_MAX,
+	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_LIVE && slot == 0 &&
+		   size == UINT64_MAX,
 	   "its address is handed out again");
 	ok(p.live == 1 && p.freed == 0, "the counts follow");
 	pairing_put(&p, UINT64_MAX, NO_SLOT - 1, 1);

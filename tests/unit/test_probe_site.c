@@ -109,6 +109,8 @@ static void test_arguments(void)
 	       find("4531c053c3", 0, ARGUMENT(5), 0, true), 0, false, 0);
 	expect("xor %ecx,%ecx overwrites argument 4",
 	       find("31c953c3", 0, ARGUMENT(4), 0, true), 0, false, 0);
+	expect("mov $1,%cl overwrites argument 4",
+	       find("b10153c3", 0, ARGUMENT(4), 0, true), 0, false, 0);
 	expect("xchg %rax,%rdi overwrites argument 1",
 	       find("489753c3", 0, ARGUMENT(1), 0, true), 0, false, 0);
 	expect("a push before it is good",
@@ -126,8 +128,10 @@ static void test_jumps_back(void)
 	/* 0: mov; 3: push; ...; a long jump from far away back to 3 */
 	expect_plain("a long jump back, too",
 		     "4889f853"
-		     "90909090909090909090909090909090909090909090909090909090909090909090909090909090"
-		     "90909090909090909090909090909090909090909090909090909090909090909090909090909090"
+		     "9090909090909090909090909090909090909090"
+		     "9090909090909090909090909090909090909090"
+		     "9090909090909090909090909090909090909090"
+		     "9090909090909090909090909090909090909090"
 		     "e9aaffffff", 0, false);
 	/* 0: mov; 3: push %rbx; 4: ff, a byte that is no instruction; 06; 6: jmp 3 */
 	expect_plain("a jump back behind bytes that are no code", "4889f8530606ebfbc3", 0, false);

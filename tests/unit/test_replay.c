@@ -155,7 +155,8 @@ static void test_temporary(void)
 	ok(end(1, 1) == 0 && !last.was_temporary, "a double free between: not");
 	make(1, 1);
 	end_as(1, 0, FREE_INTERNAL);
-	ok(end(1, 1) == 0 && last.was_temporary, "the allocator's own free between does not matter");
+	ok(end(1, 1) == 0 && last.was_temporary,
+	   "the allocator's own free between does not matter");
 	make(3, 1); /* slot 1 */
 	make(1, 1); /* slot 0 */
 	end_as(1, 1, FREE_IMPLIED);

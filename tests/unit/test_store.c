@@ -23,7 +23,7 @@ static struct err err;
 
 /* ---- files ------------------------------------------------------------------------- */
 
-/* The path of @name in the folder of the test; good until the fourth call after this. */
+/* The path of @name in the folder of the test; good until four calls later. */
 static const char *in_folder(const char *name)
 {
 	static char paths[4][128];
@@ -42,9 +42,12 @@ static int empty_folder(void)
 	int n = 0;
 
 	while (d && (entry = readdir(d))) {
+		char path[400];
+
 		if (entry->d_name[0] == '.')
 			continue;
-		unlink(in_folder(entry->d_name));
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		unlink(path);
 		n++;
 	}
 	closedir(d);
@@ -68,6 +71,13 @@ static bool file_is(const char *path, const char *text)
 
 	close(fd);
 	return n == (ssize_t)strlen(text) && !memcmp(got, text, (size_t)n);
+}
+
+static off_t file_size(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? -1 : st.st_size;
 }
 
 static struct store_writer *create(const char *path, bool overwrite)
@@ -219,7 +229,8 @@ static void check_catalog(const struct catalog *c)
 	ok(c->processes[3].ended && c->processes[3].exit_status == -1 &&
 		   c->processes[3].exit_signal == 9,
 	   "a process that was killed");
-	ok(c->n_spaces == 3 && c->spaces[1].id.v == 1 && !strcmp(c->spaces[1].executable, "/bin/ls") &&
+	ok(c->n_spaces == 3 && c->spaces[1].id.v == 1 &&
+		   !strcmp(c->spaces[1].executable, "/bin/ls") &&
 		   c->spaces[1].start_ns == 10 && !c->spaces[1].end && !c->spaces[1].end_ns,
 	   "a space that has not ended");
 	ok(c->spaces[2].exec_count == 1 && !strcmp(c->spaces[2].end, "exit") &&
@@ -262,7 +273,7 @@ static void test_catalog(void)
 	const char *path = in_folder("catalog");
 	struct store_writer *w = create(path, false);
 	struct store_reader *r;
-	struct catalog c;
+	struct catalog c = {0};
 	struct stat st;
 
 	ok(w, "a recording is created");
@@ -272,14 +283,14 @@ static void test_catalog(void)
 		   store_bytes_on_disk(path) == (uint64_t)st.st_size,
 	   "the file is its owner's alone");
 	r = open_reader(path);
-	if (ok(r && store_reader_load(r, &c, &err) == 0, "and it is loaded")) {
+	if (ok(r && store_reader_load(r, &c, &err) == 0, "and it is loaded"))
 		check_catalog(&c);
-		catalog_release(&c);
-	}
+	catalog_release(&c);
 	catalog_release(&c);
 	store_reader_close(r);
 	store_reader_close(NULL);
-	expect_rows("mappings", path, "SELECT space, module, start, end, bias, first_ns FROM mapping",
+	expect_rows("mappings", path,
+		    "SELECT space, module, start, end, bias, first_ns FROM mapping",
 		    "1|1|-10485760|-1|4096|11|");
 	expect_rows("the timeline, rewritten with fewer buckets", path, "SELECT * FROM timeline",
 		    "0|1|2|3|4|5|1|6|7|8|9|10|");
@@ -306,7 +317,8 @@ static struct event numbered_event(uint64_t i)
 }
 
 /* Reads chunks after @after; counts events, and those that are not as they were put. */
-static uint64_t read_events(struct store_reader *r, uint64_t *after, uint64_t first, uint64_t *wrong)
+static uint64_t read_events(struct store_reader *r, uint64_t *after, uint64_t first,
+			    uint64_t *wrong)
 {
 	struct chunk_info info;
 	uint64_t n = first;
@@ -370,10 +382,13 @@ static void test_events(void)
 	   "with its own numbers");
 	ok(store_reader_next_chunk(r, 3, &info, events, &err) == 0, "there is none after it");
 	store_reader_close(r);
-	ok(store_writer_close(w, &err) == 0, "the recording is closed");
+	store_writer_put_event(w, (struct space_id){3}, &(struct event){
+		.kind = EVENT_ALLOC, .t_ns = 1, .usable = USABLE_UNKNOWN});
+	ok(store_writer_close(w, &err) == 0, "the recording is closed, after a single event more");
 	after = 0;
 	r = open_reader(path);
-	ok(read_events(r, &after, 0, &wrong) == ALL + SECOND_SPACE && !wrong,
+	ok(read_events(r, &after, 0, &wrong) == ALL + SECOND_SPACE + 1 && wrong == 1 &&
+		   events[0].t_ns == 1,
 	   "closed, it has all events");
 	store_reader_close(r);
 	ok(empty_folder() == 1, "in one file");
@@ -447,10 +462,11 @@ static void test_create_refuses(void)
 	write_file(copy, text, sizeof(text) - 1);
 	ok(create_fails(copy, true) == -EEXIST && file_is(copy, text), "a text file is not");
 	write_file(copy, "SQLite format 3", 16);
-	ok(create_fails(copy, true) == -EEXIST && file_is(copy, "SQLite format 3") == false,
+	ok(create_fails(copy, true) == -EEXIST && file_size(copy) == 16,
 	   "nor what only begins like a database");
 	unlink(copy);
-	run_sql(copy, "PRAGMA application_id=1; CREATE TABLE mine (a); INSERT INTO mine VALUES (5)");
+	run_sql(copy, "PRAGMA application_id=1; CREATE TABLE mine (a);"
+		      "INSERT INTO mine VALUES (5)");
 	ok(create_fails(copy, true) == -EEXIST, "nor a SQLite file of another application");
 	expect_rows("which is as it was", copy, "SELECT a FROM mine", "5|");
 	ok(create_fails(folder, true) < 0 && create_fails(folder, false) < 0, "nor a folder");
@@ -493,8 +509,6 @@ static int open_fails(const char *path)
 static void test_open_refuses(void)
 {
 	char path[128];
-	off_t size;
-	struct stat st;
 
 	snprintf(path, sizeof(path), "%s", in_folder("file"));
 	ok(open_fails(path) == -ENOENT && strstr(err.what, path), "a file that there is not");
@@ -519,8 +533,7 @@ static void test_open_refuses(void)
 	unlink(path);
 
 	store_writer_close(create(path, false), NULL);
-	size = stat(path, &st) ? 0 : st.st_size;
-	if (truncate(path, size / 2))
+	if (truncate(path, file_size(path) / 2))
 		diag("cannot truncate");
 	if (!open_fails(path)) {
 		struct store_reader *r = open_reader(path);
@@ -706,6 +719,20 @@ static void test_analysis(void)
 	analysis_release(&a);
 	store_reader_close(r);
 	empty_folder();
+
+	w = create(path, false);
+	for (uint32_t i = 1; i <= 4; i++)
+		store_writer_put_event(w, (struct space_id){i}, &(struct event){
+			.kind = EVENT_ALLOC, .thread = {1}, .t_ns = i, .size = 10 * i});
+	store_writer_close(w, NULL);
+	r = open_reader(path);
+	ok(analysis_make(r, GROUP_STACK, NULL, &a, &err) == 0 && a.ended_by_exec_blocks == 3 &&
+		   a.ended_by_exec_bytes == 60 && a.totals.live_bytes == 40 &&
+		   a.totals.peak_bytes == 40 && a.peak_time_ns == 4,
+	   "three execs, each ends a block");
+	analysis_release(&a);
+	store_reader_close(r);
+	empty_folder();
 	ok(size_class(0) == 0 && size_class(1) == 1 && size_class(3) == 2 && size_class(4) == 4 &&
 		   size_class(UINT64_MAX) == 1ull << 63,
 	   "size classes");
@@ -766,7 +793,8 @@ int main(void)
 {
 	const char *tmp = getenv("TMPDIR");
 
-	snprintf(folder, sizeof(folder), "%s/test_store.XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
+	snprintf(folder, sizeof(folder), "%s/test_store.XXXXXX",
+		 tmp && strlen(tmp) < 40 ? tmp : "/tmp");
 	if (!mkdtemp(folder)) {
 		printf("Bail out! cannot make a folder for the test\n");
 		return 1;
