@@ -32,7 +32,8 @@ libs = tap.private_libc(work)
 class Target:
     def __init__(self, prefix=()):
         self.p = subprocess.Popen([*prefix, PAIRS], env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs},
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=work)
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=work,
+                                  stderr=subprocess.DEVNULL if prefix else None)  # heaptrack's own report
 
     def run(self, pairs, expect_probe=None):
         self.p.stdin.write(f"{pairs}\n")
