@@ -97,6 +97,16 @@ static void count_step(struct pass *p, const struct event *e, const struct repla
 	}
 }
 
+/* The blocks of the space before went with it. */
+static void begin_space(struct pass *p, struct space_id space, bool count)
+{
+	if (count) {
+		p->a->ended_by_exec_blocks += p->replay.live_blocks;
+		p->a->ended_by_exec_bytes += p->replay.live_bytes;
+	}
+	replay_begin_space(&p->replay, space);
+}
+
 /* Replays up to and with event @until (0: all); @count: into the analysis. */
 static int run(struct pass *p, bool count, uint64_t until, struct err *err)
 {
@@ -112,13 +122,8 @@ static int run(struct pass *p, bool count, uint64_t until, struct err *err)
 		r = 0;
 		if (count && !p->a->events)
 			p->a->first_ns = info.first_ns;
-		if (info.space.v != p->replay.space.v) {
-			if (count) {
-				p->a->ended_by_exec_blocks += p->replay.live_blocks;
-				p->a->ended_by_exec_bytes += p->replay.live_bytes;
-			}
-			replay_begin_space(&p->replay, info.space);
-		}
+		if (info.space.v != p->replay.space.v)
+			begin_space(p, info.space, count);
 		for (uint32_t i = 0; i < info.events && !r; i++) {
 			r = replay_feed(&p->replay, &events[i], &step, err);
 			if (!r && count)
@@ -178,6 +183,10 @@ int analysis_make(struct store_reader *reader, enum group_key key, analysis_prog
 	memset(ret, 0, sizeof(*ret));
 	r = run(&p, true, 0, err);
 	if (!r) {
+		struct space_id last = store_reader_last_space(reader);
+
+		if (last.v > p.replay.space.v) /* a program that never allocated */
+			begin_space(&p, last, true);
 		count_live(&p);
 		/* the peak's shares: once more, up to that moment */
 		replay_release(&p.replay);

@@ -40,6 +40,7 @@ static const struct {
 	{"lost_other", "thread and exec marks that did not fit into the ring"},
 	{"no_thread_state", "calls of threads for which there was no kernel memory"},
 	{"unreadable_blocks", "blocks whose address could not be read"},
+	{"main_thread_gone", "ends of the main thread before others: the rest is missing"},
 	{"stale_calls", "calls that never returned (longjmp, exceptions)"},
 	{"unfinished_reallocs", "reallocs whose end was not seen"},
 	{"implied_frees", "frees inferred from an address handed out again"},

@@ -79,7 +79,8 @@ bool view_exited(const struct view *v)
 uint64_t view_lost_events(const struct view *v)
 {
 	static const char *const kinds[] = {"lost_allocs", "lost_frees", "lost_reallocs",
-					    "no_thread_state", "unreadable_blocks"};
+					    "no_thread_state", "unreadable_blocks",
+					    "main_thread_gone"};
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < COUNT_OF(kinds); i++)
@@ -227,6 +228,9 @@ static void print_warnings(const struct view *v)
 	if (view_lost_events(v))
 		printf("  WARNING     %s events were lost: all numbers are incomplete\n",
 		       format_count(n, view_lost_events(v)));
+	if (catalog_loss(&v->catalog, "main_thread_gone"))
+		printf("  WARNING     the main thread ended before others: what those did\n"
+		       "              afterwards is missing\n");
 	if (other)
 		printf("  WARNING     '%s' took malloc's place: its blocks are missing\n",
 		       format_safe(safe, sizeof(safe), other));

@@ -173,7 +173,8 @@ static enum free_class classify(struct drain *d, const struct event *e, enum pai
 		d->counts.internal_frees++;
 		return FREE_INTERNAL;
 	}
-	if (found == PAIRING_FREED && !*d->losses_so_far && !d->counts.implied_frees) {
+	if (found == PAIRING_FREED && !*d->losses_so_far && !d->counts.implied_frees &&
+	    !d->counts.unfinished_reallocs) {
 		d->counts.double_frees++;
 		return FREE_DOUBLE;
 	}

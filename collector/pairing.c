@@ -38,7 +38,7 @@ static struct pairing_entry *find(const struct pairing *p, uint64_t address)
 static void rehash(struct pairing *p)
 {
 	struct pairing old = *p;
-	bool keep_freed = old.freed <= old.live;
+	bool keep_freed = old.freed <= old.live / 2;
 
 	if (!old.cap)
 		p->cap = 1024;

@@ -13,7 +13,7 @@
  * that were freed are remembered while there is room, to tell a double free
  * from a free of something never seen.
  *
- * About 32 bytes a live block.  Zero-initialised is empty.
+ * About 27 to 80 bytes a live block.  Zero-initialised is empty.
  */
 #define NO_SLOT UINT32_MAX
 

@@ -42,7 +42,13 @@ struct uprobes_state {
 struct mm_struct {
 	struct uprobes_state uprobes_state;
 };
+struct signal_struct {
+	struct {
+		int counter;
+	} live; /* threads */
+};
 struct task_struct {
+	struct signal_struct *signal;
 	int pid, tgid;
 	char comm[RING_NAME_BYTES];
 	ht_u64 start_time;
@@ -262,6 +268,15 @@ static __always_inline void begin_realloc(struct thread_state *st, struct call_i
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
+/* One that overflows makes the call fail; as 0 it would look like realloc(p, 0). */
+static __always_inline ht_u64 product(ht_u64 size, ht_u64 factor)
+{
+	ht_u64 most = factor ? ~0ull / factor : ~0ull;
+
+	asm volatile("" : "+r"(most)); /* or it becomes a multiplication of 128 bits */
+	return size > most ? ~0ull : size * factor;
+}
+
 SEC("uprobe")
 int probe_call_entry(struct pt_regs *ctx)
 {
@@ -280,8 +295,7 @@ int probe_call_entry(struct pt_regs *ctx)
 	size = argument(ctx, COOKIE_SIZE(cookie));
 	if (COOKIE_FACTOR(cookie)) {
 		factor = argument(ctx, COOKIE_FACTOR(cookie));
-		/* the call fails if the product overflows: what is kept then does not matter */
-		size *= factor;
+		size = product(size, factor);
 	}
 	call->size = size;
 	call->pointer = argument(ctx, COOKIE_POINTER(cookie));
@@ -454,6 +468,9 @@ int BPF_PROG(on_exit, struct task_struct *task)
 
 	if ((ht_u32)task->tgid != target_pid)
 		return 0;
+	/* the kernel asks the main thread whose memory the probes are for: they end with it */
+	if (task->pid == task->tgid && task->signal->live.counter > 0)
+		count(COUNTER_MAIN_THREAD_GONE);
 	st = bpf_task_storage_get(&threads, task, 0, 0);
 	if (!st || !st->is_announced)
 		return 0;

@@ -135,6 +135,7 @@ enum probe_counter {
 	COUNTER_NO_STATE,     /* no memory for a thread's state: a call not seen */
 	COUNTER_STALE_CALLS,  /* calls that never returned: longjmp, exceptions */
 	COUNTER_UNREADABLE,   /* the target's memory could not be read: a block without address */
+	COUNTER_MAIN_THREAD_GONE, /* it ended before others, and the probes with it */
 	COUNTER_SPINS,	      /* a thread waited because the ring was nearly full */
 	COUNTER_HOLDS,	      /* the target was stopped for it */
 	PROBE_COUNTERS

@@ -371,7 +371,8 @@ static void count_losses(struct session *s)
 	s->losses = 0;
 	for (int i = 0; i < PROBE_COUNTERS; i++)
 		if (i == COUNTER_LOST_ALLOC || i == COUNTER_LOST_FREE ||
-		    i == COUNTER_LOST_REALLOC || i == COUNTER_NO_STATE || i == COUNTER_UNREADABLE)
+		    i == COUNTER_LOST_REALLOC || i == COUNTER_NO_STATE ||
+		    i == COUNTER_UNREADABLE || i == COUNTER_MAIN_THREAD_GONE)
 			s->losses += probes_counter(s->probes, (enum probe_counter)i);
 }
 
@@ -694,6 +695,7 @@ static void put_losses(struct session *s)
 		[COUNTER_NO_STATE] = "no_thread_state",
 		[COUNTER_STALE_CALLS] = "stale_calls",
 		[COUNTER_UNREADABLE] = "unreadable_blocks",
+		[COUNTER_MAIN_THREAD_GONE] = "main_thread_gone",
 		[COUNTER_SPINS] = "spins",
 		[COUNTER_HOLDS] = "holds",
 	};
@@ -725,6 +727,9 @@ static void finish(struct session *s, enum session_end end)
 	drain_finish(&s->drain);
 	pairing_release(&s->drain.pairing); /* the summaries need the room */
 	put_losses(s);
+	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)
+		s->warning = xstrdup("the main thread ended before others: what those did "
+				     "afterwards is not in the recording");
 	target_release(&s->target);
 	put_process(s, ended, now);
 	store_writer_put_number(s->writer, "end_ns", (int64_t)now);

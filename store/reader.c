@@ -43,7 +43,7 @@ static int sqlite_failed(struct store_reader *r, struct err *err)
 	return -EBADMSG;
 }
 
-static int64_t pragma_number(sqlite3 *db, const char *sql, bool *ret_ok)
+static int64_t one_number(sqlite3 *db, const char *sql, bool *ret_ok)
 {
 	sqlite3_stmt *s = NULL;
 	int64_t v = 0;
@@ -91,7 +91,7 @@ static int open_database(struct store_reader *r, struct err *err)
 	sqlite3_limit(r->db, SQLITE_LIMIT_LENGTH, BLOB_BYTES_MAX);
 	sqlite3_db_config(r->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(r->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	application = pragma_number(r->db, "PRAGMA application_id", &ok);
+	application = one_number(r->db, "PRAGMA application_id", &ok);
 	if (!ok && sqlite3_errcode(r->db) == SQLITE_CANTOPEN && !has_wal) {
 		/* WAL mode without a WAL in a folder we cannot write: nobody is writing */
 		char *uri = sqlite3_mprintf("file:%s?immutable=1", r->path);
@@ -104,13 +104,13 @@ static int open_database(struct store_reader *r, struct err *err)
 			return sqlite_failed(r, err);
 		}
 		sqlite3_free(uri);
-		application = pragma_number(r->db, "PRAGMA application_id", &ok);
+		application = one_number(r->db, "PRAGMA application_id", &ok);
 	}
 	if (!ok)
 		return sqlite_failed(r, err);
 	if (application != RECORDING_APPLICATION_ID)
 		return not_readable(r, "it is a SQLite file, but not a heaptrail recording", err);
-	version = pragma_number(r->db, "PRAGMA user_version", &ok);
+	version = one_number(r->db, "PRAGMA user_version", &ok);
 	if (!ok)
 		return sqlite_failed(r, err);
 	if (version > RECORDING_VERSION) {
@@ -192,6 +192,14 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 	}
 	sqlite3_reset(s);
 	return result;
+}
+
+struct space_id store_reader_last_space(struct store_reader *r)
+{
+	bool ok;
+
+	return (struct space_id){
+		(uint32_t)one_number(r->db, "SELECT coalesce(max(id), 0) FROM space", &ok)};
 }
 
 /* ---- the catalog ------------------------------------------------------------- */

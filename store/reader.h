@@ -22,6 +22,9 @@ void store_reader_close(struct store_reader *r);
 int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
 			    struct event *ret_events, struct err *err);
 
+/* The space begun last; it may have no events.  {0} where there is none. */
+struct space_id store_reader_last_space(struct store_reader *r);
+
 /*
  * All of a recording but its events and summaries.  The arrays are indexed by
  * id where the record has one: element 0 is unused, and an id may be missing

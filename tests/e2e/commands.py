@@ -185,18 +185,7 @@ def doctor():
     tap.ok(r.returncode == 3 and "CANNOT record" in r.stdout, "doctor without rights: 3, and what is missing" + r.stderr)
 
 
-def main():
-    if os.geteuid() != 0:
-        tap.skip_all("recording needs root")
-    for test in (usage, recordings, attach, outputs, reports, leaks_and_info, escapes, doctor):
-        try:
-            test()
-        except Exception as e:  # the rest shall still run
-            tap.ok(False, f"{test.__name__}: {type(e).__name__}: {e}")
-    tap.done()
-
-
 try:
-    main()
+    tap.run_as_root([usage, recordings, attach, outputs, reports, leaks_and_info, escapes, doctor])
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -242,20 +241,8 @@ def names():
     tap.ok(all(a <= b for a, b in times), "times do not run back")
 
 
-def main():
-    if os.geteuid() != 0:
-        tap.skip_all("recording needs root")
-    tests = [constructors, static, statuses, execs, stops, interrupts, duration, full_ring, drops,
-             internal_and_double, sudo, names]
-    for test in [t for t in tests if not sys.argv[1:] or t.__name__ in sys.argv[1:]]:
-        try:
-            test()
-        except Exception as e:  # the rest shall still run
-            tap.ok(False, f"{test.__name__}: {type(e).__name__}: {e}")
-    tap.done()
-
-
 try:
-    main()
+    tap.run_as_root([constructors, static, statuses, execs, stops, interrupts, duration, full_ring, drops,
+                     internal_and_double, sudo, names])
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -42,3 +42,15 @@ def private_libc(folder):
     path = re.search(r"libc\.so\.6 => (\S+)", text).group(1)
     shutil.copy(os.path.realpath(path), os.path.join(libs, "libc.so.6"))
     return libs
+
+
+def run_as_root(tests):
+    """Runs the tests named on the command line, or all; one that breaks does not stop the rest."""
+    if os.geteuid() != 0:
+        skip_all("recording needs root")
+    for test in [t for t in tests if not sys.argv[1:] or t.__name__ in sys.argv[1:]]:
+        try:
+            test()
+        except Exception as e:
+            ok(False, f"{test.__name__}: {type(e).__name__}: {e}")
+    done()
