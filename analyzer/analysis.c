@@ -8,16 +8,20 @@
 #include "common/hash.h"
 #include "common/xalloc.h"
 
-/* One pass over the events: what it needs and what it makes. */
+/*
+ * One pass over the events: what it needs and what it makes.
+ *
+ * A group's share of the peak is what it had live at that very moment.  It is
+ * noted when the group first changes afterwards: until then it is what is live.
+ */
 struct pass {
 	struct store_reader *reader;
 	struct analysis *a;
 	enum group_key key;
 	analysis_progress *progress;
-	uint64_t events_read; /* in all passes */
+	uint64_t peaks; /* how often the heap was as large as never before */
 	struct hashmap index; /* key -> place in a->groups */
 	struct replay replay;
-	uint64_t peak_ordinal;
 };
 
 uint64_t size_class(uint64_t size)
@@ -65,6 +69,41 @@ static struct group *group_of(struct pass *p, const struct replay_block *b)
 	return &a->groups[*place];
 }
 
+/* The group is about to change: was there a peak since it last did? */
+static void note_share(const struct pass *p, struct group *g)
+{
+	if (g->peaks_seen == p->peaks)
+		return;
+	g->peaks_seen = p->peaks;
+	g->totals.peak_blocks = g->totals.live_blocks;
+	g->totals.peak_bytes = g->totals.live_bytes;
+}
+
+static void count_end(struct pass *p, const struct replay_step *step)
+{
+	struct group *g = group_of(p, &step->old);
+
+	note_share(p, g);
+	g->totals.live_blocks--;
+	g->totals.live_bytes -= step->old.size;
+	p->a->free_calls++;
+	p->a->totals.temporary_allocs += step->was_temporary;
+	g->totals.temporary_allocs += step->was_temporary;
+}
+
+static void count_made(struct pass *p, const struct replay_block *b)
+{
+	struct group *g = group_of(p, b);
+
+	note_share(p, g);
+	g->totals.live_blocks++;
+	g->totals.live_bytes += b->size;
+	p->a->totals.alloc_calls++;
+	p->a->totals.allocated_bytes += b->size;
+	g->totals.alloc_calls++;
+	g->totals.allocated_bytes += b->size;
+}
+
 static void count_step(struct pass *p, const struct event *e, const struct replay_step *step)
 {
 	struct analysis *a = p->a;
@@ -73,67 +112,55 @@ static void count_step(struct pass *p, const struct event *e, const struct repla
 	a->last_ns = e->t_ns;
 	if (e->kind == EVENT_FREE)
 		a->frees[e->free_class]++;
-	if (step->ended) {
-		a->free_calls++;
-		if (step->was_temporary) {
-			a->totals.temporary_allocs++;
-			group_of(p, &step->old)->totals.temporary_allocs++;
-		}
-	}
-	if (step->made) {
-		struct group *g = group_of(p, step->made);
-
-		a->totals.alloc_calls++;
-		a->totals.allocated_bytes += step->made->size;
-		g->totals.alloc_calls++;
-		g->totals.allocated_bytes += step->made->size;
-	}
+	if (step->ended)
+		count_end(p, step);
+	if (step->made)
+		count_made(p, step->made);
 	/* of equal peaks the last */
 	if (p->replay.live_bytes >= a->totals.peak_bytes) {
 		a->totals.peak_bytes = p->replay.live_bytes;
 		a->totals.peak_blocks = p->replay.live_blocks;
 		a->peak_time_ns = e->t_ns;
-		p->peak_ordinal = p->replay.ordinal;
+		p->peaks++;
 	}
 }
 
 /* The blocks of the space before went with it. */
-static void begin_space(struct pass *p, struct space_id space, bool count)
+static void begin_space(struct pass *p, struct space_id space)
 {
-	if (count) {
-		p->a->ended_by_exec_blocks += p->replay.live_blocks;
-		p->a->ended_by_exec_bytes += p->replay.live_bytes;
+	p->a->ended_by_exec_blocks += p->replay.live_blocks;
+	p->a->ended_by_exec_bytes += p->replay.live_bytes;
+	for (size_t i = 0; i < p->a->n_groups; i++) {
+		struct group *g = &p->a->groups[i];
+
+		note_share(p, g);
+		g->totals.live_blocks = g->totals.live_bytes = 0;
 	}
 	replay_begin_space(&p->replay, space);
 }
 
-/* Replays up to and with event @until (0: all); @count: into the analysis. */
-static int run(struct pass *p, bool count, uint64_t until, struct err *err)
+static int replay_all(struct pass *p, struct err *err)
 {
 	struct event *events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*events));
 	struct chunk_info info = {0};
 	struct replay_step step;
-	int r = 0;
+	int r;
 
-	while (!r && (!until || p->replay.ordinal < until)) {
-		r = store_reader_next_chunk(p->reader, info.id, &info, events, err);
-		if (r != 1)
-			break;
+	while ((r = store_reader_next_chunk(p->reader, info.id, &info, events, err)) == 1) {
 		r = 0;
-		if (count && !p->a->events)
+		if (!p->a->events)
 			p->a->first_ns = info.first_ns;
 		if (info.space.v != p->replay.space.v)
-			begin_space(p, info.space, count);
+			begin_space(p, info.space);
 		for (uint32_t i = 0; i < info.events && !r; i++) {
 			r = replay_feed(&p->replay, &events[i], &step, err);
-			if (!r && count)
+			if (!r)
 				count_step(p, &events[i], &step);
-			if (until && p->replay.ordinal == until)
-				break;
 		}
-		p->events_read += info.events;
+		if (r)
+			break;
 		if (p->progress)
-			p->progress(p->events_read);
+			p->progress(p->a->events);
 	}
 	free(events);
 	return r;
@@ -147,30 +174,17 @@ static void count_live(struct pass *p)
 
 	a->totals.live_blocks = p->replay.live_blocks;
 	a->totals.live_bytes = p->replay.live_bytes;
+	for (size_t i = 0; i < a->n_groups; i++)
+		note_share(p, &a->groups[i]);
 	while ((b = replay_next_live(&p->replay, &at))) {
 		struct group *g = group_of(p, b);
 
-		g->totals.live_blocks++;
-		g->totals.live_bytes += b->size;
 		if (!g->oldest_ns || b->t_ns < g->oldest_ns)
 			g->oldest_ns = b->t_ns;
 		if (b->t_ns > g->newest_ns)
 			g->newest_ns = b->t_ns;
 		if (b->usable != USABLE_UNKNOWN)
 			a->usable_bytes += b->usable;
-	}
-}
-
-static void count_peak(struct pass *p)
-{
-	const struct replay_block *b;
-	size_t at = 0;
-
-	while ((b = replay_next_live(&p->replay, &at))) {
-		struct group *g = group_of(p, b);
-
-		g->totals.peak_blocks++;
-		g->totals.peak_bytes += b->size;
 	}
 }
 
@@ -181,19 +195,13 @@ int analysis_make(struct store_reader *reader, enum group_key key, analysis_prog
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	r = run(&p, true, 0, err);
+	r = replay_all(&p, err);
 	if (!r) {
 		struct space_id last = store_reader_last_space(reader);
 
 		if (last.v > p.replay.space.v) /* a program that never allocated */
-			begin_space(&p, last, true);
+			begin_space(&p, last);
 		count_live(&p);
-		/* the peak's shares: once more, up to that moment */
-		replay_release(&p.replay);
-		if (p.peak_ordinal)
-			r = run(&p, false, p.peak_ordinal, err);
-		if (!r)
-			count_peak(&p);
 	}
 	replay_release(&p.replay);
 	hashmap_release(&p.index);

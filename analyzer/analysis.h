@@ -25,6 +25,7 @@ struct group {
 	uint64_t key;
 	struct heap_totals totals;
 	uint64_t oldest_ns, newest_ns; /* of the blocks live at the end; 0: none */
+	uint64_t peaks_seen;	       /* while it is made: the peak its share is of */
 };
 
 struct analysis {
@@ -40,7 +41,7 @@ struct analysis {
 	size_t n_groups, cap_groups;
 };
 
-/* Told now and then how many events have been read, of two passes over them; may be NULL. */
+/* Told now and then how many events have been read; may be NULL. */
 typedef void analysis_progress(uint64_t events);
 
 int analysis_make(struct store_reader *reader, enum group_key key, analysis_progress *progress,

@@ -5,52 +5,105 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/hash.h"
 #include "common/xalloc.h"
+
+/* Set in an entry's place: the block was freed, as the how manieth say the other bits. */
+#define FREED 0x80000000u
+
+#define PART_MIN 64
+#define SAMPLES 128
+
+static void release_parts(struct pairing *p)
+{
+	for (int i = 0; i < PAIRING_PARTS; i++)
+		free(p->parts[i].entries);
+	memset(p->parts, 0, sizeof(p->parts));
+	free(p->sizes);
+	p->sizes = NULL;
+	p->cap_sizes = p->live = 0;
+}
 
 void pairing_release(struct pairing *p)
 {
-	free(p->entries);
+	release_parts(p);
 	slots_release(&p->slots);
 	memset(p, 0, sizeof(*p));
 }
 
 void pairing_reset(struct pairing *p)
 {
-	free(p->entries);
-	p->entries = NULL;
-	p->cap = p->live = p->freed = 0;
+	release_parts(p);
 	slots_reset(&p->slots);
 }
 
-/* The entry of @address, or the empty one where it would go. */
-static struct pairing_entry *find(const struct pairing *p, uint64_t address)
+/* Blocks lie 16 bytes apart: a multiplication spreads them well enough. */
+static uint64_t hash(uint64_t address)
 {
-	/* blocks lie 16 bytes apart: a multiplication spreads them well enough */
-	size_t i = (address >> 4) * 0x9e3779b97f4a7c15ull >> 20 & (p->cap - 1);
-
-	while (p->entries[i].address && p->entries[i].address != address)
-		i = (i + 1) & (p->cap - 1);
-	return &p->entries[i];
+	return (address >> 4) * 0x9e3779b97f4a7c15ull;
 }
 
-/* Makes room: grows while most entries are live, else forgets the freed ones. */
-static void rehash(struct pairing *p)
+static const struct pairing_part *part_of(const struct pairing *p, uint64_t address)
 {
-	struct pairing old = *p;
-	bool keep_freed = old.freed <= old.live / 2;
+	return &p->parts[hash(address) >> 56];
+}
+
+/* The entry of @address, or the empty one where it would go. */
+static struct pairing_entry *find(const struct pairing_part *part, uint64_t address)
+{
+	uint32_t i = (uint32_t)(hash(address) >> 20) & (part->cap - 1);
+
+	while (part->entries[i].address && part->entries[i].address != address)
+		i = (i + 1) & (part->cap - 1);
+	return &part->entries[i];
+}
+
+/* How many addresses were freed since this one was? */
+static uint32_t age(const struct pairing *p, const struct pairing_entry *e)
+{
+	return (p->n_frees - e->place) & ~FREED;
+}
+
+static int compare_ages(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The age below which about @keep of @part's freed addresses are. */
+static uint32_t age_of_youngest(const struct pairing *p, const struct pairing_part *part,
+				uint32_t keep)
+{
+	uint32_t ages[SAMPLES], n = 0, step = part->freed / SAMPLES + 1, i = 0;
+
+	for (const struct pairing_entry *e = part->entries; e < part->entries + part->cap; e++)
+		if (e->address && e->place & FREED && i++ % step == 0 && n < SAMPLES)
+			ages[n++] = age(p, e);
+	qsort(ages, n, sizeof(*ages), compare_ages);
+	return n ? ages[(uint64_t)keep * n / (part->freed + 1)] : 0;
+}
+
+/* Makes room: grows while most entries are live, else forgets the oldest of the freed ones. */
+static void make_room(struct pairing *p, struct pairing_part *part)
+{
+	struct pairing_part old = *part;
+	uint32_t used = old.live + old.freed, limit = UINT32_MAX;
 
 	if (!old.cap)
-		p->cap = 1024;
-	else if (keep_freed)
-		p->cap = old.cap * 2;
-	p->entries = xcalloc(p->cap, sizeof(*p->entries));
-	p->freed = keep_freed ? old.freed : 0;
-	for (size_t i = 0; i < old.cap; i++) {
-		const struct pairing_entry *e = &old.entries[i];
-
-		if (e->address && (e->slot != NO_SLOT || keep_freed))
-			*find(p, e->address) = *e;
+		part->cap = PART_MIN;
+	else if (old.live >= used / 3 * 2)
+		part->cap = old.cap * 2;
+	else
+		limit = used / 4 * 3 > old.live
+				? age_of_youngest(p, &old, used / 4 * 3 - old.live)
+				: 0;
+	part->entries = xcalloc(part->cap, sizeof(*part->entries));
+	part->freed = 0;
+	for (const struct pairing_entry *e = old.entries; e < old.entries + old.cap; e++) {
+		if (!e->address || (e->place & FREED && age(p, e) >= limit))
+			continue;
+		*find(part, e->address) = *e;
+		part->freed += e->place >> 31;
 	}
 	free(old.entries);
 }
@@ -58,38 +111,45 @@ static void rehash(struct pairing *p)
 enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_slot,
 				uint64_t *ret_size)
 {
+	const struct pairing_part *part = part_of(p, address);
 	const struct pairing_entry *e;
 
-	if (!p->cap)
+	if (!part->cap)
 		return PAIRING_NEVER_SEEN;
-	e = find(p, address);
+	e = find(part, address);
 	if (!e->address)
 		return PAIRING_NEVER_SEEN;
-	if (e->slot == NO_SLOT)
+	if (e->place & FREED)
 		return PAIRING_FREED;
 	if (ret_slot)
-		*ret_slot = e->slot;
+		*ret_slot = e->place;
 	if (ret_size)
-		*ret_size = e->size;
+		*ret_size = p->sizes[e->place];
 	return PAIRING_LIVE;
 }
 
 void pairing_put(struct pairing *p, uint64_t address, uint32_t slot, uint64_t size)
 {
+	struct pairing_part *part = (struct pairing_part *)part_of(p, address);
 	struct pairing_entry *e;
 
-	if ((p->live + p->freed + 1) * 4 > p->cap * 3)
-		rehash(p);
-	e = find(p, address);
-	if (e->address)
-		p->freed--;
-	*e = (struct pairing_entry){.address = address, .size = size, .slot = slot};
+	if ((part->live + part->freed + 1) * 4 > part->cap * 3)
+		make_room(p, part);
+	e = find(part, address);
+	part->freed -= e->address != 0;
+	*e = (struct pairing_entry){.address = address, .place = slot};
+	part->live++;
 	p->live++;
+	ARRAY_GROW(p->sizes, p->cap_sizes, slot);
+	p->sizes[slot] = size;
 }
 
 void pairing_remove(struct pairing *p, uint64_t address)
 {
-	find(p, address)->slot = NO_SLOT;
+	struct pairing_part *part = (struct pairing_part *)part_of(p, address);
+
+	find(part, address)->place = p->n_frees++ | FREED;
+	part->live--;
+	part->freed++;
 	p->live--;
-	p->freed++;
 }

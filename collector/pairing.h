@@ -9,22 +9,31 @@
 #include "store/slots.h"
 
 /*
- * The live blocks of one address space: which slot an address has.  Addresses
- * that were freed are remembered while there is room, to tell a double free
- * from a free of something never seen.
+ * The live blocks of one address space: which slot an address has, and how large
+ * its block is.  Of the addresses that were freed the latest are remembered,
+ * about one for every eight live blocks at least, to tell a double free from a
+ * free of something never seen.
  *
- * About 27 to 80 bytes a live block.  Zero-initialised is empty.
+ * At most 60 bytes a live block of the time when most were live, slots included:
+ * the table is many small ones, which grow one by one, so that no large one is
+ * ever there twice.  Zero-initialised is empty.
  */
 #define NO_SLOT UINT32_MAX
+#define PAIRING_PARTS 256
 
 struct pairing {
-	struct pairing_entry {
-		uint64_t address; /* 0: empty */
-		uint64_t size;	  /* requested bytes */
-		uint32_t slot;	  /* NO_SLOT: freed */
-	} __attribute__((packed, aligned(4))) *entries;
-	size_t cap;  /* a power of two */
-	size_t live, freed;
+	struct pairing_part {
+		struct pairing_entry {
+			uint64_t address; /* 0: empty */
+			uint32_t place;	  /* its slot; or when it was freed, see pairing.c */
+		} __attribute__((packed, aligned(4))) *entries;
+		uint32_t cap; /* a power of two, or 0 */
+		uint32_t live, freed;
+	} parts[PAIRING_PARTS];
+	uint64_t *sizes; /* [slot]: requested bytes */
+	size_t cap_sizes;
+	size_t live;
+	uint32_t n_frees; /* counts on and wraps */
 	struct slots slots;
 };
 

@@ -81,12 +81,15 @@ char *xasprintf(const char *fmt, ...)
 	return s;
 }
 
+/* From here on an array grows by an eighth: the kernel moves it without copying. */
+#define LARGE_BYTES ((size_t)1 << 20)
+
 void *xgrow(void *p, size_t *cap, size_t need, size_t size_bytes)
 {
 	size_t n = *cap ? *cap : 16, old = *cap, total;
 
 	while (n < need)
-		if (__builtin_mul_overflow(n, (size_t)2, &n))
+		if (__builtin_add_overflow(n, n > LARGE_BYTES / size_bytes ? n / 8 + 1 : n, &n))
 			out_of_memory();
 	if (__builtin_mul_overflow(n, size_bytes, &total))
 		out_of_memory();
