@@ -124,6 +124,8 @@ static void print_json(const struct view *v)
 	json_begin_object(&j, NULL);
 	json_string(&j, "schema", "heaptrail-info/1");
 	view_json_recording(v, &j);
+	json_string(&j, "state", view_state_name(view_state(v)));
+	json_bool(&j, "repaired", catalog_text(&v->catalog, "repaired_realtime_ns") != NULL);
 	view_json_summary(v, &j);
 	json_begin_object(&j, "facts");
 	for (size_t i = 0; i < v->catalog.n_facts; i++)
@@ -154,6 +156,7 @@ static int run(const struct command *c, int argc, char **argv)
 	if (view_open(&v, argv[optind], GROUP_STACK, &err) < 0)
 		return print_error(&err);
 	if (json) {
+		view_warn_if_incomplete(&v);
 		print_json(&v);
 	} else {
 		view_print_head(&v, false);

@@ -175,6 +175,8 @@ static int run(const struct command *c, int argc, char **argv)
 	rows_make(&rows, &v.catalog, &v.analysis, ROWS_BY_STACK);
 	rows_sort(&rows, "live");
 	if (o.json)
+		view_warn_if_incomplete(&v);
+	if (o.json)
 		print_json(&v, &rows);
 	else
 		print_text(&v, &rows, &o);

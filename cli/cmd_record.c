@@ -226,6 +226,8 @@ static int run(const struct command *c, int argc, char **argv)
 		status = fail(&o, &err);
 	else if (summary_write(session_writer(session), result.path, &err) < 0)
 		status = fail(&o, &err);
+	else
+		store_writer_seal(session_writer(session));
 	if (!status)
 		status = command_status(&result);
 	/* the size and the name to print are those of the closed file */

@@ -284,6 +284,8 @@ static int run(const struct command *c, int argc, char **argv)
 		return print_error(&err);
 	rows_make(&rows, &v.catalog, &v.analysis, o.by);
 	rows_sort(&rows, o.sort);
+	if (o.json || o.csv)
+		view_warn_if_incomplete(&v);
 	if (o.json)
 		print_json(&v, &rows, &o);
 	else if (o.csv)

@@ -13,7 +13,8 @@
 #include "common/xalloc.h"
 
 static const struct command *const commands[] = {
-	&command_record, &command_report, &command_leaks, &command_info, &command_doctor,
+	&command_record, &command_report, &command_leaks,
+	&command_info,	 &command_repair, &command_doctor,
 };
 
 static const char before[] =

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/command.h"
+#include "collector/process_facts.h"
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/format.h"
@@ -66,9 +68,54 @@ void view_close(struct view *v)
 	v->reader = NULL;
 }
 
+enum view_state view_state(const struct view *v)
+{
+	const char *recorder = catalog_text(&v->catalog, "recorder");
+
+	if (catalog_text(&v->catalog, "stopped"))
+		return VIEW_STOPPED;
+	if (catalog_text(&v->catalog, "cut_off"))
+		return VIEW_CUT_OFF;
+	if (store_reader_is_sealed(v->reader))
+		return VIEW_COMPLETE;
+	switch (recorder ? process_identity_state(recorder) : PROCESS_IS_GONE) {
+	case PROCESS_IS_THERE:
+		return VIEW_BEING_WRITTEN;
+	case PROCESS_IS_ELSEWHERE:
+		return VIEW_NOT_CLOSED;
+	case PROCESS_IS_GONE:
+		break;
+	}
+	return VIEW_CUT_OFF;
+}
+
+const char *view_state_name(enum view_state state)
+{
+	static const char *const names[] = {
+		[VIEW_COMPLETE] = "complete",
+		[VIEW_BEING_WRITTEN] = "being recorded",
+		[VIEW_CUT_OFF] = "cut off",
+		[VIEW_STOPPED] = "stopped early",
+		[VIEW_NOT_CLOSED] = "not closed",
+	};
+
+	return names[state];
+}
+
 bool view_is_complete(const struct view *v)
 {
-	return catalog_text(&v->catalog, "end_ns") != NULL;
+	return view_state(v) == VIEW_COMPLETE;
+}
+
+void view_warn_if_incomplete(const struct view *v)
+{
+	char safe[512];
+
+	if (!view_is_complete(v))
+		say("warning: the recording '%s' is not complete: %s",
+		    format_safe(safe, sizeof(safe), v->path), view_state_name(view_state(v)));
+	if (store_reader_lacks_wal(v->reader))
+		say("warning: its last part is missing: it was in the file '%s-wal'", safe);
 }
 
 bool view_exited(const struct view *v)
@@ -196,7 +243,7 @@ static void print_end(const struct view *v)
 		v->catalog.n_processes > 1 ? &v->catalog.processes[1] : NULL;
 
 	if (!view_is_complete(v))
-		printf(", cut off: the recorder did not end properly");
+		printf(", %s", view_state_name(view_state(v)));
 	else if (!view_exited(v))
 		printf(", still running at the end");
 	else if (p && p->ended && p->exit_signal)
@@ -219,12 +266,41 @@ static void print_recorded(const struct view *v)
 	putchar('\n');
 }
 
+static void print_state_warnings(const struct view *v)
+{
+	char safe[600];
+
+	switch (view_state(v)) {
+	case VIEW_COMPLETE:
+		break;
+	case VIEW_BEING_WRITTEN:
+		printf("  Note        it is being recorded: these are the numbers up to now\n");
+		break;
+	case VIEW_NOT_CLOSED:
+		printf("  WARNING     it was not closed: it was cut off, or is being recorded\n");
+		break;
+	case VIEW_CUT_OFF:
+		printf("  WARNING     cut off: the recorder died; what came later is missing\n");
+		break;
+	case VIEW_STOPPED:
+		printf("  WARNING     stopped early, what came afterwards is missing:\n"
+		       "              %s\n",
+		       format_safe(safe, sizeof(safe), catalog_text(&v->catalog, "stopped")));
+		break;
+	}
+	if (!store_reader_is_sealed(v->reader) && view_state(v) != VIEW_BEING_WRITTEN)
+		printf("              (heaptrail repair adds names and summaries)\n");
+	if (store_reader_lacks_wal(v->reader))
+		printf("  WARNING     its last part is missing: it was in FILE-wal beside it\n");
+}
+
 static void print_warnings(const struct view *v)
 {
 	const struct analysis *a = &v->analysis;
 	const char *other = catalog_text(&v->catalog, "other_allocator");
 	char n[FORMAT_MAX], safe[512];
 
+	print_state_warnings(v);
 	if (view_lost_events(v))
 		printf("  WARNING     %s events were lost: all numbers are incomplete\n",
 		       format_count(n, view_lost_events(v)));

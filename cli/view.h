@@ -21,7 +21,21 @@ struct view {
 int view_open(struct view *v, const char *path, enum group_key key, struct err *err);
 void view_close(struct view *v);
 
-bool view_is_complete(const struct view *v); /* closed properly */
+/* How the recording came to its end. */
+enum view_state {
+	VIEW_COMPLETE,	    /* it was closed properly */
+	VIEW_BEING_WRITTEN, /* the recorder is at work */
+	VIEW_CUT_OFF,	    /* the recorder died; repaired or not */
+	VIEW_STOPPED,	    /* the recorder could not write on */
+	VIEW_NOT_CLOSED,    /* one of these three; from here it cannot be told which */
+};
+
+enum view_state view_state(const struct view *v);
+/* One or a few words for it. */
+const char *view_state_name(enum view_state state);
+bool view_is_complete(const struct view *v);
+/* For output that has no room for warnings: says on stderr that the recording is not complete. */
+void view_warn_if_incomplete(const struct view *v);
 bool view_exited(const struct view *v);	     /* the process's exit was seen */
 uint64_t view_lost_events(const struct view *v);
 uint64_t view_start_ns(const struct view *v);

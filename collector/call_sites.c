@@ -188,13 +188,10 @@ void call_sites_resolve(struct call_sites *c)
 	for (uint32_t i = 1; i < c->n_frames; i++) {
 		const struct call_site_frame *f = &c->frames[i];
 		struct elf_file *elf = c->modules[f->module.v].elf;
-		/* a return address may be the first byte of the next function */
-		const char *symbol = elf ? elf_file_function_at(elf, f->offset - 1) : NULL;
-		char *name;
+		char *name = elf ? demangled_caller(elf, f->offset) : NULL;
 
-		if (!symbol)
+		if (!name)
 			continue;
-		name = demangle(symbol);
 		store_writer_put_symbol(c->writer, &(struct symbol_record){
 			.frame = {i}, .function = name});
 		free(name);

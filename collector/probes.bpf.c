@@ -73,6 +73,9 @@ ht_u32 hold_at_debug_hook;
 /* 1: it is to stop after its exec. */
 ht_u32 hold_at_exec;
 
+/* When the probes last stopped the process; 0: user space has let it go on. */
+ht_u64 held_ns;
+
 /* ---- maps ------------------------------------------------------------------------ */
 
 struct {
@@ -124,6 +127,12 @@ static long spin_step(ht_u32 i, struct spin *s)
 	       bpf_ktime_get_ns() > s->until_ns;
 }
 
+static __always_inline void hold(void)
+{
+	held_ns = bpf_ktime_get_ns();
+	bpf_send_signal(SIGSTOP);
+}
+
 /* The ring is filling: give the drain time, then stop the whole target until it is through. */
 static __noinline int wait_for_room(void)
 {
@@ -131,9 +140,9 @@ static __noinline int wait_for_room(void)
 
 	count(COUNTER_SPINS);
 	bpf_loop(1 << 20, spin_step, &s, 0);
-	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > high_water_bytes) {
+	if (!closed && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > high_water_bytes) {
 		count(COUNTER_HOLDS);
-		bpf_send_signal(SIGSTOP);
+		hold();
 	}
 	return 0;
 }
@@ -445,7 +454,7 @@ int probe_debug_hook(struct pt_regs *ctx)
 
 	mark(RING_MAPS, task);
 	if (hold_at_debug_hook)
-		bpf_send_signal(SIGSTOP);
+		hold();
 	return 0;
 }
 
@@ -456,7 +465,7 @@ int BPF_PROG(on_exec, struct task_struct *task)
 		return 0;
 	mark(RING_EXEC, task);
 	if (hold_at_exec)
-		bpf_send_signal(SIGSTOP);
+		hold();
 	return 0;
 }
 

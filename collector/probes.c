@@ -275,6 +275,11 @@ size_t probes_attached(const struct probes *p)
 	return p->n_links;
 }
 
+int probes_link_fd(const struct probes *p, size_t i)
+{
+	return bpf_link__fd(p->links[i]);
+}
+
 void probes_arm(struct probes *p, bool on)
 {
 	__atomic_store_n(&p->bpf->bss->armed, on, __ATOMIC_SEQ_CST);
@@ -293,6 +298,24 @@ void probes_hold_at_debug_hook(struct probes *p, bool on)
 void probes_hold_at_exec(struct probes *p, bool on)
 {
 	__atomic_store_n(&p->bpf->bss->hold_at_exec, on, __ATOMIC_SEQ_CST);
+}
+
+bool probes_is_held(const struct probes *p)
+{
+	return __atomic_load_n(&p->bpf->bss->held_ns, __ATOMIC_SEQ_CST) != 0;
+}
+
+void probes_end_hold(struct probes *p)
+{
+	__atomic_store_n(&p->bpf->bss->held_ns, 0, __ATOMIC_SEQ_CST);
+}
+
+void probes_give_up(struct probes *p)
+{
+	probes_arm(p, false);
+	probes_close(p);
+	probes_hold_at_debug_hook(p, false);
+	probes_hold_at_exec(p, false);
 }
 
 /* ---- the ring --------------------------------------------------------------------- */

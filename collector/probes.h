@@ -47,6 +47,7 @@ void probes_free(struct probes *p);
  */
 int probes_attach(struct probes *p, const struct plan *plan, struct err *err);
 size_t probes_attached(const struct probes *p); /* kernel links held */
+int probes_link_fd(const struct probes *p, size_t i);
 
 void probes_arm(struct probes *p, bool on);
 /* After disarming: the returns of calls that were in flight are not recorded any more either. */
@@ -54,6 +55,14 @@ void probes_close(struct probes *p);
 /* Is SIGSTOP to stop the process, when ld.so next calls its debug hook, and after an exec. */
 void probes_hold_at_debug_hook(struct probes *p, bool on);
 void probes_hold_at_exec(struct probes *p, bool on);
+/*
+ * Have the probes stopped the process, and was it not let go on since?  Whoever
+ * lets it go on says so before.
+ */
+bool probes_is_held(const struct probes *p);
+void probes_end_hold(struct probes *p);
+/* Nothing is recorded and nobody stopped any more: the recorder is gone. */
+void probes_give_up(struct probes *p);
 
 /* Who gets the events. */
 void probes_set_sink(struct probes *p,

@@ -14,13 +14,14 @@
 #include <unistd.h>
 
 #include "collector/drain.h"
+#include "collector/guard.h"
 #include "collector/plan.h"
 #include "collector/probes.h"
-#include "common/buffer.h"
+#include "collector/process_facts.h"
 #include "common/clock.h"
-#include "common/json.h"
 #include "common/xalloc.h"
 
+#define OUTPUT_DEFAULT "heaptrail.%c.%p.trail"
 #define RING_BYTES_DEFAULT ((size_t)8 << 20)
 #define FLUSH_NS 200000000ull
 #define SLOW_NS 1000000000ull
@@ -42,11 +43,13 @@ struct session {
 	struct drain drain;
 	char *path;
 	char *warning;
+	struct guard guard;
 	int signals; /* a signalfd */
 	sigset_t old_mask;
 	uint64_t start_ns, armed_ns, last_flush_ns, last_slow_ns;
-	uint64_t losses;
-	uint64_t holds_seen, last_hold_ns;
+	uint64_t end_ns;
+	uint64_t losses, losses_written;
+	uint64_t last_hold_ns;
 	uint64_t settle_until_ns; /* attached, after an exec: look for the allocator */
 	bool awaiting_hook;	  /* launched, after an exec: ld.so will stop at its hook */
 	bool is_held_at_exec;	  /* launched, not traced: the probes have stopped it */
@@ -56,125 +59,11 @@ struct session {
 	bool wants_stop;
 };
 
-/* ---- names and facts ----------------------------------------------------------------- */
-
-static char *program_name(const struct session_options *o)
-{
-	char path[64], comm[32] = "";
-	const char *slash;
-	FILE *f;
-
-	if (o->argv) {
-		slash = strrchr(o->argv[0], '/');
-		return xstrdup(slash && slash[1] ? slash + 1 : o->argv[0]);
-	}
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)o->pid);
-	f = fopen(path, "re");
-	if (f) {
-		if (fgets(comm, sizeof(comm), f))
-			comm[strcspn(comm, "\n")] = '\0';
-		fclose(f);
-	}
-	for (char *c = comm; *c; c++)
-		if (*c == '/')
-			*c = '_';
-	return xstrdup(comm[0] ? comm : "unknown");
-}
-
-static char *output_path(const struct session_options *o, pid_t pid)
-{
-	const char *pattern = o->output ? o->output : "heaptrail.%c.%p.trail";
-	char *name = program_name(o), number[16];
-	struct buffer b = {0};
-
-	snprintf(number, sizeof(number), "%d", (int)pid);
-	for (const char *p = pattern; *p; p++) {
-		if (p[0] == '%' && p[1] == 'p')
-			buffer_append(&b, number, strlen(number));
-		else if (p[0] == '%' && p[1] == 'c')
-			buffer_append(&b, name, strlen(name));
-		else if (p[0] == '%' && p[1] == '%')
-			buffer_append(&b, "%", 1);
-		else {
-			buffer_append(&b, p, 1);
-			continue;
-		}
-		p++;
-	}
-	buffer_append(&b, "", 1);
-	free(name);
-	return (char *)b.data;
-}
-
-/* The command as a JSON array. */
-static char *command_json(const struct session *s)
-{
-	char path[64], *text = NULL;
-	struct buffer args = {0};
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-	struct json j = {.out = out};
-
-	json_begin_array(&j, NULL);
-	if (s->options.argv) {
-		for (char *const *a = s->options.argv; *a; a++)
-			json_string(&j, NULL, *a);
-	} else {
-		char block[4096];
-		size_t n;
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)s->target.pid);
-		f = fopen(path, "re");
-		while (f && args.len < 65536 && (n = fread(block, 1, sizeof(block), f)) > 0)
-			buffer_append(&args, block, n);
-		if (f)
-			fclose(f);
-		buffer_append(&args, "", 1);
-		for (size_t i = 0; i + 1 < args.len; i += strlen((char *)args.data + i) + 1)
-			json_string(&j, NULL, (char *)args.data + i);
-		buffer_release(&args);
-	}
-	json_end_array(&j);
-	fclose(out);
-	return text;
-}
-
-static char *executable_of(pid_t pid)
-{
-	char link[64], path[4096];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/%d/exe", (int)pid);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0)
-		return NULL;
-	path[n] = '\0';
-	return xstrdup(path);
-}
-
-/* A value in KiB of /proc/PID/status, in bytes; 0 if it has none. */
-static uint64_t status_bytes(pid_t pid, const char *key)
-{
-	char path[64], line[256];
-	uint64_t kib = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key)) &&
-		    sscanf(line + strlen(key), ": %" SCNu64, &kib) == 1)
-			break;
-	fclose(f);
-	return kib * 1024;
-}
+/* ---- facts ---------------------------------------------------------------------------- */
 
 static void put_process(struct session *s, bool ended, uint64_t end_ns)
 {
-	char *command = command_json(s);
+	char *command = process_command(s->target.pid, s->options.argv);
 	struct process_record p = {.id = 1,
 				   .pid = s->target.pid,
 				   .command = command,
@@ -197,8 +86,11 @@ static void put_process(struct session *s, bool ended, uint64_t end_ns)
 
 static void put_facts(struct session *s)
 {
+	char *recorder = process_identity();
 	struct utsname u;
 
+	store_writer_put_text(s->writer, "recorder", recorder);
+	free(recorder);
 	s->start_ns = clock_now_ns();
 	store_writer_put_text(s->writer, "engine", "uprobe");
 	store_writer_put_text(s->writer, "version", PACKAGE_VERSION);
@@ -272,6 +164,7 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	plan_make(s->target.pid, &maps, &plan);
 	*ret_found = plan_has_allocator(&plan);
 	r = probes_attach(s->probes, &plan, err);
+	guard_keep(&s->guard, s->probes);
 	if (!r && *ret_found)
 		put_probe_sites(s, &plan);
 	plan_release(&plan);
@@ -297,7 +190,7 @@ static void arm(struct session *s)
  */
 static int prepare_program(struct session *s, struct err *err)
 {
-	char *executable = executable_of(s->target.pid);
+	char *executable = process_executable(s->target.pid);
 	bool found;
 	int r;
 
@@ -354,7 +247,7 @@ static void settle(struct session *s)
 	} else if (found) {
 		s->settle_until_ns = 0;
 		free((char *)s->drain.space.executable);
-		s->drain.space.executable = executable_of(s->target.pid);
+		s->drain.space.executable = process_executable(s->target.pid);
 		store_writer_put_space(s->writer, &s->drain.space);
 	}
 }
@@ -426,7 +319,8 @@ static int open_recording(struct session *s, struct err *err)
 					 .gid = id->change ? id->gid : getegid()};
 	int r;
 
-	s->path = output_path(&s->options, s->target.pid);
+	s->path = process_output_path(s->options.output ? s->options.output : OUTPUT_DEFAULT,
+				      s->target.pid, s->options.argv);
 	r = store_writer_create(s->path, &o, &s->writer, err);
 	if (r)
 		return r;
@@ -448,8 +342,11 @@ static int load(struct session *s, struct err *err)
 				   .ring_bytes = s->options.ring_bytes};
 	int r = probes_load(&o, &s->probes, err);
 
-	if (!r)
-		probes_set_sink(s->probes, feed, &s->drain);
+	if (r)
+		return r;
+	probes_set_sink(s->probes, feed, &s->drain);
+	if (wait || s->target.launched)
+		r = guard_start(&s->guard, s->probes, s->target.pid, err);
 	return r;
 }
 
@@ -474,7 +371,7 @@ static int begin_launched(struct session *s, struct err *err)
 
 static int begin_attached(struct session *s, struct err *err)
 {
-	char *executable = executable_of(s->target.pid);
+	char *executable = process_executable(s->target.pid);
 	bool found;
 	int r;
 
@@ -525,23 +422,25 @@ int session_start(const struct session_options *options, struct session **ret, s
 
 /* ---- running -------------------------------------------------------------------------- */
 
-/* Have the probes asked for a stop, just now or a moment ago? */
+/*
+ * Have the probes asked for a stop, just now or a moment ago?  Several threads may
+ * each have asked for one, and the last of them comes late.
+ */
 static bool is_hold_wanted(struct session *s)
 {
-	uint64_t holds = probes_counter(s->probes, COUNTER_HOLDS), now = clock_now_ns();
+	uint64_t now = clock_now_ns();
 
-	if (holds != s->holds_seen) {
-		s->holds_seen = holds;
+	if (s->awaiting_hook || s->is_held_at_exec)
+		return true;
+	if (probes_is_held(s->probes))
 		s->last_hold_ns = now;
-	}
-	return s->awaiting_hook || s->is_held_at_exec ||
-	       (s->last_hold_ns && now - s->last_hold_ns < HOLD_MEMORY_NS);
+	return s->last_hold_ns && now - s->last_hold_ns < HOLD_MEMORY_NS;
 }
 
 /* Its exit stop: the last look at its memory. */
 static void look_at_exit(struct session *s)
 {
-	uint64_t peak = status_bytes(s->target.pid, "VmHWM");
+	uint64_t peak = process_status_bytes(s->target.pid, "VmHWM");
 
 	if (peak > s->peak_rss_bytes)
 		s->peak_rss_bytes = peak;
@@ -555,6 +454,7 @@ static bool handle_hold(struct session *s, struct err *err, int *ret_error)
 	drain_all(s);
 	if (!is_hold_wanted(s))
 		return false;
+	probes_end_hold(s->probes);
 	if (s->is_held_at_exec) {
 		s->is_held_at_exec = false;
 		*ret_error = prepare_program(s, err);
@@ -569,8 +469,10 @@ static bool follow_target(struct session *s, struct err *err, int *ret_error)
 {
 	enum target_event e;
 
-	if (!s->target.launched && s->options.on_full == ON_FULL_WAIT && is_hold_wanted(s)) {
+	if (!s->target.launched && s->options.on_full == ON_FULL_WAIT && is_hold_wanted(s) &&
+	    process_state(s->target.pid) == 'T') {
 		drain_all(s);
+		probes_end_hold(s->probes);
 		kill(s->target.pid, SIGCONT);
 	}
 	while ((e = target_poll(&s->target, is_hold_wanted(s))) != TARGET_NOTHING) {
@@ -616,13 +518,34 @@ static void read_signals(struct session *s)
 
 static void sample_rss(struct session *s)
 {
-	uint64_t rss = status_bytes(s->target.pid, "VmRSS");
-	uint64_t peak = status_bytes(s->target.pid, "VmHWM");
+	uint64_t rss = process_status_bytes(s->target.pid, "VmRSS");
+	uint64_t peak = process_status_bytes(s->target.pid, "VmHWM");
 
 	if (peak > s->peak_rss_bytes)
 		s->peak_rss_bytes = peak;
 	if (rss)
 		store_writer_put_rss(s->writer, s->drain.space.id, clock_now_ns(), rss);
+}
+
+static void put_losses(struct session *s)
+{
+	static const char *const names[PROBE_COUNTERS] = {
+		[COUNTER_LOST_ALLOC] = "lost_allocs",
+		[COUNTER_LOST_FREE] = "lost_frees",
+		[COUNTER_LOST_REALLOC] = "lost_reallocs",
+		[COUNTER_LOST_OTHER] = "lost_other",
+		[COUNTER_NO_STATE] = "no_thread_state",
+		[COUNTER_STALE_CALLS] = "stale_calls",
+		[COUNTER_UNREADABLE] = "unreadable_blocks",
+		[COUNTER_MAIN_THREAD_GONE] = "main_thread_gone",
+		[COUNTER_SPINS] = "spins",
+		[COUNTER_HOLDS] = "holds",
+	};
+
+	count_losses(s);
+	for (int i = 0; i < PROBE_COUNTERS; i++)
+		store_writer_put_loss(s->writer, names[i],
+				      probes_counter(s->probes, (enum probe_counter)i));
 }
 
 static int write_out(struct session *s, uint64_t now, struct err *err)
@@ -633,6 +556,10 @@ static int write_out(struct session *s, uint64_t now, struct err *err)
 		s->last_slow_ns = now;
 		sample_rss(s);
 		drain_write_slow(&s->drain);
+	}
+	if (s->losses != s->losses_written) { /* also if we die: never fewer than there were */
+		s->losses_written = s->losses;
+		put_losses(s);
 	}
 	s->last_flush_ns = now;
 	return store_writer_flush(s->writer, err);
@@ -685,75 +612,84 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 	}
 }
 
-static void put_losses(struct session *s)
+/* The probes stop nobody any more, but a stop of theirs may still be on its way. */
+static void end_holds(struct session *s)
 {
-	static const char *const names[PROBE_COUNTERS] = {
-		[COUNTER_LOST_ALLOC] = "lost_allocs",
-		[COUNTER_LOST_FREE] = "lost_frees",
-		[COUNTER_LOST_REALLOC] = "lost_reallocs",
-		[COUNTER_LOST_OTHER] = "lost_other",
-		[COUNTER_NO_STATE] = "no_thread_state",
-		[COUNTER_STALE_CALLS] = "stale_calls",
-		[COUNTER_UNREADABLE] = "unreadable_blocks",
-		[COUNTER_MAIN_THREAD_GONE] = "main_thread_gone",
-		[COUNTER_SPINS] = "spins",
-		[COUNTER_HOLDS] = "holds",
-	};
-
-	count_losses(s);
-	for (int i = 0; i < PROBE_COUNTERS; i++)
-		store_writer_put_loss(s->writer, names[i],
-				      probes_counter(s->probes, (enum probe_counter)i));
+	for (int i = 0; i < 20 && s->guard.pid && probes_is_held(s->probes); i++) {
+		if (process_state(s->target.pid) == 'T')
+			kill(s->target.pid, SIGCONT);
+		usleep(5000);
+	}
 }
 
-/* Takes everything off the target, and puts the rest into the recording. */
-static void finish(struct session *s, enum session_end end)
+/* Takes everything off the target, and takes what is left in the ring. */
+static void let_go(struct session *s, bool ended)
 {
-	bool ended = end == SESSION_TARGET_ENDED;
-	uint64_t now;
-
 	probes_arm(s->probes, false);
-	now = clock_now_ns();
+	s->end_ns = clock_now_ns();
 	if (ended) {
-		probes_abandon();
+		if (!s->guard.pid) /* it takes them off when we are gone */
+			probes_abandon();
 	} else {
 		sample_rss(s);
 		usleep(LAST_CALLS_US);
 		probes_close(s->probes);
+		target_release(&s->target);
+		end_holds(s);
+		guard_stop(&s->guard);
 		probes_detach(s->probes);
 	}
 	drain_all(s);
-	drain_end_space(&s->drain, ended ? "exit" : "detach", now);
-	drain_finish(&s->drain);
-	pairing_release(&s->drain.pairing); /* the summaries need the room */
-	put_losses(s);
 	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)
 		s->warning = xstrdup("the main thread ended before others: what those did "
 				     "afterwards is not in the recording");
-	target_release(&s->target);
-	put_process(s, ended, now);
-	store_writer_put_number(s->writer, "end_ns", (int64_t)now);
+}
+
+/* How it ended.  May be put once more, after a failure. */
+static void put_end(struct session *s, bool ended)
+{
+	drain_end_space(&s->drain, ended ? "exit" : "detach", s->end_ns);
+	drain_finish(&s->drain);
+	put_losses(s);
+	put_process(s, ended, s->end_ns);
+	store_writer_put_number(s->writer, "end_ns", (int64_t)s->end_ns);
 	store_writer_put_number(s->writer, "exited", ended);
 	store_writer_put_number(s->writer, "events", (int64_t)s->drain.counts.events);
 	store_writer_put_number(s->writer, "peak_rss_bytes", (int64_t)s->peak_rss_bytes);
+}
+
+static int finish(struct session *s, bool ended, struct err *err)
+{
+	int r;
+
+	let_go(s, ended);
+	pairing_release(&s->drain.pairing); /* the summaries need the room */
+	target_release(&s->target);
+	put_end(s, ended);
 	call_sites_resolve(&s->drain.sites);
+	r = store_writer_flush(s->writer, err);
+	if (r && store_writer_give_up_events(s->writer)) {
+		put_end(s, ended);
+		store_writer_flush(s->writer, NULL);
+	}
+	return r;
 }
 
 int session_run(struct session *s, struct session_result *ret, struct err *err)
 {
-	int r;
+	int r, finished;
 
 	ret->end = loop(s, err, &r);
-	finish(s, ret->end);
-	if (!r)
-		r = store_writer_flush(s->writer, err);
+	if (r)
+		store_writer_give_up_events(s->writer);
+	finished = finish(s, ret->end == SESSION_TARGET_ENDED, r ? NULL : err);
 	ret->wait_status = s->target.wait_status;
 	ret->events = s->drain.counts.events;
 	ret->lost_events = s->losses;
 	ret->launched = s->target.launched;
 	ret->path = s->path;
 	ret->warning = s->warning;
-	return r;
+	return r ? r : finished;
 }
 
 struct store_writer *session_writer(struct session *s)

@@ -19,3 +19,11 @@ char *demangle(const char *symbol)
 		name = cplus_demangle(symbol, DMGL_PARAMS | DMGL_ANSI | DMGL_AUTO);
 	return name ? name : xstrdup(symbol);
 }
+
+char *demangled_caller(struct elf_file *elf, uint64_t return_address)
+{
+	/* a return address may be the first byte of the next function */
+	const char *symbol = elf_file_function_at(elf, return_address - 1);
+
+	return symbol ? demangle(symbol) : NULL;
+}

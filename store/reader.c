@@ -13,15 +13,20 @@
 
 #include "common/xalloc.h"
 #include "store/chunk.h"
+#include "store/seal.h"
 
 /* Ids are dense and index arrays: a recording with a larger gap is damaged. */
 #define ID_GAP_MAX 65536
 #define BLOB_BYTES_MAX (64 << 20)
 
+#define DAMAGED_HINT "the file was cut or damaged after it was written: copy it again, if you can"
+
 struct store_reader {
 	sqlite3 *db;
 	char *path;
 	sqlite3_stmt *next_chunk;
+	bool is_sealed;
+	bool lacks_wal; /* it was not closed, and the WAL beside it is gone */
 };
 
 static int not_readable(struct store_reader *r, const char *why, struct err *err)
@@ -35,8 +40,8 @@ static int sqlite_failed(struct store_reader *r, struct err *err)
 	int code = sqlite3_errcode(r->db);
 
 	not_readable(r, sqlite3_errmsg(r->db), err);
-	if (code == SQLITE_CORRUPT)
-		err_hint(err, "the file was cut or damaged after it was written");
+	if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_ERROR)
+		err_hint(err, DAMAGED_HINT);
 	else if (code == SQLITE_CANTOPEN)
 		err_hint(err, "it was not closed properly and its folder cannot be written; copy "
 			      "it, and the -wal file beside it, to a folder of your own");
@@ -56,10 +61,16 @@ static int64_t one_number(sqlite3 *db, const char *sql, bool *ret_ok)
 	return v;
 }
 
-/* A plain look at the file first: clearer messages than SQLite's. */
-static int check_file(struct store_reader *r, struct err *err)
+/* What a plain look at the file says: clearer messages than SQLite's. */
+struct file_head {
+	bool is_in_wal_mode;
+	uint64_t bytes; /* that it has */
+	uint64_t pages, page_bytes; /* that it says it has */
+};
+
+static int check_file(struct store_reader *r, struct file_head *ret, struct err *err)
 {
-	char head[16] = "";
+	uint8_t h[100] = "";
 	struct stat st;
 	int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	ssize_t n;
@@ -70,56 +81,125 @@ static int check_file(struct store_reader *r, struct err *err)
 		close(fd);
 		return not_readable(r, "it is not a regular file", err);
 	}
-	n = read(fd, head, sizeof(head));
+	n = read(fd, h, sizeof(h));
 	close(fd);
-	if (n == (ssize_t)sizeof(head) && !memcmp(head, "SQLite format 3", sizeof(head)))
-		return 0;
-	return not_readable(r, n == 0 ? "the file is empty" : "it is not a heaptrail recording",
-			    err);
+	if (n < 16 || memcmp(h, "SQLite format 3", 16) != 0)
+		return not_readable(
+			r, n == 0 ? "the file is empty" : "it is not a heaptrail recording", err);
+	ret->is_in_wal_mode = h[18] == 2;
+	ret->bytes = (uint64_t)st.st_size;
+	ret->page_bytes = (uint64_t)h[16] << 8 | h[17];
+	if (ret->page_bytes == 1)
+		ret->page_bytes = 65536;
+	ret->pages = (uint64_t)h[28] << 24 | (uint64_t)h[29] << 16 | (uint64_t)h[30] << 8 | h[31];
+	return 0;
 }
 
-static int open_database(struct store_reader *r, struct err *err)
+/* Is there a WAL with something in it? */
+static bool has_wal(const struct store_reader *r)
 {
 	char *wal = xasprintf("%s-wal", r->path);
-	bool has_wal = access(wal, F_OK) == 0, ok;
-	int64_t application, version;
+	struct stat st;
+	bool found = stat(wal, &st) == 0 && st.st_size > 0;
 
 	free(wal);
-	if (sqlite3_open_v2(r->path, &r->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
-		return sqlite_failed(r, err);
+	return found;
+}
+
+static bool open_immutable(struct store_reader *r)
+{
+	char *uri;
+	bool done;
+
+	if (strpbrk(r->path, "?#%")) /* would need escapes */
+		return false;
+	uri = sqlite3_mprintf("file:%s?immutable=1", r->path);
+	sqlite3_close(r->db);
+	r->db = NULL;
+	done = sqlite3_open_v2(uri, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL) ==
+	       SQLITE_OK;
+	sqlite3_free(uri);
+	return done;
+}
+
+static void harden(struct store_reader *r)
+{
 	sqlite3_busy_timeout(r->db, 2000);
 	sqlite3_limit(r->db, SQLITE_LIMIT_LENGTH, BLOB_BYTES_MAX);
 	sqlite3_db_config(r->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(r->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	application = one_number(r->db, "PRAGMA application_id", &ok);
-	if (!ok && sqlite3_errcode(r->db) == SQLITE_CANTOPEN && !has_wal) {
-		/* WAL mode without a WAL in a folder we cannot write: nobody is writing */
-		char *uri = sqlite3_mprintf("file:%s?immutable=1", r->path);
+	/* never index into a table by way of what a damaged index says */
+	sqlite3_exec(r->db, "PRAGMA cell_size_check=ON", NULL, NULL, NULL);
+}
 
-		sqlite3_close(r->db);
-		if (strpbrk(r->path, "?#%") || /* would need escapes */
-		    sqlite3_open_v2(uri, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL) !=
-			    SQLITE_OK) {
-			sqlite3_free(uri);
-			return sqlite_failed(r, err);
-		}
-		sqlite3_free(uri);
+static int check_version(struct store_reader *r, struct err *err)
+{
+	bool ok;
+	int64_t version = one_number(r->db, "PRAGMA user_version", &ok);
+
+	if (!ok)
+		return sqlite_failed(r, err);
+	if (version < 1)
+		return not_readable(r, "its format version is missing", err);
+	if (version <= RECORDING_VERSION)
+		return 0;
+	not_readable(r, "it was written by a newer heaptrail", err);
+	err_hint(err, "its format version is %" PRId64 ", this heaptrail knows %d: install a newer "
+		      "one", version, RECORDING_VERSION);
+	return -EBADMSG;
+}
+
+static int check_seal(struct store_reader *r, struct err *err)
+{
+	char has[SEAL_MAX], should[SEAL_MAX];
+
+	r->is_sealed = seal_read(r->db, has);
+	if (!r->is_sealed)
+		return 0;
+	if (seal_compute(r->db, should) != 0)
+		return sqlite_failed(r, err);
+	if (!strcmp(has, should))
+		return 0;
+	not_readable(r, "its tables do not match their checksum", err);
+	err_hint(err, DAMAGED_HINT);
+	return -EBADMSG;
+}
+
+static int open_database(struct store_reader *r, struct err *err)
+{
+	struct file_head head = {0};
+	int64_t application;
+	bool ok, wal;
+	int e = check_file(r, &head, err);
+
+	if (e)
+		return e;
+	wal = has_wal(r);
+	if (!wal && head.pages * head.page_bytes > head.bytes) {
+		err_set(err, ERR_RECORDING, 0,
+			"cannot read the recording '%s': it was cut short: %" PRIu64 " of %" PRIu64
+			" bytes are there", r->path, head.bytes, head.pages * head.page_bytes);
+		err_hint(err, "copy it again, all of it");
+		return -EBADMSG;
+	}
+	if (sqlite3_open_v2(r->path, &r->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
+		return sqlite_failed(r, err);
+	harden(r);
+	application = one_number(r->db, "PRAGMA application_id", &ok);
+	/* WAL mode without a WAL in a folder we cannot write: nobody is writing */
+	if (!ok && sqlite3_errcode(r->db) == SQLITE_CANTOPEN && !wal && open_immutable(r)) {
+		harden(r);
 		application = one_number(r->db, "PRAGMA application_id", &ok);
 	}
 	if (!ok)
 		return sqlite_failed(r, err);
 	if (application != RECORDING_APPLICATION_ID)
 		return not_readable(r, "it is a SQLite file, but not a heaptrail recording", err);
-	version = one_number(r->db, "PRAGMA user_version", &ok);
-	if (!ok)
-		return sqlite_failed(r, err);
-	if (version > RECORDING_VERSION) {
-		not_readable(r, "it was written by a newer heaptrail", err);
-		err_hint(err, "its format version is %" PRId64 ", this heaptrail knows %d: install "
-			      "a newer one", version, RECORDING_VERSION);
-		return -EBADMSG;
-	}
-	return 0;
+	e = check_version(r, err);
+	if (!e)
+		e = check_seal(r, err);
+	r->lacks_wal = !r->is_sealed && head.is_in_wal_mode && !wal;
+	return e;
 }
 
 int store_reader_open(const char *path, struct store_reader **ret, struct err *err)
@@ -128,15 +208,23 @@ int store_reader_open(const char *path, struct store_reader **ret, struct err *e
 	int e;
 
 	r->path = xstrdup(path);
-	e = check_file(r, err);
-	if (!e)
-		e = open_database(r, err);
+	e = open_database(r, err);
 	if (e) {
 		store_reader_close(r);
 		return e;
 	}
 	*ret = r;
 	return 0;
+}
+
+bool store_reader_is_sealed(const struct store_reader *r)
+{
+	return r->is_sealed;
+}
+
+bool store_reader_lacks_wal(const struct store_reader *r)
+{
+	return r->lacks_wal;
 }
 
 void store_reader_close(struct store_reader *r)
@@ -169,6 +257,13 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 	code = sqlite3_step(s);
 	if (code == SQLITE_ROW) {
 		i.id = (uint64_t)sqlite3_column_int64(s, 0);
+		if (i.id != after + 1) {
+			err_set(err, ERR_RECORDING, 0,
+				"cannot read the recording '%s': the events of chunk %" PRIu64
+				" are missing", r->path, after + 1);
+			sqlite3_reset(s);
+			return -EBADMSG;
+		}
 		i.space.v = (uint32_t)sqlite3_column_int64(s, 1);
 		i.events = (uint32_t)sqlite3_column_int64(s, 2);
 		i.allocs = (uint32_t)sqlite3_column_int64(s, 3);

@@ -18,6 +18,14 @@ struct store_reader;
 int store_reader_open(const char *path, struct store_reader **ret, struct err *err);
 void store_reader_close(struct store_reader *r);
 
+/*
+ * Was it closed properly?  Then the checksum over its tables was found right when
+ * it was opened.  If not, it was cut off, or is being written.
+ */
+bool store_reader_is_sealed(const struct store_reader *r);
+/* Was it cut off, and is the file FILE-wal, which has its last part, missing beside it? */
+bool store_reader_lacks_wal(const struct store_reader *r);
+
 /* The next chunk after number @after, decoded: 1, 0 at the end, or a negative errno. */
 int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
 			    struct event *ret_events, struct err *err);

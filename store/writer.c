@@ -14,7 +14,8 @@
 #include "common/buffer.h"
 #include "common/xalloc.h"
 #include "store/chunk.h"
-#include "store/schema.h" /* made of schema.sql: schema_sql[] */
+#include "store/new_file.h"
+#include "store/seal.h"
 
 enum statement {
 	PUT_RECORDING,
@@ -65,6 +66,8 @@ struct store_writer {
 	struct err failure;
 	struct chunk_encoder chunk;
 	bool chunk_dirty; /* it holds events that its row does not */
+	bool no_more_events;
+	bool wants_seal;
 	size_t timeline_rows;
 	struct buffer blob;
 };
@@ -180,102 +183,32 @@ static void bind_totals(sqlite3_stmt *s, int i, const struct heap_totals *t)
 
 /* ---- creating ---------------------------------------------------------------- */
 
-/* May the file that is there be overwritten?  Only what was ours, or is empty. */
-static bool is_recording_or_empty(int fd)
-{
-	uint8_t head[72];
-	ssize_t n = pread(fd, head, sizeof(head), 0);
-
-	if (n == 0)
-		return true;
-	return n == (ssize_t)sizeof(head) && !memcmp(head, "SQLite format 3", 16) &&
-	       (head[68] << 24 | head[69] << 16 | head[70] << 8 | head[71]) ==
-		       RECORDING_APPLICATION_ID;
-}
-
-static int remove_old(const char *path, struct err *err)
-{
-	struct stat st;
-	char *wal;
-	bool ours;
-	int fd;
-
-	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		int e = errno;
-
-		if (fd >= 0)
-			close(fd);
-		if (e == ELOOP)
-			return err_set(err, ERR_FAILED, EEXIST,
-				       "cannot write to '%s': it is a symbolic link", path);
-		return err_set(err, ERR_FAILED, e, "cannot overwrite '%s'", path);
-	}
-	ours = S_ISREG(st.st_mode) && is_recording_or_empty(fd);
-	close(fd);
-	if (!ours) {
-		err_set(err, ERR_FAILED, 0, "cannot overwrite '%s': it is not a recording", path);
-		err_hint(err, "remove it yourself, or name another file with -o");
-		return -EEXIST;
-	}
-	if (unlink(path) < 0)
-		return err_set(err, ERR_FAILED, errno, "cannot overwrite '%s'", path);
-	wal = xasprintf("%s-wal", path);
-	unlink(wal);
-	free(wal);
-	wal = xasprintf("%s-shm", path);
-	unlink(wal);
-	free(wal);
-	return 0;
-}
-
-static int create_file(const char *path, const struct store_writer_options *o, struct err *err)
-{
-	int fd, r;
-
-	if (o->overwrite) {
-		r = remove_old(path, err);
-		if (r)
-			return r;
-	}
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		r = err_set(err, ERR_FAILED, errno, "cannot create '%s'", path);
-		if (r == -EEXIST)
-			err_hint(err, "name another file with -o, or overwrite it with --force");
-		else if (r == -ENOENT)
-			err_hint(err, "the folder it shall be in does not exist");
-		return r;
-	}
-	close(fd);
-	return 0;
-}
-
 static int set_up_database(struct store_writer *w)
 {
 	static const char pragmas[] =
-		"PRAGMA page_size=8192;"
 		/* our own death loses nothing that is committed; a power cut may */
 		"PRAGMA synchronous=OFF;"
 		"PRAGMA temp_store=MEMORY;"
-		"PRAGMA cache_size=-4096;";
-	char *ids;
+		"PRAGMA cache_size=-4096;"
+		/* only now: the file itself shall say what it is, whatever becomes of its WAL */
+		"PRAGMA journal_mode=WAL";
 
 	sqlite3_busy_timeout(w->db, 5000);
-	if (!writer_exec(w, pragmas) || !writer_exec(w, "BEGIN IMMEDIATE"))
-		return -1;
-	w->in_transaction = true;
-	ids = xasprintf("PRAGMA application_id=%d; PRAGMA user_version=%d;",
-			RECORDING_APPLICATION_ID, RECORDING_VERSION);
-	writer_exec(w, ids);
-	free(ids);
-	writer_exec(w, schema_sql);
-	if (store_writer_flush(w, NULL) < 0)
-		return -1;
-	/* only now: the file itself shall say what it is, whatever becomes of its WAL */
-	return writer_exec(w, "PRAGMA journal_mode=WAL") ? 0 : -1;
+	return writer_exec(w, pragmas) ? 0 : -1;
+}
+
+static int open_database(struct store_writer *w, struct err *err)
+{
+	int code = sqlite3_open_v2(w->path, &w->db,
+				   SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW, NULL);
+
+	if (code != SQLITE_OK)
+		return err_set(err, ERR_FAILED, errno_of_sqlite(w->db, code), "cannot open '%s'",
+			       w->path);
+	if (set_up_database(w) == 0)
+		return 0;
+	*err = w->failure;
+	return -w->failed_errno;
 }
 
 int store_writer_create(const char *path, const struct store_writer_options *o,
@@ -285,7 +218,7 @@ int store_writer_create(const char *path, const struct store_writer_options *o,
 	gid_t egid = getegid();
 	bool other_user = o->uid != euid || o->gid != egid;
 	struct store_writer *w = xcalloc(1, sizeof(*w));
-	int r, code;
+	int r;
 
 	w->path = xstrdup(path);
 	/* -wal and -shm come with the first transaction: all of it as that user */
@@ -294,21 +227,12 @@ int store_writer_create(const char *path, const struct store_writer_options *o,
 			    (unsigned int)o->uid, path);
 		goto out;
 	}
-	r = create_file(path, o, err);
+	r = new_file_create(path, o->overwrite, err);
 	if (r)
 		goto out;
-	code = sqlite3_open_v2(path, &w->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW, NULL);
-	if (code != SQLITE_OK) {
-		r = err_set(err, ERR_FAILED, errno_of_sqlite(w->db, code), "cannot create '%s'",
-			    path);
+	r = open_database(w, err);
+	if (r)
 		unlink(path);
-		goto out;
-	}
-	if (set_up_database(w) < 0) {
-		*err = w->failure;
-		r = -w->failed_errno;
-		unlink(path);
-	}
 out:
 	if (other_user && (seteuid(euid) < 0 || setegid(egid) < 0))
 		abort(); /* never go on with the wrong rights */
@@ -320,25 +244,79 @@ out:
 	return 0;
 }
 
+int store_writer_open(const char *path, struct store_writer **ret, struct err *err)
+{
+	struct store_writer *w = xcalloc(1, sizeof(*w));
+	int r;
+
+	w->path = xstrdup(path);
+	r = open_database(w, err);
+	if (r) {
+		store_writer_close(w, NULL);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+bool store_writer_give_up_events(struct store_writer *w)
+{
+	if (!w->failed)
+		return true;
+	if (!sqlite3_get_autocommit(w->db))
+		sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
+	w->in_transaction = w->failed = w->chunk_dirty = false;
+	w->no_more_events = true;
+	store_writer_put_text(w, "stopped", w->failure.what);
+	return store_writer_flush(w, NULL) == 0;
+}
+
 /* ---- closing ----------------------------------------------------------------- */
+
+static bool is_in_delete_mode(struct store_writer *w, int *ret_code)
+{
+	sqlite3_stmt *s = NULL;
+	bool done = false;
+
+	*ret_code = sqlite3_prepare_v2(w->db, "PRAGMA journal_mode=DELETE", -1, &s, NULL);
+	if (*ret_code == SQLITE_OK) {
+		*ret_code = sqlite3_step(s);
+		done = *ret_code == SQLITE_ROW &&
+		       !strcmp((const char *)sqlite3_column_text(s, 0), "delete");
+	}
+	sqlite3_finalize(s);
+	return done;
+}
 
 /* One file, so that it opens in a folder its reader cannot write. */
 static void leave_wal_mode(struct store_writer *w)
 {
 	for (int tries = 0; tries < 20; tries++) {
-		sqlite3_stmt *s;
-		bool done = false;
+		int code = sqlite3_wal_checkpoint_v2(w->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+						     NULL);
 
-		sqlite3_wal_checkpoint_v2(w->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-		if (sqlite3_prepare_v2(w->db, "PRAGMA journal_mode=DELETE", -1, &s, NULL) ==
-		    SQLITE_OK)
-			done = sqlite3_step(s) == SQLITE_ROW &&
-			       !strcmp((const char *)sqlite3_column_text(s, 0), "delete");
-		sqlite3_finalize(s);
-		if (done)
+		if (code == SQLITE_OK && is_in_delete_mode(w, &code))
 			return;
+		if (code == SQLITE_FULL || (code & 0xff) == SQLITE_IOERR || code == SQLITE_READONLY)
+			return; /* it stays as it is, and opens */
 		usleep(100000); /* a reader holds it */
 	}
+}
+
+void store_writer_seal(struct store_writer *w)
+{
+	w->wants_seal = true;
+}
+
+static void put_seal(struct store_writer *w)
+{
+	char seal[SEAL_MAX];
+	int code = seal_compute(w->db, seal);
+
+	if (code)
+		writer_failed(w, code);
+	else
+		store_writer_put_text(w, SEAL_KEY, seal);
 }
 
 int store_writer_close(struct store_writer *w, struct err *err)
@@ -353,6 +331,8 @@ int store_writer_close(struct store_writer *w, struct err *err)
 			if (err)
 				*err = w->failure;
 		} else {
+			if (!store_writer_flush(w, NULL) && w->wants_seal)
+				put_seal(w);
 			r = store_writer_flush(w, err);
 		}
 		for (int i = 0; i < STATEMENTS; i++)
@@ -630,7 +610,7 @@ void store_writer_put_event(struct store_writer *w, struct space_id space, const
 {
 	struct chunk_info *i = &w->chunk.info;
 
-	if (w->failed)
+	if (w->failed || w->no_more_events)
 		return;
 	if (!i->id || i->events == CHUNK_EVENTS_MAX || i->space.v != space.v) {
 		put_chunk(w);

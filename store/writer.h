@@ -33,6 +33,23 @@ int store_writer_create(const char *path, const struct store_writer_options *opt
 			struct store_writer **ret, struct err *err);
 
 /*
+ * Opens the recording @path to complete it: one that was cut off, and that nobody
+ * writes any more.  It must have been read before: this checks nothing.
+ */
+int store_writer_open(const char *path, struct store_writer **ret, struct err *err);
+
+/*
+ * After a failure: goes back to what was last flushed and, if there is room for
+ * that much, writes down why it failed (fact "stopped").  Events are not taken any
+ * more; the rest can be put again.  Returns whether it worked; true where nothing
+ * had failed.
+ */
+bool store_writer_give_up_events(struct store_writer *w);
+
+/* All that belongs into the recording has been put: it is to be closed with a seal. */
+void store_writer_seal(struct store_writer *w);
+
+/*
  * Completes the file: one file without a WAL, where no reader prevents it.
  * Frees @w in any case; NULL is fine.  Returns the first failure of all.
  */
