@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A target does not notice that it is recorded: no interrupted calls, no stops, no signals to its parent."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import beside
+import tap
+
+HEAPTRAIL = os.environ["HEAPTRAIL"]
+TARGETS = os.environ["TARGETS"]
+ATTACHMENTS, STOPS = 3, 10
+work = tempfile.mkdtemp(prefix="heaptrail-unharmed.")
+libs = tap.private_libc(work)
+env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
+trail = f"{work}/t.trail"
+MODES = (("ptrace", []), ("signals", ["--no-ptrace"]))
+
+
+class Sleeper:
+    def __init__(self, *options, command=()):
+        self.process = subprocess.Popen([*command, f"{TARGETS}/sleeper", *options], env=env, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+        self.ready()
+
+    def ready(self):
+        line = self.process.stdout.readline()
+        if line.startswith("child "):
+            self.pid = int(line.split()[1])
+            line = self.process.stdout.readline()
+        if line != "ready\n":
+            raise RuntimeError(f"the target says {line!r}")
+
+    def end(self):
+        """Its counts, a dictionary per line that it printed."""
+        self.process.stdin.close()
+        lines = self.process.stdout.read().splitlines()
+        if self.process.wait(timeout=30):
+            raise RuntimeError(f"the target ended with {self.process.returncode}: {lines}")
+        return [json.loads(line) for line in lines]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def total(counts, key):
+    return sum(c.get(key, 0) for c in counts.values())
+
+
+def interrupted(counts):
+    return {name: c["interrupted"] for name, c in counts.items() if c["interrupted"]}
+
+
+def record(pid, duration):
+    r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", duration, "-p", str(pid)],
+                       stderr=subprocess.PIPE, text=True, timeout=60)
+    if r.returncode or r.stderr:
+        raise RuntimeError(f"record ended with {r.returncode}: {r.stderr}")
+    return dict(beside.sql(trail, "SELECT key, value FROM recording"))["events"]
+
+
+def waiting():
+    with Sleeper("1500") as s:
+        alone, = s.end()
+    with Sleeper() as s:
+        events = [record(s.pid, "300ms") for _ in range(ATTACHMENTS)]
+        beside_it, = s.end()
+    for name, c in (("alone", alone), (f"attached to {ATTACHMENTS} times", beside_it)):
+        tap.ok(total(c, "interrupted") == 0 and total(c, "early") == 0 and total(c, "calls") > 100,
+               f"{name}: of {total(c, 'calls')} waits {total(c, 'interrupted')} were interrupted, "
+               f"{total(c, 'early')} came back early {interrupted(c) or ''}")
+    tap.ok(min(events) > 100, f"and it was recorded meanwhile: {events} events")
+
+
+def stop_and_go(pid):
+    """Stops it STOPS times.  How often it stopped, stayed so, and went on."""
+    stopped = stayed = went_on = 0
+    for _ in range(STOPS):
+        os.kill(pid, signal.SIGSTOP)
+        stopped += beside.wait_until(lambda: set(beside.states(pid)) <= set("Tt"), 5)
+        time.sleep(0.1)
+        stayed += set(beside.states(pid)) <= set("Tt")
+        os.kill(pid, signal.SIGCONT)
+        went_on += beside.wait_until(lambda: not set(beside.states(pid)) & set("Tt"), 5)
+        time.sleep(0.1)
+    return stopped, stayed, went_on
+
+
+def compare_stopped(name, moved, counts, native):
+    tap.ok(moved == (STOPS, STOPS, STOPS), f"{name}: of {STOPS} SIGSTOPs {moved[0]} stopped all threads, "
+           f"{moved[1]} left them so, {moved[2]} SIGCONTs let them go on")
+    # a stop interrupts some kinds of calls, once; it is a matter of luck whether the thread is in one just then
+    more = {k: n for k, n in interrupted(counts).items() if n > STOPS or not interrupted(native).get(k)}
+    tap.ok(not more and total(counts, "early") == 0, f"{name}: interrupted {interrupted(counts)}, "
+           f"early {total(counts, 'early')}, without recorder {interrupted(native)}")
+
+
+def stopped():
+    with Sleeper() as s:
+        moved = stop_and_go(s.pid)
+        native, = s.end()
+    compare_stopped("stops, alone", moved, native, native)
+    with Sleeper() as s:
+        r = beside.attach(s.pid, trail)
+        moved = stop_and_go(s.pid)
+        r.send_signal(signal.SIGINT)
+        status = r.wait(timeout=60)
+        counts, = s.end()
+    compare_stopped("stops, attached", moved, counts, native)
+    tap.ok(status == 0, f"and the recorder ends with {status}")
+    for mode, options in MODES:
+        command = [HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options, "--"]
+        with Sleeper(command=command) as s:
+            with open(f"/proc/{s.process.pid}/task/{s.process.pid}/children") as f:
+                s.pid = int(f.read())
+            moved = stop_and_go(s.pid)
+            counts, = s.end()
+        compare_stopped(f"stops, launched by {mode}", moved, counts, native)
+        holds = dict(beside.sql(trail, "SELECT kind, count FROM loss"))["holds"]
+        tap.ok(holds == 0, f"stops, launched by {mode}: {holds} holds of the recorder's")
+
+
+def attached_while_stopped():
+    with Sleeper() as s:
+        os.kill(s.pid, signal.SIGSTOP)
+        beside.wait_until(lambda: set(beside.states(s.pid)) == {"T"}, 5)
+        recorder = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "200ms", "-p",
+                                     str(s.pid)])
+        looks = moving = 0
+        while recorder.poll() is None:
+            looks += 1
+            moving += set(beside.states(s.pid)) != {"T"}
+            time.sleep(0.005)
+        tap.ok(recorder.returncode == 0 and looks > 20 and moving == 0,
+               f"attached to and let go while it is stopped: moving in {moving} of {looks} looks")
+        os.kill(s.pid, signal.SIGCONT)
+        beside.wait_until(lambda: "T" not in beside.states(s.pid), 5)
+        time.sleep(0.3)
+        counts, = s.end()
+        tap.ok(max(interrupted(counts).values(), default=0) <= 1 and total(counts, "early") == 0,
+               f"and then it goes on: interrupted {interrupted(counts)}")
+
+
+def watched():
+    def once(attachments, stops):
+        with Sleeper("--watched") as s:
+            for _ in range(attachments):
+                record(s.pid, "100ms")
+            r = stops and attachments and beside.attach(s.pid, trail)
+            for _ in range(stops):
+                for sig, want in ((signal.SIGSTOP, "T"), (signal.SIGCONT, "SR")):
+                    os.kill(s.pid, sig)
+                    beside.wait_until(lambda: beside.state(s.pid) in want, 5)
+                    time.sleep(0.1)  # SIGCHLDs merge
+            if r:
+                r.send_signal(signal.SIGINT)
+                r.wait(timeout=60)
+            return s.end()[-1]
+    for stops in (0, 3):
+        alone, recorded = once(0, stops), once(2, stops)
+        want = {"exited": 1, "stopped": stops, "continued": stops}
+        for who in ("signals", "waits"):
+            got = {k: n for k, n in recorded[who].items() if n}
+            tap.ok(recorded[who] == alone[who] and all(alone[who][k] == n for k, n in want.items()),
+                   f"the parent, {stops} stops: by {'SIGCHLD' if who == 'signals' else 'waitid()'} it hears {got}, "
+                   f"without recorder { {k: n for k, n in alone[who].items() if n} }")
+
+
+def launched():
+    for mode, options in MODES:
+        r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options, "--", f"{TARGETS}/sleeper",
+                            "1000"], env=env, stdout=subprocess.PIPE, text=True, timeout=60)
+        counts = json.loads(r.stdout.splitlines()[-1])
+        loss = dict(beside.sql(trail, "SELECT kind, count FROM loss"))
+        tap.ok(r.returncode == 0 and not loss["holds"] and not loss["spins"] and total(counts, "interrupted") == 0 and
+               total(counts, "early") == 0, f"launched by {mode}: {loss['holds']} holds, {loss['spins']} spins, of "
+               f"{total(counts, 'calls')} waits {total(counts, 'interrupted')} interrupted, "
+               f"{total(counts, 'early')} early")
+
+
+def noisy(name, options, delays):
+    p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options, "--", f"{TARGETS}/sleeper",
+                          "--noisy", "1500"], env=env, stdout=subprocess.PIPE, text=True)
+    p.stdout.readline()
+    for _ in range(delays):
+        time.sleep(0.2)
+        if p.poll() is None:
+            p.send_signal(signal.SIGSTOP)
+            time.sleep(0.3)
+            p.send_signal(signal.SIGCONT)
+    counts = json.loads(p.stdout.read().splitlines()[-1])
+    p.stdout.close()
+    status = p.wait(timeout=60)
+    loss = dict(beside.sql(trail, "SELECT kind, count FROM loss"))
+    lost = sum(n for k, n in loss.items() if k.startswith("lost_"))
+    return status, loss["holds"], lost, counts, f"{name}: {loss['holds']} holds, {loss['spins']} spins, {lost} lost"
+
+
+def held():
+    for mode, options in MODES:
+        status, holds, lost, counts, text = noisy(f"full speed, by {mode}", ["--ring-size", "64", *options], 0)
+        tap.ok(status == 0 and holds == 0 and lost == 0 and total(counts, "interrupted") == 0,
+               f"{text}, interrupted {interrupted(counts)}")
+        status, holds, lost, counts, text = noisy(f"a small ring and a recorder that is held up, by {mode}",
+                                                  ["--ring-size", "1", *options], 3)
+        # what a stop interrupts by itself, and no more often than there were stops
+        more = {k: n for k, n in interrupted(counts).items() if n > holds or k not in ("epoll_wait", "sigtimedwait")}
+        tap.ok(status == 0 and holds > 0 and lost == 0 and not more and total(counts, "early") == 0,
+               f"{text}, interrupted {interrupted(counts)}")
+
+
+try:
+    tap.run_as_root([waiting, stopped, attached_while_stopped, watched, launched, held])
+finally:
+    shutil.rmtree(work, ignore_errors=True)
