@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Exceptions, long jumps, cancelled threads and forks go on under the probes, and are counted as valgrind does."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import beside
+import tap
+
+HEAPTRAIL = os.environ["HEAPTRAIL"]
+TARGET = os.path.join(os.environ["TARGETS"], "unwinding")
+VALGRIND = shutil.which("valgrind")
+# it aborts where new fails, and has an allocator of its own
+NOT_VALGRINDS = {"throw-bad-alloc": "valgrind cannot throw bad_alloc", "jump-out-of-malloc": "it has its own malloc",
+                 "cancel-at-any-time": "the number of allocations is a matter of chance"}
+STATUS = 3  # of each scenario
+work = tempfile.mkdtemp(prefix="heaptrail-unwinding.")
+libs = tap.private_libc(work)
+env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
+trail = f"{work}/t.trail"
+before_the_gate = {}  # what an attached recorder does not see
+
+
+def run(*command, **kw):
+    r = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                       text=True, timeout=120, **kw)
+    return r.returncode, r.stdout, r.stderr
+
+
+def summary():
+    s = json.loads(subprocess.check_output([HEAPTRAIL, "report", "--json", trail]))["summary"]
+    return {**s, "stale_calls": dict(beside.sql(trail, "SELECT kind, count FROM loss"))["stale_calls"]}
+
+
+def launched(name, *options):
+    return run(HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options, "--", TARGET, name), summary()
+
+
+def attached(name):
+    target = subprocess.Popen([TARGET, "--gate", name], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+    try:
+        recorder = beside.attach(target.pid, trail, stderr=subprocess.PIPE, text=True)
+        out, said = target.communicate("x", timeout=120)
+        said += recorder.communicate(timeout=60)[1]
+    finally:
+        if target.poll() is None:
+            target.kill()
+            target.communicate()
+    return (target.returncode if not recorder.returncode else f"recorder {recorder.returncode}", out, said), summary()
+
+
+def oracle(name):
+    log = f"{work}/valgrind"
+    pid = subprocess.Popen([VALGRIND, "--run-libc-freeres=no", "--run-cxx-freeres=no", "--leak-check=no",
+                            f"--log-file={log}.%p", TARGET, name], env=env, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, text=True)
+    out = pid.communicate(timeout=300)[0]
+    with open(f"{log}.{pid.pid}") as f:
+        text = f.read()
+    m = re.search(r"in use at exit: [\d,]+ bytes in ([\d,]+) blocks.*"
+                  r"total heap usage: ([\d,]+) allocs, ([\d,]+) frees, ([\d,]+) bytes", text, re.S)
+    if pid.returncode != STATUS or not m:
+        raise RuntimeError(f"valgrind ended with {pid.returncode}: {out} {text[-500:]}")
+    numbers = [int(g.replace(",", "")) for g in m.groups()]
+    return dict(zip(("leaked_blocks", "alloc_calls", "free_calls", "allocated_bytes"), numbers))
+
+
+def text_of(s):
+    return f"{s['alloc_calls']} allocs, {s['free_calls']} frees, {s['leaked_blocks']} leaked"
+
+
+def check(name, mode, native, result, s):
+    tap.ok(result == native, f"{name}, {mode}: " + (f"{native[1].strip()!r}, exit status {native[0]}, as alone"
+                                                   if result == native else f"{result} is not {native}"))
+    wrong = {k: s[k] for k in ("lost_events", "double_frees", "unknown_frees") if s[k]}
+    adds_up = s["alloc_calls"] == s["free_calls"] + s["leaked_blocks"]
+    tap.ok(not wrong and adds_up, f"{name}, {mode}: {text_of(s)}{'' if adds_up else ': does not add up'}, "
+           f"{s['stale_calls']} calls that never returned {wrong or ''}")
+
+
+def scenario(name):
+    native = run(TARGET, name)
+    tap.ok(native[0] == STATUS and native[2] == "", f"{name}, alone: {native[1].strip()!r}, {native[2].strip()!r}")
+    result, by_ptrace = launched(name)
+    check(name, "ptrace", native, result, by_ptrace)
+    result, by_signals = launched(name, "--no-ptrace")
+    check(name, "signals", native, result, by_signals)
+    result, by_attaching = attached(name)
+    check(name, "attached", native, result, by_attaching)
+    keys = ("alloc_calls", "free_calls", "leaked_blocks", "allocated_bytes")
+    if name == "nothing":
+        before_the_gate.update({k: by_ptrace[k] - by_attaching[k] for k in keys})
+    if name == "cancel-at-any-time":
+        tap.skip(f"{name}: the same numbers, however recorded", NOT_VALGRINDS[name])
+    else:
+        modes = {"ptrace": by_ptrace, "signals": by_signals,
+                 "attached": {k: by_attaching[k] + before_the_gate[k] for k in keys}}
+        differ = {m: {k: v[k] for k in keys} for m, v in modes.items() if any(v[k] != by_ptrace[k] for k in keys)}
+        tap.ok(not differ, f"{name}: the same numbers, however recorded {differ or ''}")
+    if not VALGRIND or name in NOT_VALGRINDS:
+        tap.skip(f"{name}: valgrind's numbers", NOT_VALGRINDS.get(name, "it is not installed"))
+        return
+    want = oracle(name)
+    differ = {k: f"{by_ptrace[k]} is not {n}" for k, n in want.items() if by_ptrace[k] != n}
+    tap.ok(not differ, f"{name}: valgrind's {text_of(want)}, {want['allocated_bytes']} bytes {differ or ''}")
+
+
+def main():
+    if os.geteuid() != 0:
+        tap.skip_all("recording needs root")
+    if not os.path.exists(TARGET):
+        tap.skip_all("no C++ compiler")
+    names = subprocess.check_output([TARGET], text=True).split()
+    for name in names:
+        if name != "nothing" and sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        try:
+            scenario(name)
+        except Exception as e:
+            tap.ok(False, f"{name}: {type(e).__name__}: {e}")
+    tap.done()
+
+
+try:
+    main()
+finally:
+    shutil.rmtree(work, ignore_errors=True)
