@@ -84,7 +84,7 @@ static void *work(void *arg)
 		replace(&window[n % WINDOW], n);
 		atomic_store_explicit(&w->blocks, n, memory_order_relaxed);
 		if (n % 256 == 0 && !is_full)
-			usleep(500); /* there are others on this machine */
+			usleep(5000); /* there are others on this machine */
 	}
 	for (int i = 0; i < WINDOW; i++)
 		free(window[i]);

@@ -5,7 +5,8 @@
  * and how often it came back before its time, and prints that as JSON at its end.
  *
  *   sleeper [MS]	runs until its standard input ends, or for MS milliseconds
- *   sleeper --noisy MS	with one more thread that does nothing but malloc and free
+ *   sleeper --noisy MS	(0: until its input ends) with one more thread, that does
+ *			nothing but malloc and free
  *   sleeper --watched	is a parent that forks a sleeper and counts what it hears of
  *			it: SIGCHLDs by their code, and what waitid() says
  */
