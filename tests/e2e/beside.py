@@ -37,7 +37,7 @@ def attach(pid, trail, *options, **kw):
         if os.path.exists(name):
             os.unlink(name)
     r = subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", trail, *options, "-p", str(pid)], **kw)
-    if not wait_until(lambda: r.poll() is not None or is_armed(trail)) or r.poll():
+    if not wait_until(lambda: r.poll() is not None or is_armed(trail), 300) or r.poll():
         if r.poll() is None:
             r.kill()
         raise RuntimeError(f"the recorder does not record (exit status {r.wait()})")

@@ -186,7 +186,7 @@ def long():
             time.sleep(0.25)
             sizes.append(beside.kib(r.pid, "VmRSS"))
         r.terminate()
-        status = r.wait(timeout=60)
+        status = r.wait(timeout=300)
         target.ask("stop")
         answer = target.end()
     threads = beside.sql(trail, "SELECT count(*) FROM thread")[0][0]

@@ -67,7 +67,7 @@ def interrupted(counts):
 
 def record(pid, duration):
     r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", duration, "-p", str(pid)],
-                       stderr=subprocess.PIPE, text=True, timeout=60)
+                       stderr=subprocess.PIPE, text=True, timeout=300)
     if r.returncode or r.stderr:
         raise RuntimeError(f"record ended with {r.returncode}: {r.stderr}")
     return dict(beside.sql(trail, "SELECT key, value FROM recording"))["events"]
@@ -118,7 +118,7 @@ def stopped():
         r = beside.attach(s.pid, trail)
         moved = stop_and_go(s.pid)
         r.send_signal(signal.SIGINT)
-        status = r.wait(timeout=60)
+        status = r.wait(timeout=300)
         counts, = s.end()
     compare_stopped("stops, attached", moved, counts, native)
     tap.ok(status == 0, f"and the recorder ends with {status}")
@@ -167,7 +167,7 @@ def watched():
                     time.sleep(0.1)  # SIGCHLDs merge
             if r:
                 r.send_signal(signal.SIGINT)
-                r.wait(timeout=60)
+                r.wait(timeout=300)
             return s.end()[-1]
     for stops in (0, 3):
         alone, recorded = once(0, stops), once(2, stops)
@@ -182,7 +182,7 @@ def watched():
 def launched():
     for mode, options in MODES:
         r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options, "--", f"{TARGETS}/sleeper",
-                            "1000"], env=env, stdout=subprocess.PIPE, text=True, timeout=60)
+                            "1000"], env=env, stdout=subprocess.PIPE, text=True, timeout=300)
         counts = json.loads(r.stdout.splitlines()[-1])
         loss = dict(beside.sql(trail, "SELECT kind, count FROM loss"))
         tap.ok(r.returncode == 0 and not loss["holds"] and not loss["spins"] and total(counts, "interrupted") == 0 and

@@ -46,8 +46,8 @@ def attached(name):
                               stderr=subprocess.PIPE, text=True)
     try:
         recorder = beside.attach(target.pid, trail, stderr=subprocess.PIPE, text=True)
-        out, said = target.communicate("x", timeout=120)
-        said += recorder.communicate(timeout=60)[1]
+        out, said = target.communicate("x", timeout=300)
+        said += recorder.communicate(timeout=300)[1]
     finally:
         if target.poll() is None:
             target.kill()
