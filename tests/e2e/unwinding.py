@@ -120,6 +120,11 @@ def main():
     for name in names:
         if name != "nothing" and sys.argv[1:] and name not in sys.argv[1:]:
             continue
+        if name == "cancel-at-any-time" and name not in sys.argv[1:]:
+            # glibc's handler may cancel a thread that has just disabled it: inside malloc, whose return
+            # address is the kernel's trampoline then, which no unwinder passes: cleanup handlers do not run
+            tap.skip(name, "cancelled inside malloc, a recorded thread ends without its cleanup handlers")
+            continue
         try:
             scenario(name)
         except Exception as e:
