@@ -266,7 +266,7 @@ static void print_recorded(const struct view *v)
 	putchar('\n');
 }
 
-static void print_state_warnings(const struct view *v)
+void view_print_state_warnings(const struct view *v)
 {
 	char safe[600];
 
@@ -300,7 +300,7 @@ static void print_warnings(const struct view *v)
 	const char *other = catalog_text(&v->catalog, "other_allocator");
 	char n[FORMAT_MAX], safe[512];
 
-	print_state_warnings(v);
+	view_print_state_warnings(v);
 	if (view_lost_events(v))
 		printf("  WARNING     %s events were lost: all numbers are incomplete\n",
 		       format_count(n, view_lost_events(v)));

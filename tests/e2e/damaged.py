@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Damaged recordings: cut at any byte, any byte flipped, pages lost or swapped.  Each
+gives a clear error, or the right numbers and names, or with a warning those of the
+events up to some moment; never a crash, a hang or a silently wrong number.
+HEAPTRAIL_CASES: how many (default 500); HEAPTRAIL_SEED: the seed;
+HEAPTRAIL_SANITIZED: another heaptrail that runs all cases too.
+"""
+import concurrent.futures
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import tap
+
+HEAPTRAIL = os.environ["HEAPTRAIL"]
+SANITIZED = os.environ.get("HEAPTRAIL_SANITIZED")
+TARGETS = os.environ["TARGETS"]
+CASES = int(os.environ.get("HEAPTRAIL_CASES", "500"))
+SEED = int(os.environ.get("HEAPTRAIL_SEED") or random.SystemRandom().randrange(1 << 32))
+work = tempfile.mkdtemp(prefix="heaptrail-damaged.")
+libs = tap.private_libc(work)
+env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
+PAGE = 8192
+GROUPINGS = ("module", "function", "file", "line", "stack", "thread", "size", "family")
+COMMANDS = [["report", "--json", "--by", g] for g in GROUPINGS] + [["leaks", "--json"], ["info", "--json"]]
+TEXTS = (["report"], ["leaks"], ["info"], ["report", "--csv"])
+
+
+def look(path, command, program=HEAPTRAIL):
+    return subprocess.run([program, *command, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20,
+                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+
+
+def plain(command, text):
+    """What must be the same in every copy of a recording."""
+    data = json.loads(text)
+    if "recording" in data:
+        for key in ("path", "bytes_on_disk", "complete"):
+            data["recording"].pop(key)
+    data.pop("state", None)
+    return data
+
+
+def names(data):
+    found = set()
+    for row in data.get("rows", []):
+        found.update(str(row[k]) for k in (*GROUPINGS, "module") if k in row and k != "size")
+    for leak in data.get("leaks", []):
+        found.update(str(f[k]) for f in leak["frames"] for k in ("function", "module"))
+    return found
+
+
+class Base:
+    def __init__(self, name):
+        self.name = name
+        self.path = f"{work}/{name}.trail"
+
+    def learn(self):
+        self.files = {end: open(self.path + end, "rb").read() for end in ("", "-wal")
+                      if os.path.exists(self.path + end)}
+        self.is_cut_off = "-wal" in self.files
+        self.truth = {}
+        for c in COMMANDS:
+            r = look(self.path, c)
+            assert r.returncode == 0, (self.name, c, r.stderr)
+            self.truth[tuple(c)] = plain(c, r.stdout)
+        self.names = {c: names(d) for c, d in self.truth.items()}
+        events = subprocess.check_output([f"{TARGETS}/dump", self.path], text=True).splitlines()
+        totals = [0] * 5
+        self.prefixes = [tuple(totals)]
+        for line in events:
+            kind, kind_of_free, _, size, old = line.split()[:5]
+            if kind in ("alloc", "realloc"):
+                totals = [totals[0] + 1, totals[1], totals[2] + int(size), totals[3] + int(size), totals[4] + 1]
+            if kind == "realloc" or kind == "free" and int(kind_of_free) <= 1:
+                totals = [totals[0], totals[1] + 1, totals[2], totals[3] - int(old), totals[4] - 1]
+            self.prefixes.append(tuple(totals))
+
+
+def record(name, *command):
+    base = Base(name)
+    subprocess.run([HEAPTRAIL, "record", "-q", "-o", base.path, "--", *command], env=env, check=True, timeout=120,
+                   stdout=subprocess.DEVNULL)
+    return base
+
+
+def cut_off():
+    base = Base("cut-off")
+    p = subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", base.path, "--", f"{TARGETS}/noisy", "3", "10000000"], env=env,
+                         stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        if os.path.exists(base.path) and os.path.getsize(base.path + "-wal") > 200000:
+            break
+    with open(f"/proc/{p.pid}/task/{p.pid}/children") as f:
+        kids = [int(x) for x in f.read().split()]
+    target = next(k for k in kids if open(f"/proc/{k}/comm").read() == "noisy\n")
+    p.send_signal(signal.SIGKILL)
+    p.wait()
+    os.kill(target, signal.SIGKILL)
+    time.sleep(0.5)
+    return base
+
+
+def damage(base, rng):
+    """One case: the files' contents, and what was done to them."""
+    files = dict(base.files)
+    which = "-wal" if base.is_cut_off and rng.random() < 0.6 else ""
+    data = bytearray(files[which])
+    kind = rng.choices(("flip", "cut", "bit", "run", "zeros", "swap", "no wal"), (40, 22, 12, 8, 8, 6, 4))[0]
+    at = rng.randrange(len(data))
+    if kind == "flip":
+        data[at] ^= rng.randrange(1, 256)
+    elif kind == "bit":
+        data[at] ^= 1 << rng.randrange(8)
+    elif kind == "cut":
+        del data[at:]
+    elif kind in ("run", "zeros"):
+        n = min(rng.choice((16, 64, 512, 4096)), len(data) - at)
+        data[at:at + n] = bytes(n) if kind == "zeros" else rng.randbytes(n)
+    elif kind == "swap":
+        pages = len(data) // PAGE
+        a, b = (rng.randrange(pages) * PAGE for _ in range(2))
+        data[a:a + PAGE], data[b:b + PAGE] = data[b:b + PAGE], data[a:a + PAGE]
+    elif base.is_cut_off:
+        which, data = "-wal", None
+    if data is None:
+        del files["-wal"]
+    else:
+        files[which] = bytes(data)
+    return files, f"{base.name}{which}: {kind} at {at}"
+
+
+def judge(base, command, r):
+    """What is wrong with an answer; None if nothing."""
+    said = r.stderr.decode(errors="replace")
+    if r.returncode == 4:
+        return None if said.startswith("heaptrail: ") and "recording" in said or "chunk" in said else f"says {said!r}"
+    if r.returncode != 0:
+        return f"exit {r.returncode}: {said[-300:]!r}"
+    warned = "warning:" in said or b"WARNING" in r.stdout
+    if "--json" not in command:
+        return None if warned or not base.is_cut_off else "no warning"
+    try:
+        data = plain(command, r.stdout)
+    except ValueError:
+        return "no JSON"
+    truth = base.truth[tuple(command)]
+    if data == truth and (warned or not base.is_cut_off):
+        return None
+    if not warned:
+        return "silently wrong"
+    if not names(data) <= base.names[tuple(command)] | {"None"}:
+        return f"wrong names {names(data) - base.names[tuple(command)]}"
+    if not base.is_cut_off:
+        # all of the events are there; facts may be what was flipped, where they say so
+        same = data.get("summary") == truth.get("summary") and data.get("rows") == truth.get("rows")
+        return None if same else "wrong, in spite of a warning"
+    if "summary" in data:
+        s = data["summary"]
+        got = tuple(s[k] for k in ("alloc_calls", "free_calls", "allocated_bytes", "live_bytes", "live_blocks"))
+        n = data["recording"]["events"]
+        if n >= len(base.prefixes) or base.prefixes[n] != got:
+            return f"not the numbers of its first {n} events: {got}"
+    return None
+
+
+def run_case(base, seed):
+    rng = random.Random(seed)
+    files, what = damage(base, rng)
+    folder = tempfile.mkdtemp(prefix="case.", dir=work)
+    path = f"{folder}/t.trail"
+    for end, content in files.items():
+        with open(path + end, "wb") as f:
+            f.write(content)
+    commands = [rng.choice(COMMANDS), rng.choice(COMMANDS)] + ([rng.choice(TEXTS)] if rng.random() < 0.25 else [])
+    wrong, refused = [], 0
+    for command in commands:
+        for program in [HEAPTRAIL] + ([SANITIZED] if SANITIZED else []):
+            try:
+                r = look(path, command, program)
+                bad = judge(base, command, r)
+                refused += r.returncode == 4
+            except subprocess.TimeoutExpired:
+                bad = "it hangs"
+            if bad:
+                wrong.append(f"{what}, seed {seed}: {' '.join(command)}: {bad}")
+    shutil.rmtree(folder)
+    return wrong, refused > 0
+
+
+def damaged():
+    print(f"# seed {SEED}, {CASES} cases", flush=True)
+    bases = [record("small", f"{TARGETS}/simple", "malloc", "50", "100", "free", "20"),
+             record("threads", "/bin/sh", "-c", f"exec {TARGETS}/noisy 4 1000"),
+             record("chunks", f"{TARGETS}/noisy", "2", "40000"),
+             cut_off()]
+    for b in bases:
+        b.learn()
+        print(f"# {b.name}: {', '.join(f'{len(d):,} bytes{e}' for e, d in b.files.items())}, "
+              f"{len(b.prefixes) - 1:,} events", flush=True)
+    tap.ok(bases[3].is_cut_off and len(bases[3].prefixes) > 1000, "a recording that was cut off has a WAL beside it")
+    rng = random.Random(SEED)
+    cases = [(rng.choices(bases, (4, 3, 1, 2))[0], rng.randrange(1 << 48)) for _ in range(CASES)]
+    refused, wrong = 0, {b.name: [] for b in bases}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        for (base, _), (bad, was_refused) in zip(cases, pool.map(lambda c: run_case(*c), cases)):
+            wrong[base.name] += bad
+            refused += was_refused
+    for b in bases:
+        n = sum(c[0] is b for c in cases)
+        for line in wrong[b.name][:10]:
+            print("#", line)
+        tap.ok(not wrong[b.name], f"{b.name}: {n} damaged copies give an error, or what is right "
+               f"({len(wrong[b.name])} do not)")
+    tap.ok(CASES * 0.1 < refused < CASES, f"{refused} of {CASES} were refused")
+
+
+def by_hand():
+    """Damage that SQLite does not see: rows that are gone, or changed."""
+    base = Base("threads")
+    for name, sql in (("a name", "UPDATE symbol SET function = 'other'"),
+                      ("a loss", "UPDATE loss SET count = 1 WHERE kind = 'lost_allocs'"),
+                      ("a fact", "UPDATE recording SET value = 1 WHERE key = 'pid'"),
+                      ("a chunk's row", "UPDATE chunk SET allocs = allocs + 1"),
+                      ("a chunk that is gone", "DELETE FROM chunk WHERE id = 1"),
+                      ("a summary", "UPDATE site SET peak_bytes = 1")):
+        path = f"{work}/by-hand.trail"
+        shutil.copy(base.path, path)
+        subprocess.run(["sqlite3", path, sql], check=True)
+        r = look(path, ["report"])
+        tap.ok(r.returncode == 4 and b"checksum" in r.stderr and b"hint:" in r.stderr, f"{name} changed by SQL: said so")
+    shutil.copy(f"{work}/cut-off.trail", f"{work}/lone.trail")
+    r = look(f"{work}/lone.trail", ["report"])
+    tap.ok(r.returncode == 0 and b"WARNING" in r.stdout and b"-wal" in r.stdout, "a WAL that is missing: said so")
+    whole = open(base.path, "rb").read()
+    with open(f"{work}/short.trail", "wb") as f:
+        f.write(whole[:len(whole) - PAGE])
+    r = look(f"{work}/short.trail", ["report"])
+    tap.ok(r.returncode == 4 and b"it was cut short" in r.stderr and b"hint: copy it again" in r.stderr,
+           "a copy that is too short: said so")
+    r = subprocess.run([HEAPTRAIL, "repair", f"{work}/short.trail"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    tap.ok(r.returncode == 4 and open(f"{work}/short.trail", "rb").read() == whole[:len(whole) - PAGE],
+           "repair refuses what is damaged, and leaves it as it is")
+
+
+try:
+    tap.run_as_root([damaged, by_hand])
+finally:
+    shutil.rmtree(work, ignore_errors=True)
