@@ -33,6 +33,8 @@ char *view_command(const struct view *v);
 
 /* The head of every text report: the recording and its totals. */
 void view_print_head(const struct view *v, bool exact_bytes);
+/* The warning where a program was run whose allocator is not known; @head goes before it. */
+void view_print_no_allocator(const struct view *v, const char *head);
 /* The objects "recording" and "summary" of every JSON report. */
 void view_json_recording(const struct view *v, struct json *j);
 void view_json_summary(const struct view *v, struct json *j);

@@ -5,34 +5,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
+#include <sys/capability.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "collector/refusal.h"
 #include "common/xalloc.h"
-
-enum { CAPABILITY_SYS_PTRACE = 19, CAPABILITY_SYS_ADMIN = 21, CAPABILITY_PERFMON = 38,
-       CAPABILITY_BPF = 39 };
-
-static bool has_capability(int capability)
-{
-	uint64_t effective = 0;
-	char line[256];
-	FILE *f = fopen("/proc/self/status", "re");
-
-	if (!f)
-		return false;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "CapEff: %" SCNx64, &effective) == 1)
-			break;
-	fclose(f);
-	return effective >> capability & 1 || (capability >= CAPABILITY_PERFMON &&
-					       effective >> CAPABILITY_SYS_ADMIN & 1);
-}
 
 static enum feature_state yes_if(bool x)
 {
@@ -41,17 +20,17 @@ static enum feature_state yes_if(bool x)
 
 static enum feature_state test_cap_bpf(void)
 {
-	return yes_if(has_capability(CAPABILITY_BPF));
+	return yes_if(refusal_has_capability(CAP_BPF));
 }
 
 static enum feature_state test_cap_perfmon(void)
 {
-	return yes_if(has_capability(CAPABILITY_PERFMON));
+	return yes_if(refusal_has_capability(CAP_PERFMON));
 }
 
 static enum feature_state test_cap_ptrace(void)
 {
-	return yes_if(has_capability(CAPABILITY_SYS_PTRACE));
+	return yes_if(refusal_has_capability(CAP_SYS_PTRACE));
 }
 
 static enum feature_state test_btf(void)
@@ -67,7 +46,7 @@ static enum feature_state test_uprobe_pmu(void)
 /* Every test below loads something: without the right to, it tells nothing. */
 static enum feature_state of_probe(int result)
 {
-	if (!has_capability(CAPABILITY_BPF))
+	if (!refusal_has_capability(CAP_BPF))
 		return FEATURE_UNKNOWN;
 	return result < 0 ? FEATURE_UNKNOWN : yes_if(result);
 }

@@ -51,13 +51,8 @@ static void add_function(struct plan_object *o, struct elf_file *elf, const stru
 			  symbol.size && symbol.size < sizeof(code) ? symbol.size : sizeof(code));
 	if (n <= 0)
 		return;
-	if (elf_file_machine(elf) == EM_X86_64)
-		site = probe_site_find(code, (size_t)n, symbol.address,
-				       family_function_arguments(f),
-				       f->op == PROBE_FREE ? f->pointer : 0,
-				       family_function_returns(f));
-	else
-		site = (struct probe_site){.instruction = "?"};
+	site = probe_site_find(code, (size_t)n, symbol.address, family_function_arguments(f),
+			       f->op == PROBE_FREE ? f->pointer : 0, family_function_returns(f));
 	point = add_point(o, offset + site.offset);
 	if (!point)
 		return;
@@ -97,6 +92,11 @@ static void add_object(struct plan *plan, pid_t pid, const struct process_map *m
 	if (process_map_file(pid, map, &o.file) < 0)
 		return;
 	if (elf_file_open(o.file, &elf, NULL) < 0) {
+		free(o.file);
+		return;
+	}
+	if (!elf_file_is_64bit(elf) || elf_file_machine(elf) != EM_X86_64) {
+		elf_file_close(elf); /* its arguments are in no registers that we know */
 		free(o.file);
 		return;
 	}
@@ -148,11 +148,21 @@ void plan_release(struct plan *p)
 	memset(p, 0, sizeof(*p));
 }
 
-bool plan_has_allocator(const struct plan *p)
+static bool has_point(const struct plan *p, bool of_allocator)
 {
 	for (size_t i = 0; i < p->n_objects; i++)
 		for (size_t j = 0; j < p->objects[i].n_points; j++)
-			if (p->objects[i].points[j].family)
+			if (!p->objects[i].points[j].family != of_allocator)
 				return true;
 	return false;
+}
+
+bool plan_has_allocator(const struct plan *p)
+{
+	return has_point(p, true);
+}
+
+bool plan_has_hook(const struct plan *p)
+{
+	return has_point(p, false);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "collector/probes.skel.h"
+#include "collector/refusal.h"
 #include "common/xalloc.h"
 
 #define SPIN_NS_MAX (20 * 1000 * 1000ull)
@@ -56,13 +57,10 @@ static int keep_message(enum libbpf_print_level level, const char *fmt, va_list 
 
 static int load_failed(int r, struct err *err)
 {
-	if (r == -EPERM || r == -EACCES) {
-		err_set(err, ERR_PRIVILEGE, -r, "cannot load the probe programs into the kernel");
-		err_hint(err, "run it as root (sudo), or grant CAP_BPF, CAP_PERFMON and "
-			      "CAP_SYS_PTRACE; `heaptrail doctor` shows what is missing");
-		return r;
-	}
 	err_set(err, ERR_PRIVILEGE, -r, "cannot load the probe programs into the kernel");
+	refusal_explain(REFUSED_BPF, -r, err);
+	if (!err || err->hint[0])
+		return r;
 	if (last_message[0])
 		err_hint(err, "libbpf says: %s; `heaptrail doctor` shows what this kernel has",
 			 last_message);
@@ -218,13 +216,11 @@ static int attach_one(struct probes *p, const struct plan_object *o, const struc
 	if (!link) {
 		int e = errno;
 
-		err_set(err, e == EPERM || e == EACCES ? ERR_PRIVILEGE : ERR_FAILED, e,
+		err_set(err, ERR_FAILED, e,
 			"cannot put a probe on %s of '%s' in process %d",
 			point->function ? point->function->symbol : "the debug hook", o->path,
 			(int)p->pid);
-		if (e == EPERM || e == EACCES)
-			err_hint(err, "run it as root (sudo), or grant CAP_BPF, CAP_PERFMON and "
-				      "CAP_SYS_PTRACE");
+		refusal_explain(REFUSED_PERF, e, err);
 		return -e;
 	}
 	ARRAY_GROW(p->links, p->cap_links, p->n_links);

@@ -14,8 +14,11 @@
 #include <unistd.h>
 
 #include "collector/drain.h"
+#include "collector/output_path.h"
 #include "collector/plan.h"
+#include "collector/privileges.h"
 #include "collector/probes.h"
+#include "collector/refusal.h"
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/json.h"
@@ -51,60 +54,14 @@ struct session {
 	bool awaiting_hook;	  /* launched, after an exec: ld.so will stop at its hook */
 	bool is_held_at_exec;	  /* launched, not traced: the probes have stopped it */
 	bool is_armed;
+	bool has_hook; /* ld.so is mapped */
+	bool lacks_allocator; /* none is in the program that runs now */
 	uint64_t peak_rss_bytes;
 	int interrupts;
 	bool wants_stop;
 };
 
 /* ---- names and facts ----------------------------------------------------------------- */
-
-static char *program_name(const struct session_options *o)
-{
-	char path[64], comm[32] = "";
-	const char *slash;
-	FILE *f;
-
-	if (o->argv) {
-		slash = strrchr(o->argv[0], '/');
-		return xstrdup(slash && slash[1] ? slash + 1 : o->argv[0]);
-	}
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)o->pid);
-	f = fopen(path, "re");
-	if (f) {
-		if (fgets(comm, sizeof(comm), f))
-			comm[strcspn(comm, "\n")] = '\0';
-		fclose(f);
-	}
-	for (char *c = comm; *c; c++)
-		if (*c == '/')
-			*c = '_';
-	return xstrdup(comm[0] ? comm : "unknown");
-}
-
-static char *output_path(const struct session_options *o, pid_t pid)
-{
-	const char *pattern = o->output ? o->output : "heaptrail.%c.%p.trail";
-	char *name = program_name(o), number[16];
-	struct buffer b = {0};
-
-	snprintf(number, sizeof(number), "%d", (int)pid);
-	for (const char *p = pattern; *p; p++) {
-		if (p[0] == '%' && p[1] == 'p')
-			buffer_append(&b, number, strlen(number));
-		else if (p[0] == '%' && p[1] == 'c')
-			buffer_append(&b, name, strlen(name));
-		else if (p[0] == '%' && p[1] == '%')
-			buffer_append(&b, "%", 1);
-		else {
-			buffer_append(&b, p, 1);
-			continue;
-		}
-		p++;
-	}
-	buffer_append(&b, "", 1);
-	free(name);
-	return (char *)b.data;
-}
 
 /* The command as a JSON array. */
 static char *command_json(const struct session *s)
@@ -259,6 +216,18 @@ static int no_allocator(struct session *s, struct err *err)
 	return -ENOENT;
 }
 
+/* The program that runs, or ran, has no allocator that is known: nothing of it is recorded. */
+static void note_no_allocator(struct session *s)
+{
+	const char *program = s->drain.space.executable ? s->drain.space.executable : "?";
+
+	if (!s->lacks_allocator || s->warning)
+		return;
+	store_writer_put_text(s->writer, "no_allocator", program);
+	s->warning = xasprintf("no allocator was found in '%s' (is it stripped and statically "
+			       "linked, or 32-bit?): nothing of it is recorded", program);
+}
+
 /* Puts probes on all that the target's mappings show.  @ret_found: an allocator is among it. */
 static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 {
@@ -271,6 +240,8 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 		return r;
 	plan_make(s->target.pid, &maps, &plan);
 	*ret_found = plan_has_allocator(&plan);
+	s->lacks_allocator = !*ret_found;
+	s->has_hook = plan_has_hook(&plan);
 	r = probes_attach(s->probes, &plan, err);
 	if (!r && *ret_found)
 		put_probe_sites(s, &plan);
@@ -301,6 +272,7 @@ static int prepare_program(struct session *s, struct err *err)
 	bool found;
 	int r;
 
+	note_no_allocator(s); /* of the program before */
 	free((char *)s->drain.space.executable);
 	s->drain.space.executable = executable;
 	store_writer_put_space(s->writer, &s->drain.space);
@@ -309,8 +281,8 @@ static int prepare_program(struct session *s, struct err *err)
 		return r;
 	if (found)
 		arm(s);
-	s->awaiting_hook = !found;
-	probes_hold_at_debug_hook(s->probes, !found);
+	s->awaiting_hook = !found && s->has_hook;
+	probes_hold_at_debug_hook(s->probes, s->awaiting_hook);
 	return 0;
 }
 
@@ -426,10 +398,12 @@ static int open_recording(struct session *s, struct err *err)
 					 .gid = id->change ? id->gid : getegid()};
 	int r;
 
-	s->path = output_path(&s->options, s->target.pid);
+	s->path = output_path(s->options.output, s->options.argv, s->target.pid);
 	r = store_writer_create(s->path, &o, &s->writer, err);
-	if (r)
+	if (r) {
+		refusal_explain(REFUSED_OUTPUT, -r, err);
 		return r;
+	}
 	drain_init(&s->drain, s->writer, s->target.pid);
 	s->drain.losses_so_far = &s->losses;
 	s->drain.on_exec = after_exec;
@@ -502,6 +476,8 @@ int session_start(const struct session_options *options, struct session **ret, s
 	if (!r)
 		r = open_target(s, err);
 	if (!r)
+		r = privileges_begin(err);
+	if (!r)
 		r = open_recording(s, err);
 	if (!r)
 		r = load(s, err);
@@ -513,6 +489,7 @@ int session_start(const struct session_options *options, struct session **ret, s
 		*ret = s;
 		return 0;
 	}
+	target_explain_end(&s->target, err);
 	target_kill(&s->target);
 	if (s->writer) { /* nothing was recorded: leave no file behind */
 		store_writer_close(s->writer, NULL);
@@ -727,6 +704,7 @@ static void finish(struct session *s, enum session_end end)
 	drain_finish(&s->drain);
 	pairing_release(&s->drain.pairing); /* the summaries need the room */
 	put_losses(s);
+	note_no_allocator(s);
 	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)
 		s->warning = xstrdup("the main thread ended before others: what those did "
 				     "afterwards is not in the recording");

@@ -61,6 +61,11 @@ int target_launch(struct target *t, const struct target_launch_options *o, struc
  */
 int target_exec(struct target *t, const char *command, struct err *err);
 int target_attach(struct target *t, pid_t pid, struct err *err);
+/*
+ * Whatever failed: where the target has ended meanwhile, that is the reason, and
+ * @err says it.
+ */
+void target_explain_end(struct target *t, struct err *err);
 
 /*
  * What happened, without waiting.  After EXEC, HELD and EXITING the target is

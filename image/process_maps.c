@@ -48,7 +48,7 @@ int process_maps_read(pid_t pid, struct process_maps *ret, struct err *err)
 	if (!f) {
 		int e = errno == ENOENT ? ESRCH : errno;
 
-		return err_set(err, e == EACCES ? ERR_PRIVILEGE : ERR_FAILED, e,
+		return err_set(err, e == EACCES || e == EPERM ? ERR_PRIVILEGE : ERR_FAILED, e,
 			       "cannot read the mappings of process %d", (int)pid);
 	}
 	while (getline(&line, &cap, f) > 0)
