@@ -422,9 +422,11 @@ static int load(struct session *s, struct err *err)
 				   .ring_bytes = s->options.ring_bytes};
 	int r = probes_load(&o, &s->probes, err);
 
-	if (!r)
-		probes_set_sink(s->probes, feed, &s->drain);
-	return r;
+	if (r)
+		return r;
+	probes_set_sink(s->probes, feed, &s->drain);
+	store_writer_put_text(s->writer, "links", probes_link_kind(s->probes));
+	return 0;
 }
 
 static int begin_launched(struct session *s, struct err *err)

@@ -269,6 +269,30 @@ def rights():
     both("in a user namespace", 3, load, "user namespace", before=["unshare", "--user", "--map-root-user"])
 
 
+def capabilities():
+    """Without being root, with what it takes; each time to the last block."""
+    nobody = as_nobody("bpf", "perfmon", "sys_ptrace")
+    simple = f"{TARGETS}/simple"
+    for options in ((), ("--no-ptrace",)):
+        r = run("record", *options, "-o", "t.trail", "--", "/bin/sh", "-c",
+                f"exec {simple} malloc 10 100 exec {simple} malloc 5 300 free 1", before=nobody)
+        rows = report("t.trail")["rows"] if not r.returncode else []
+        row = next((x for x in rows if x["module"].endswith("/simple")), {})
+        tap.ok(row.get("alloc_calls") == 15 and row.get("leaked_bytes") == 1200,
+               f"three capabilities are enough to launch {options}: {r.stderr} {row}")
+        st = os.stat(f"{mine}/t.trail")
+        tap.ok(st.st_uid == 65534, "and the recording is theirs")
+        leftovers()
+    for name, user in (("another's", None), ("their own", 65534)):
+        with steady(user=user, group=user) as t:
+            r = run("record", "-d", "200ms", "-o", "t.trail", "-p", t.pid, before=nobody)
+            s = report("t.trail")["summary"] if not r.returncode else {}
+            t.p.stdin.close()
+            tap.ok(s.get("alloc_calls", 0) > 100 and t.p.stdout.read().startswith("right"),
+                   f"and to attach to {name} process: {s.get('alloc_calls')} {r.stderr}")
+        leftovers()
+
+
 def kernels():
     deny = f"{TARGETS}/deny"
     load = "cannot load the probe programs into the kernel: "
@@ -434,7 +458,7 @@ def recordings():
 
 
 try:
-    tap.run_as_root([no_process, foreign, races, traced, rights, kernels, no_allocator, programs, outputs, limits, closed,
+    tap.run_as_root([no_process, foreign, races, traced, rights, capabilities, kernels, no_allocator, programs, outputs, limits, closed,
                      recordings])
 finally:
     shutil.rmtree(work, ignore_errors=True)
