@@ -15,4 +15,17 @@
  */
 int privileges_begin(struct err *err);
 
+/*
+ * Once the probe programs are loaded and the recording at @path is open: keeps the
+ * capabilities for putting probes on, for looking into the process and for closing
+ * the file, of those we have.  All others are gone for good, from the bounding set
+ * too, and no program that we run could give us any (no_new_privs).
+ */
+void privileges_keep_recording(const char *path);
+/*
+ * Once the probes are off: keeps those for closing the file only, before the
+ * symbols of files that come from the process are read.
+ */
+void privileges_keep_writing(const char *path);
+
 #endif

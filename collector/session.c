@@ -270,8 +270,13 @@ static int prepare_program(struct session *s, struct err *err)
 {
 	char *executable = executable_of(s->target.pid);
 	bool found;
-	int r;
+	int r = target_check_rights(&s->target, err);
 
+	if (r) {
+		free(executable);
+		probes_close(s->probes); /* its calls are none of ours, from the first on */
+		return r;
+	}
 	note_no_allocator(s); /* of the program before */
 	free((char *)s->drain.space.executable);
 	s->drain.space.executable = executable;
@@ -321,7 +326,13 @@ static void settle(struct session *s)
 {
 	bool found;
 
-	if (clock_now_ns() > s->settle_until_ns || attach_to_maps(s, &found, NULL) < 0) {
+	if (target_check_rights(&s->target, NULL) < 0) {
+		probes_close(s->probes);
+		s->wants_stop = true;
+		free(s->warning);
+		s->warning = xstrdup("the process became one with rights of its own (setuid): the "
+				     "recording ends there");
+	} else if (clock_now_ns() > s->settle_until_ns || attach_to_maps(s, &found, NULL) < 0) {
 		s->settle_until_ns = 0;
 	} else if (found) {
 		s->settle_until_ns = 0;
@@ -483,6 +494,8 @@ int session_start(const struct session_options *options, struct session **ret, s
 		r = open_recording(s, err);
 	if (!r)
 		r = load(s, err);
+	if (!r)
+		privileges_keep_recording(s->path);
 	if (!r)
 		r = s->target.launched ? begin_launched(s, err) : begin_attached(s, err);
 	if (!r)
@@ -716,6 +729,7 @@ static void finish(struct session *s, enum session_end end)
 	store_writer_put_number(s->writer, "exited", ended);
 	store_writer_put_number(s->writer, "events", (int64_t)s->drain.counts.events);
 	store_writer_put_number(s->writer, "peak_rss_bytes", (int64_t)s->peak_rss_bytes);
+	privileges_keep_writing(s->path);
 	call_sites_resolve(&s->drain.sites);
 }
 

@@ -15,7 +15,9 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "collector/refusal.h"
@@ -119,6 +121,7 @@ int target_launch(struct target *t, const struct target_launch_options *o, struc
 		return err_set(err, ERR_FAILED, e, "cannot start '%s'", o->argv[0]);
 	}
 	t->launched = true;
+	t->guards_rights = o->identity.change || geteuid() != 0;
 	if (o->allow_trace && !ptrace(PTRACE_SEIZE, t->pid, NULL,
 				   (void *)(PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT)))
 		t->traced = true;
@@ -286,6 +289,7 @@ int target_attach(struct target *t, pid_t pid, struct err *err)
 	memset(t, 0, sizeof(*t));
 	t->pid = pid;
 	t->gate = t->exec_error = t->pidfd = -1;
+	t->guards_rights = geteuid() != 0;
 	if (pid == getpid())
 		return err_set(err, ERR_FAILED, 0,
 			       "cannot record process %d: it is this very heaptrail", (int)pid);
@@ -298,6 +302,59 @@ int target_attach(struct target *t, pid_t pid, struct err *err)
 		refusal_explain(REFUSED_PROC, -r, err);
 	}
 	return r;
+}
+
+/* What the kernel told the program itself: AT_SECURE in its auxiliary vector. */
+static bool has_gained_rights(pid_t pid)
+{
+	uint64_t entry[2] = {AT_NULL};
+	bool is_secure = false;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/auxv", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return errno == EACCES || errno == EPERM; /* it was ours before */
+	while (fread(entry, sizeof(entry), 1, f) == 1 && entry[0] != AT_NULL)
+		is_secure |= entry[0] == AT_SECURE && entry[1];
+	fclose(f);
+	return is_secure;
+}
+
+/*
+ * Is its file one that gives rights?  Under a tracer without CAP_SYS_PTRACE the
+ * kernel withholds them, and the program would not do what it is for.
+ */
+static bool would_gain_rights(pid_t pid)
+{
+	char path[64], attribute[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return stat(path, &st) == 0 &&
+	       ((st.st_mode & S_ISUID) ||
+		(st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) ||
+		getxattr(path, "security.capability", attribute, sizeof(attribute)) > 0);
+}
+
+int target_check_rights(const struct target *t, struct err *err)
+{
+	char path[64], program[PATH_MAX] = "the new program";
+	ssize_t n;
+
+	if (!t->guards_rights || (!has_gained_rights(t->pid) && !would_gain_rights(t->pid)))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)t->pid);
+	n = readlink(path, program, sizeof(program) - 1);
+	if (n > 0)
+		program[n] = '\0';
+	err_set(err, ERR_PRIVILEGE, 0,
+		"cannot record '%s': it runs with rights of its own (setuid, setgid or "
+		"capabilities)", program);
+	err_hint(err, "its heap belongs to somebody else; root may record it (under sudo with "
+		      "--as-root)");
+	return -EPERM;
 }
 
 void target_explain_end(struct target *t, struct err *err)
