@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "collector/refusal.h"
+#include "collector/uprobe_multi.h"
 #include "common/xalloc.h"
 
 static enum feature_state yes_if(bool x)
@@ -40,7 +41,12 @@ static enum feature_state test_btf(void)
 
 static enum feature_state test_uprobe_pmu(void)
 {
-	return yes_if(access("/sys/bus/event_source/devices/uprobe/type", R_OK) == 0);
+	int e = refusal_try_uprobe();
+
+	if (e == EPERM || e == EACCES) /* then the other kind of link must do */
+		return yes_if(!refusal_has_capability(CAP_SYS_ADMIN) &&
+			      uprobe_multi_is_supported());
+	return yes_if(!e);
 }
 
 /* Every test below loads something: without the right to, it tells nothing. */
@@ -110,9 +116,11 @@ const struct feature features[] = {
 	 test_cap_bpf},
 	{"CAP_PERFMON", "5.8", true, "run as root (sudo), or grant it: probes cannot be attached",
 	 test_cap_perfmon},
-	{"CAP_SYS_PTRACE", "", false, "only processes of your own can be recorded",
+	{"CAP_SYS_PTRACE", "", false,
+	 "run as root (sudo), or grant it: else only processes of your own can be recorded",
 	 test_cap_ptrace},
-	{"uprobes (perf)", "4.17", true, "the kernel was built without CONFIG_UPROBE_EVENTS",
+	{"uprobes", "4.17", true,
+	 "not allowed, or the kernel was built without CONFIG_UPROBE_EVENTS",
 	 test_uprobe_pmu},
 	{"BTF of the kernel", "5.2", true, "the kernel was built without CONFIG_DEBUG_INFO_BTF",
 	 test_btf},

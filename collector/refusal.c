@@ -137,6 +137,83 @@ int refusal_try_uprobe(void)
 	return fd >= 0 || errno == ENOENT || errno == EINVAL ? 0 : errno;
 }
 
+/* ---- listing ----------------------------------------------------------------------- */
+
+static void add(struct obstacle *list, size_t *n, const char *name, const char *state,
+		const char *advice)
+{
+	list[*n].name = name;
+	list[*n].advice = advice;
+	snprintf(list[*n].state, sizeof(list[*n].state), "%s", state);
+	++*n;
+}
+
+/* 0 where there is none. */
+static unsigned long limit(int which)
+{
+	struct rlimit r;
+
+	return getrlimit(which, &r) < 0 || r.rlim_max > INT32_MAX ? 0 : (unsigned long)r.rlim_max;
+}
+
+/* Is /proc mounted with hidepid, and are we not exempt? */
+static bool is_proc_hiding(void)
+{
+	return access("/proc/1/stat", F_OK) < 0;
+}
+
+static void list_limits(struct obstacle *list, size_t *n)
+{
+	unsigned long files = limit(RLIMIT_NOFILE), memlock = limit(RLIMIT_MEMLOCK);
+	char text[40];
+
+	if (files && files < 256) {
+		snprintf(text, sizeof(text), "%lu", files);
+		add(list, n, "limit of open files", text,
+		    "recording takes about 100, and one a library: ulimit -n 1024");
+	}
+	if (memlock && memlock < MEMLOCK_BYTES / 64 && refusal_has_capability(CAP_BPF)) {
+		snprintf(text, sizeof(text), "%lu KiB", memlock / 1024);
+		add(list, n, "limit of locked mem.", text,
+		    "no matter on Linux 5.11 and later; before: ulimit -l unlimited");
+	}
+}
+
+size_t refusal_list(struct obstacle list[OBSTACLES_MAX])
+{
+	char text[40];
+	size_t n = 0;
+
+	if (refusal_in_user_namespace())
+		add(list, &n, "user namespace", "in one",
+		    "the rights of a rootless container do not count for BPF: run heaptrail "
+		    "outside, as root");
+	if (refusal_in_seccomp())
+		add(list, &n, "seccomp", "a filter is in force",
+		    "a container's may forbid bpf(2) and perf_event_open(2): if something is "
+		    "NO above although the capabilities are there, run it outside, or with "
+		    "--security-opt seccomp=unconfined");
+	if (*refusal_lockdown(text, sizeof(text)))
+		add(list, &n, "kernel lockdown", text,
+		    "confidentiality forbids BPF to read memory: boot without Secure Boot, or "
+		    "with lockdown=none; see kernel_lockdown(7)");
+	if (is_proc_hiding())
+		add(list, &n, "/proc", "hides processes",
+		    "it is mounted with hidepid: processes of others cannot be attached to; "
+		    "run as root (sudo)");
+	if (read_line("/proc/sys/kernel/yama/ptrace_scope", "", text, sizeof(text)) &&
+	    text[0] != '0' && !refusal_has_capability(CAP_SYS_PTRACE))
+		add(list, &n, "yama ptrace_scope", text,
+		    "without CAP_SYS_PTRACE only launched commands can be looked into");
+	if (!refusal_has_capability(CAP_SYS_ADMIN) && refusal_has_capability(CAP_PERFMON) &&
+	    refusal_try_uprobe())
+		add(list, &n, "uprobes by perf", "not allowed",
+		    "this kernel wants CAP_SYS_ADMIN for them; uprobe_multi links (Linux 6.6 and "
+		    "later) are used instead, which slow down forked children, too");
+	list_limits(list, &n);
+	return n;
+}
+
 /* ---- explaining -------------------------------------------------------------------- */
 
 static void explain_absent(enum refused_call call, struct err *err)

@@ -3,6 +3,7 @@
 #define COLLECTOR_REFUSAL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "common/err.h"
 
@@ -31,6 +32,15 @@ bool refusal_in_seccomp(void);	     /* a filter is in force */
 bool refusal_in_user_namespace(void); /* the capabilities count only within it */
 /* "integrity" or "confidentiality" where the kernel is locked down, else "". */
 const char *refusal_lockdown(char *buf, unsigned int size);
+/* What may stand in the way on this machine, for people; each with what to do. */
+#define OBSTACLES_MAX 8
+struct obstacle {
+	const char *name, *advice;
+	char state[40];
+};
+/* Fills @ret with those that there are; returns how many. */
+size_t refusal_list(struct obstacle ret[OBSTACLES_MAX]);
+
 /* May uprobes be made?  0, or the errno that the kernel gives: nothing is made. */
 int refusal_try_uprobe(void);
 

@@ -2,6 +2,7 @@
 #include "config.h"
 #include "collector/uprobe_multi.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stddef.h>
@@ -32,4 +33,24 @@ int uprobe_multi_attach(int program, pid_t pid, const char *file, uint64_t offse
 	int fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &link, sizeof(link));
 
 	return fd < 0 ? -errno : fd;
+}
+
+bool uprobe_multi_is_supported(void)
+{
+	const struct bpf_insn code[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts,
+		    .expected_attach_type = (enum bpf_attach_type)UPROBE_MULTI_ATTACH_TYPE);
+	int r, program;
+
+	program = bpf_prog_load(BPF_PROG_TYPE_KPROBE, NULL, "GPL", code, 2, &opts);
+	if (program < 0)
+		return false;
+	r = uprobe_multi_attach(program, getpid(), "/proc/self/fd/-1", 0, 0, false);
+	if (r >= 0)
+		close(r);
+	close(program);
+	return r == -ENOENT; /* of the file; older kernels: -EINVAL */
 }

@@ -17,6 +17,8 @@
  */
 #define UPROBE_MULTI_ATTACH_TYPE 48 /* a program must be loaded for it: BPF_TRACE_UPROBE_MULTI */
 
+/* Does this kernel have it?  Takes the right to load a program; false without. */
+bool uprobe_multi_is_supported(void);
 /* Returns the link, a file to be closed, or a negative errno. */
 int uprobe_multi_attach(int program, pid_t pid, const char *file, uint64_t offset, uint64_t cookie,
 			bool at_return);

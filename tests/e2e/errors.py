@@ -293,6 +293,99 @@ def capabilities():
         leftovers()
 
 
+def gained():
+    """Programs that gain rights by exec are recorded for root only."""
+    setuid, setgid = f"{work}/setuid", f"{work}/setgid"
+    for path, mode in ((setuid, 0o4755), (setgid, 0o2755)):
+        shutil.copy(f"{TARGETS}/simple", path)
+        os.chmod(path, mode)
+    programs = [("setuid", setuid), ("setgid", setgid)]
+    if shutil.which("setcap"):
+        path = f"{work}/filecap"
+        shutil.copy(f"{TARGETS}/simple", path)
+        subprocess.check_call(["setcap", "cap_net_raw+ep", path])
+        programs.append(("file capability", path))
+    theirs = f"{work}/gained"
+    os.mkdir(theirs)
+    os.chown(theirs, 65534, 65534)
+    sudo_env = {**env, "SUDO_UID": "65534", "SUDO_GID": "65534"}
+    for what, program in programs:
+        for who, before, e in (("nobody", as_nobody("bpf", "perfmon", "sys_ptrace"), env),
+                               ("nobody without CAP_SYS_PTRACE", as_nobody("bpf", "perfmon"), env), ("sudo", (), sudo_env)):
+            for options in ((), ("--no-ptrace",)):
+                name = f"{what}, {who}, {options}"
+                ran = f"{theirs}/ran"
+                refused(name, 125, "it runs with rights of its own", "record", *options, "-o", f"{theirs}/t.trail", "--",
+                        program, "say", "x", "exec", "/usr/bin/touch", ran, hint="--as-root", before=before, env=e)
+                tap.ok(not os.listdir(theirs), f"{name}: nothing was run, nothing is left")
+                r = run("record", *options, "-o", f"{theirs}/t.trail", "--", f"{TARGETS}/simple", "malloc", "5", "100", "exec",
+                        program, "malloc", "7", "1000", "sleep", "100", "say", "still there", before=before, env=e)
+                s = report(f"{theirs}/t.trail")["summary"]
+                tap.ok(r.returncode == 125 and "rights of its own" in r.stderr and r.stdout == "still there\n" and
+                       s["alloc_calls"] == 5, f"{name}, by a later exec: let go of, and said: {s['alloc_calls']} {r.stderr!r}")
+                os.unlink(f"{theirs}/t.trail")
+        r = run("record", "-q", "-o", "t.trail", "--", program, "malloc", "7", "1000")
+        tap.ok(r.returncode == 0 and report("t.trail")["summary"]["alloc_calls"] >= 7, f"{what}: root may {r.stderr}")
+        r = run("record", "-q", "--as-root", "--force", "-o", "t.trail", "--", program, "malloc", "7", "1000", env=sudo_env)
+        tap.ok(r.returncode == 0, f"{what}: with --as-root under sudo {r.stderr}")
+        leftovers()
+
+
+def status(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def capability_set(pid, key):
+    names = subprocess.check_output(["capsh", f"--decode={status(pid)[key]}"], text=True)
+    return set(names.strip().split("=")[1].split(",")) - {""}
+
+
+def dropped():
+    """What is not needed any more is given up: by the recorder, never by the command."""
+    if shutil.which("capsh") is None:
+        return tap.skip("dropped capabilities", "no capsh")
+    may = {"cap_bpf", "cap_perfmon", "cap_sys_ptrace", "cap_checkpoint_restore", "cap_dac_read_search", "cap_kill",
+           "cap_sys_admin"}  # the last on kernels whose uprobes take it
+    theirs = f"{work}/theirs"
+    os.mkdir(theirs)
+    os.chown(theirs, 65534, 65534)
+    sudo_env = {**env, "SUDO_UID": "65534", "SUDO_GID": "65534"}
+    for name, e, folder, as_whom, more in (("root", env, mine, (), set()), ("under sudo", sudo_env, theirs, (), {"cap_dac_override"}),
+                                           ("in another's folder", env, theirs, (), {"cap_dac_override"}),
+                                           ("nobody", env, mine, as_nobody("bpf", "perfmon", "sys_ptrace"), set())):
+        path = f"{folder}/t.trail"
+        for how in ("launched", "attached"):
+            with steady() as t:
+                what = ["-p", t.pid] if how == "attached" else ["--", f"{TARGETS}/steady", "--gentle"]
+                with Running(*as_whom, HEAPTRAIL, "record", "-q", "-o", path, *what, env=e, cwd=mine) as r:
+                    recording = until(lambda: os.path.exists(path) and status(r.pid)["NoNewPrivs"] == "1")
+                    time.sleep(0.3)
+                    has = capability_set(r.pid, "CapPrm")
+                    bound = capability_set(r.pid, "CapBnd")
+                    tap.ok(recording and {"cap_bpf", "cap_perfmon"} <= has <= may | more and
+                           (as_whom or bound <= may | more) and not capability_set(r.pid, "CapAmb"),
+                           f"{name}, {how}: the recorder has {sorted(has)}")
+                    if how == "launched":
+                        with open(f"/proc/{r.pid}/task/{r.pid}/children") as f:
+                            child = f.read().split()[0]
+                        want = set() if e is sudo_env else capability_set(as_whom and r.pid or os.getpid(), "CapPrm")
+                        got = capability_set(child, "CapPrm")
+                        tap.ok(status(child)["NoNewPrivs"] == "0" and (as_whom or got == want) and
+                               capability_set(child, "CapBnd") == capability_set(os.getpid(), "CapBnd"),
+                               f"{name}: the command has what it would have anyway: {len(got)}")
+                    for _ in range(2 if how == "launched" else 1):
+                        r.p.send_signal(signal.SIGINT)
+                        time.sleep(0.5)
+                    ended = r.p.wait(timeout=30)
+                    r.p.stdin.close()
+                    left = os.listdir(folder)
+                    tap.ok(ended == 0 and left == ["t.trail"] and report(path)["recording"]["complete"],
+                           f"{name}, {how}: and all is written: {ended} {left}")
+                    for f in left:
+                        os.unlink(f"{folder}/{f}")
+
+
 def kernels():
     deny = f"{TARGETS}/deny"
     load = "cannot load the probe programs into the kernel: "
@@ -313,6 +406,30 @@ def kernels():
 
 
 # ---- programs ------------------------------------------------------------------------
+
+
+def doctor():
+    deny = f"{TARGETS}/deny"
+    lockdown = ["unshare", "--mount", "/bin/sh", "-c", "mount -t tmpfs none /sys/kernel/security && echo 'none [integrity] "
+                'confidentiality\' >/sys/kernel/security/lockdown && exec "$0" "$@"']
+    hiding = ["unshare", "--mount", "/bin/sh", "-c", 'mount -t proc -o hidepid=2 none /proc && exec "$0" "$@"']
+    for name, before, want, words in (
+            ("root", (), 0, ["heaptrail can record here"]),
+            ("no rights", as_nobody(), 3, ["CAP_BPF              NO", "CAP_PERFMON          NO", "CAP_SYS_PTRACE       NO"]),
+            ("three capabilities", as_nobody("bpf", "perfmon", "sys_ptrace"), 0, ["heaptrail can record here"]),
+            ("no CAP_PERFMON", without("perfmon", "sys_admin"), 3, ["CAP_PERFMON          NO"]),
+            ("seccomp", [deny, "bpf", "EPERM"], 3, ["seccomp              a filter", "unconfined"]),
+            ("seccomp, perf", [deny, "perf_event_open", "EPERM"], 3, ["uprobes              NO", "seccomp"]),
+            ("no BPF", [deny, "bpf", "ENOSYS"], 3, ["BPF probe programs   NO"]),
+            ("user namespace", ["unshare", "--user", "--map-root-user"], 3, ["user namespace       in one"]),
+            ("lockdown", lockdown, 0, ["kernel lockdown      integrity"]),
+            ("files", ["prlimit", "--nofile=120:120"], 0, ["limit of open files  120"]),
+            ("memlock", ["prlimit", "--memlock=0:65536"], 0, ["limit of locked mem. 64 KiB"]),
+            ("hidepid", [*hiding, *as_nobody("bpf", "perfmon")], 0, ["/proc                hides"])):
+        r = run("doctor", before=before)
+        lines = r.stdout.splitlines()
+        good = r.returncode == want and all(w in r.stdout for w in words) and all(len(line) <= 80 for line in lines)
+        tap.ok(good, f"doctor: {name}: {words}" + ("" if good else f" {r.returncode} {r.stdout} {r.stderr}"))
 
 
 def no_allocator():
@@ -458,7 +575,7 @@ def recordings():
 
 
 try:
-    tap.run_as_root([no_process, foreign, races, traced, rights, capabilities, kernels, no_allocator, programs, outputs, limits, closed,
+    tap.run_as_root([no_process, foreign, races, traced, rights, capabilities, dropped, gained, kernels, doctor, no_allocator, programs, outputs, limits, closed,
                      recordings])
 finally:
     shutil.rmtree(work, ignore_errors=True)
