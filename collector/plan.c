@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hash.h"
 #include "common/xalloc.h"
 #include "image/elf_file.h"
 
@@ -121,22 +122,26 @@ static void add_object(struct plan *plan, pid_t pid, const struct process_map *m
 	plan->objects[plan->n_objects++] = o;
 }
 
-/* Was this file looked at already?  @i: its mapping's place in @maps. */
-static bool seen_before(const struct process_maps *maps, size_t i)
+/* Was this file looked at already?  There may be a hundred thousand mappings. */
+static bool seen_before(struct hashmap *seen, const struct process_map *map)
 {
-	for (size_t j = 0; j < i; j++)
-		if (maps->maps[j].executable && maps->maps[j].inode == maps->maps[i].inode &&
-		    maps->maps[j].device == maps->maps[i].device)
-			return true;
-	return false;
+	uint32_t *is_known = hashmap_put(seen, (uint64_t)map->inode ^ (uint64_t)map->device << 40);
+	bool before = *is_known != HASHMAP_NONE;
+
+	*is_known = 1;
+	return before;
 }
 
 void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret)
 {
+	struct hashmap seen = {0};
+
 	memset(ret, 0, sizeof(*ret));
 	for (size_t i = 0; i < maps->n; i++)
-		if (maps->maps[i].executable && maps->maps[i].inode && !seen_before(maps, i))
+		if (maps->maps[i].executable && maps->maps[i].inode &&
+		    !seen_before(&seen, &maps->maps[i]))
 			add_object(ret, pid, &maps->maps[i]);
+	hashmap_release(&seen);
 }
 
 void plan_release(struct plan *p)
