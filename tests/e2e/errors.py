@@ -4,7 +4,7 @@
 import ctypes
 import json
 import os
-import resource
+import random
 import shutil
 import signal
 import sqlite3
@@ -33,7 +33,7 @@ def run(*args, before=(), **kw):
     kw.setdefault("stdout", subprocess.PIPE)
     kw.setdefault("env", env)
     kw.setdefault("cwd", mine)
-    return subprocess.run([*before, HEAPTRAIL, *args], text=True, timeout=60, **kw)
+    return subprocess.run([*before, HEAPTRAIL, *args], text=True, errors="replace", timeout=60, **kw)
 
 
 def leftovers():
@@ -469,6 +469,38 @@ def no_allocator():
     leftovers()
 
 
+def damaged():
+    """A C library with bytes changed at random: the command may crash, the recorder may not."""
+    seed = int(os.environ.get("TEST_SEED", time.time_ns()))
+    print(f"# seed {seed}")
+    dice = random.Random(seed)
+    folder = f"{work}/damaged"
+    os.mkdir(folder)
+    with open(f"{libs}/libc.so.6", "rb") as f:
+        good = f.read()
+    wrong, ended = [], {}
+    for i in range(8):
+        bad = bytearray(good)
+        for _ in range(dice.randrange(1, 6)):  # the headers, the symbols, the sections, anywhere
+            low, high = dice.choice([(64, 1024), (1024, 200000), (len(bad) - 5000, len(bad)), (0x26000, len(bad))])
+            bad[dice.randrange(low, high)] = dice.choice([0, 255, dice.randrange(256)])
+        with open(f"{folder}/new", "wb") as f:
+            f.write(bad)
+        os.rename(f"{folder}/new", f"{folder}/libc.so.6")  # a new inode: probes go by it
+        try:
+            # the recorder itself has the good one
+            r = run("record", "-o", "t.trail", "--", "/usr/bin/env", f"LD_LIBRARY_PATH={folder}", f"{TARGETS}/simple",
+                    "malloc", "100", "10", "free", "50")
+            ended[r.returncode] = ended.get(r.returncode, 0) + 1
+            if r.returncode < 0 or "heaptrail: " not in r.stderr or \
+                    os.path.exists(f"{mine}/t.trail") and run("report", "t.trail").returncode:
+                wrong.append((i, r.returncode, r.stderr))
+        except subprocess.TimeoutExpired as e:
+            wrong.append((i, "hangs", e.stderr))
+        leftovers()
+    tap.ok(not wrong, f"8 damaged C libraries: the recorder ends as it should {ended} {wrong}")
+
+
 def programs():
     def make(name, content, mode=0o755):
         with open(f"{work}/{name}", "wb") as f:
@@ -575,7 +607,7 @@ def recordings():
 
 
 try:
-    tap.run_as_root([no_process, foreign, races, traced, rights, capabilities, dropped, gained, kernels, doctor, no_allocator, programs, outputs, limits, closed,
+    tap.run_as_root([no_process, foreign, races, traced, rights, capabilities, dropped, gained, kernels, doctor, no_allocator, damaged, programs, outputs, limits, closed,
                      recordings])
 finally:
     shutil.rmtree(work, ignore_errors=True)
