@@ -6,11 +6,13 @@
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "collector/features.h"
 #include "collector/plan.h"
+#include "collector/refusal.h"
 #include "common/format.h"
 #include "image/process_maps.h"
 
@@ -18,8 +20,9 @@ static const char help[] =
 	"usage: heaptrail doctor [-p PID]\n"
 	"\n"
 	"Says whether heaptrail can record here: what the kernel and your rights allow,\n"
-	"tried one by one, and what is lost without it.  Then where the probes would be\n"
-	"put in a process, and on which instruction.\n"
+	"tried one by one, what is lost without it, and what stands in the way: seccomp,\n"
+	"lockdown, a user namespace, limits, a /proc that hides processes.  Then where\n"
+	"the probes would be put in a process, and on which instruction.\n"
 	"\n"
 	"  -p, --pid PID   the process to look at (default: heaptrail itself, as an\n"
 	"                  example of a program with this system's C library)\n"
@@ -31,6 +34,33 @@ static const struct option options[] = {
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
 };
+
+/* In lines of at most 80 columns, indented by 4. */
+static void print_wrapped(const char *text)
+{
+	while (*text) {
+		int n = (int)strlen(text), most = 76;
+
+		if (n > most)
+			for (n = most; n > 0 && text[n] != ' '; n--)
+				;
+		printf("    %.*s\n", n ? n : most, text);
+		text += n ? n : most;
+		text += *text == ' ';
+	}
+}
+
+/* What stands in the way, or will, found as a failing recording would find it. */
+static void print_obstacles(void)
+{
+	struct obstacle found[OBSTACLES_MAX];
+	size_t n = refusal_list(found);
+
+	for (size_t i = 0; i < n; i++) {
+		printf("  %-20s %s\n", found[i].name, found[i].state);
+		print_wrapped(found[i].advice);
+	}
+}
 
 /* Returns whether all that is required is there. */
 static bool print_features(void)
@@ -46,8 +76,9 @@ static bool print_features(void)
 		printf("  %-20s %s\n", f->name, words[state]);
 		if (state == FEATURE_YES)
 			continue;
-		printf("    %s%s%s%s\n", f->without, *f->since ? " (Linux " : "", f->since,
-		       *f->since ? " and later)" : "");
+		print_wrapped(f->without);
+		if (*f->since)
+			printf("    (Linux %s and later)\n", f->since);
 		fine &= !f->required;
 	}
 	return fine;
@@ -121,6 +152,7 @@ static int run(const struct command *c, int argc, char **argv)
 		printf("heaptrail " PACKAGE_VERSION " on Linux %s, %s, user %u\n\n", u.release,
 		       u.machine, (unsigned int)geteuid());
 	fine = print_features();
+	print_obstacles();
 	status = print_plan(pid ? (pid_t)pid : getpid(), !pid);
 	printf("\n%s\n", fine ? "heaptrail can record here."
 			      : "heaptrail CANNOT record here: see what is marked NO above.");

@@ -95,6 +95,7 @@ static void print_text(const struct view *v, const struct rows *rows,
 	       view_bytes(bytes, t->live_bytes, o->bytes), format_count(blocks, t->live_blocks),
 	       view_lost_events(v) ? "; events were lost: the numbers are incomplete" : "");
 	view_print_state_warnings(v);
+	view_print_no_allocator(v, "WARNING: ");
 	if (!t->live_blocks)
 		return;
 	printf("\n%s%15s %9s %9s %9s  %s%s\n", on, "BYTES", "BLOCKS", "OLDEST", "NEWEST",

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/summary.h"
+#include "collector/refusal.h"
 #include "collector/session.h"
 #include "common/format.h"
 
@@ -193,9 +194,12 @@ static int command_status(const struct session_result *r)
 	return WEXITSTATUS(r->wait_status);
 }
 
-static int fail(const struct record_options *o, const struct err *e)
+static int fail(const struct record_options *o, int errnum, struct err *e)
 {
-	int status = print_error(e);
+	int status;
+
+	refusal_explain(REFUSED_OUTPUT, errnum, e);
+	status = print_error(e);
 
 	if (o->session.argv && status != ERR_NOT_FOUND && status != ERR_NOT_EXECUTABLE)
 		status = ERR_FAILED;
@@ -208,33 +212,31 @@ static int run(const struct command *c, int argc, char **argv)
 	struct session_result result;
 	struct session *session;
 	struct err err;
-	int status, r;
+	int status, r, close_r;
 
 	status = parse(c, argc, argv, &o);
 	if (status || o.done)
 		return status;
 	if (!o.as_root)
 		find_identity(&o.session.identity);
-	if (session_start(&o.session, &session, &err) < 0)
-		return fail(&o, &err);
+	r = session_start(&o.session, &session, &err);
+	if (r < 0)
+		return fail(&o, -r, &err);
 	if (!o.quiet && o.session.pid)
 		say("recording process %d%s; Ctrl-C stops", (int)o.session.pid,
 		    o.session.duration_ns ? " for the time given" : "");
-	status = 0;
 	r = session_run(session, &result, &err);
-	if (r < 0)
-		status = fail(&o, &err);
-	else if (summary_write(session_writer(session), result.path, &err) < 0)
-		status = fail(&o, &err);
-	else
+	if (r >= 0)
+		r = summary_write(session_writer(session), result.path, &err);
+	if (r >= 0)
 		store_writer_seal(session_writer(session));
-	if (!status)
-		status = command_status(&result);
+	status = r < 0 ? fail(&o, -r, &err) : command_status(&result);
 	/* the size and the name to print are those of the closed file */
 	result.path = strdup(result.path);
 	result.warning = result.warning ? strdup(result.warning) : NULL;
-	if (session_close(session, &err) < 0 && r >= 0)
-		status = fail(&o, &err);
+	close_r = session_close(session, &err);
+	if (close_r < 0 && r >= 0)
+		status = fail(&o, -close_r, &err);
 	if (!o.quiet && result.path)
 		say_how_it_ended(&result);
 	free((char *)result.path);

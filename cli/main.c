@@ -3,11 +3,13 @@
 #include "cli/command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/format.h"
 #include "common/xalloc.h"
@@ -96,10 +98,23 @@ static int close_stdout(int status)
 	return status;
 }
 
+/*
+ * What is closed must not become the place of another file: then a message would
+ * be written into it.  It stays unusable, and closed for a command we launch.
+ */
+static void keep_standard_files(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", (fd ? O_RDONLY : O_WRONLY) | O_CLOEXEC) < 0)
+			_exit(ERR_FAILED);
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
 
+	keep_standard_files();
 	setlocale(LC_CTYPE, "");
 	if (!name) {
 		print_help();

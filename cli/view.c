@@ -294,6 +294,18 @@ void view_print_state_warnings(const struct view *v)
 		printf("  WARNING     its last part is missing: it was in FILE-wal beside it\n");
 }
 
+void view_print_no_allocator(const struct view *v, const char *head)
+{
+	const char *program = catalog_text(&v->catalog, "no_allocator");
+	int indent = (int)strlen(head);
+
+	if (!program)
+		return;
+	printf("%sno allocator was found: nothing is recorded of\n%*s", head, indent, "");
+	print_cut(program, output_width() - indent);
+	putchar('\n');
+}
+
 static void print_warnings(const struct view *v)
 {
 	const struct analysis *a = &v->analysis;
@@ -310,6 +322,7 @@ static void print_warnings(const struct view *v)
 	if (other)
 		printf("  WARNING     '%s' took malloc's place: its blocks are missing\n",
 		       format_safe(safe, sizeof(safe), other));
+	view_print_no_allocator(v, "  WARNING     ");
 	if (a->frees[FREE_DOUBLE])
 		printf("  Double      %s frees of blocks that were freed already\n",
 		       format_count(n, a->frees[FREE_DOUBLE]));

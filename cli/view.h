@@ -49,6 +49,8 @@ char *view_command(const struct view *v);
 void view_print_head(const struct view *v, bool exact_bytes);
 /* Of it, what says that the recording is not complete. */
 void view_print_state_warnings(const struct view *v);
+/* The warning where a program was run whose allocator is not known; @head goes before it. */
+void view_print_no_allocator(const struct view *v, const char *head);
 /* The objects "recording" and "summary" of every JSON report. */
 void view_json_recording(const struct view *v, struct json *j);
 void view_json_summary(const struct view *v, struct json *j);

@@ -5,34 +5,14 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
+#include <sys/capability.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "collector/refusal.h"
+#include "collector/uprobe_multi.h"
 #include "common/xalloc.h"
-
-enum { CAPABILITY_SYS_PTRACE = 19, CAPABILITY_SYS_ADMIN = 21, CAPABILITY_PERFMON = 38,
-       CAPABILITY_BPF = 39 };
-
-static bool has_capability(int capability)
-{
-	uint64_t effective = 0;
-	char line[256];
-	FILE *f = fopen("/proc/self/status", "re");
-
-	if (!f)
-		return false;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "CapEff: %" SCNx64, &effective) == 1)
-			break;
-	fclose(f);
-	return effective >> capability & 1 || (capability >= CAPABILITY_PERFMON &&
-					       effective >> CAPABILITY_SYS_ADMIN & 1);
-}
 
 static enum feature_state yes_if(bool x)
 {
@@ -41,17 +21,17 @@ static enum feature_state yes_if(bool x)
 
 static enum feature_state test_cap_bpf(void)
 {
-	return yes_if(has_capability(CAPABILITY_BPF));
+	return yes_if(refusal_has_capability(CAP_BPF));
 }
 
 static enum feature_state test_cap_perfmon(void)
 {
-	return yes_if(has_capability(CAPABILITY_PERFMON));
+	return yes_if(refusal_has_capability(CAP_PERFMON));
 }
 
 static enum feature_state test_cap_ptrace(void)
 {
-	return yes_if(has_capability(CAPABILITY_SYS_PTRACE));
+	return yes_if(refusal_has_capability(CAP_SYS_PTRACE));
 }
 
 static enum feature_state test_btf(void)
@@ -61,13 +41,18 @@ static enum feature_state test_btf(void)
 
 static enum feature_state test_uprobe_pmu(void)
 {
-	return yes_if(access("/sys/bus/event_source/devices/uprobe/type", R_OK) == 0);
+	int e = refusal_try_uprobe();
+
+	if (e == EPERM || e == EACCES) /* then the other kind of link must do */
+		return yes_if(!refusal_has_capability(CAP_SYS_ADMIN) &&
+			      uprobe_multi_is_supported());
+	return yes_if(!e);
 }
 
 /* Every test below loads something: without the right to, it tells nothing. */
 static enum feature_state of_probe(int result)
 {
-	if (!has_capability(CAPABILITY_BPF))
+	if (!refusal_has_capability(CAP_BPF))
 		return FEATURE_UNKNOWN;
 	return result < 0 ? FEATURE_UNKNOWN : yes_if(result);
 }
@@ -131,9 +116,11 @@ const struct feature features[] = {
 	 test_cap_bpf},
 	{"CAP_PERFMON", "5.8", true, "run as root (sudo), or grant it: probes cannot be attached",
 	 test_cap_perfmon},
-	{"CAP_SYS_PTRACE", "", false, "only processes of your own can be recorded",
+	{"CAP_SYS_PTRACE", "", false,
+	 "run as root (sudo), or grant it: else only processes of your own can be recorded",
 	 test_cap_ptrace},
-	{"uprobes (perf)", "4.17", true, "the kernel was built without CONFIG_UPROBE_EVENTS",
+	{"uprobes", "4.17", true,
+	 "not allowed, or the kernel was built without CONFIG_UPROBE_EVENTS",
 	 test_uprobe_pmu},
 	{"BTF of the kernel", "5.2", true, "the kernel was built without CONFIG_DEBUG_INFO_BTF",
 	 test_btf},

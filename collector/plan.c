@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hash.h"
 #include "common/xalloc.h"
 #include "image/elf_file.h"
 
@@ -51,13 +52,8 @@ static void add_function(struct plan_object *o, struct elf_file *elf, const stru
 			  symbol.size && symbol.size < sizeof(code) ? symbol.size : sizeof(code));
 	if (n <= 0)
 		return;
-	if (elf_file_machine(elf) == EM_X86_64)
-		site = probe_site_find(code, (size_t)n, symbol.address,
-				       family_function_arguments(f),
-				       f->op == PROBE_FREE ? f->pointer : 0,
-				       family_function_returns(f));
-	else
-		site = (struct probe_site){.instruction = "?"};
+	site = probe_site_find(code, (size_t)n, symbol.address, family_function_arguments(f),
+			       f->op == PROBE_FREE ? f->pointer : 0, family_function_returns(f));
 	point = add_point(o, offset + site.offset);
 	if (!point)
 		return;
@@ -100,6 +96,11 @@ static void add_object(struct plan *plan, pid_t pid, const struct process_map *m
 		free(o.file);
 		return;
 	}
+	if (!elf_file_is_64bit(elf) || elf_file_machine(elf) != EM_X86_64) {
+		elf_file_close(elf); /* its arguments are in no registers that we know */
+		free(o.file);
+		return;
+	}
 	o.path = xstrdup(map->path);
 	for (size_t i = 0; i < n_families; i++) {
 		if (!is_family(elf, &families[i]))
@@ -121,22 +122,26 @@ static void add_object(struct plan *plan, pid_t pid, const struct process_map *m
 	plan->objects[plan->n_objects++] = o;
 }
 
-/* Was this file looked at already?  @i: its mapping's place in @maps. */
-static bool seen_before(const struct process_maps *maps, size_t i)
+/* Was this file looked at already?  There may be a hundred thousand mappings. */
+static bool seen_before(struct hashmap *seen, const struct process_map *map)
 {
-	for (size_t j = 0; j < i; j++)
-		if (maps->maps[j].executable && maps->maps[j].inode == maps->maps[i].inode &&
-		    maps->maps[j].device == maps->maps[i].device)
-			return true;
-	return false;
+	uint32_t *is_known = hashmap_put(seen, (uint64_t)map->inode ^ (uint64_t)map->device << 40);
+	bool before = *is_known != HASHMAP_NONE;
+
+	*is_known = 1;
+	return before;
 }
 
 void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret)
 {
+	struct hashmap seen = {0};
+
 	memset(ret, 0, sizeof(*ret));
 	for (size_t i = 0; i < maps->n; i++)
-		if (maps->maps[i].executable && maps->maps[i].inode && !seen_before(maps, i))
+		if (maps->maps[i].executable && maps->maps[i].inode &&
+		    !seen_before(&seen, &maps->maps[i]))
 			add_object(ret, pid, &maps->maps[i]);
+	hashmap_release(&seen);
 }
 
 void plan_release(struct plan *p)
@@ -148,11 +153,21 @@ void plan_release(struct plan *p)
 	memset(p, 0, sizeof(*p));
 }
 
-bool plan_has_allocator(const struct plan *p)
+static bool has_point(const struct plan *p, bool of_allocator)
 {
 	for (size_t i = 0; i < p->n_objects; i++)
 		for (size_t j = 0; j < p->objects[i].n_points; j++)
-			if (p->objects[i].points[j].family)
+			if (!p->objects[i].points[j].family != of_allocator)
 				return true;
 	return false;
+}
+
+bool plan_has_allocator(const struct plan *p)
+{
+	return has_point(p, true);
+}
+
+bool plan_has_hook(const struct plan *p)
+{
+	return has_point(p, false);
 }

@@ -44,5 +44,6 @@ struct plan {
 void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret);
 void plan_release(struct plan *p);
 bool plan_has_allocator(const struct plan *p);
+bool plan_has_hook(const struct plan *p); /* ld.so is there, and will stop when it is through */
 
 #endif

@@ -11,10 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "collector/probes.skel.h"
+#include "collector/refusal.h"
+#include "collector/uprobe_multi.h"
 #include "common/xalloc.h"
 
 #define SPIN_NS_MAX (20 * 1000 * 1000ull)
@@ -23,8 +26,11 @@ struct probes {
 	struct probes_bpf *bpf;
 	struct ring_buffer *ring;
 	pid_t pid;
+	bool use_multi; /* perf events are not ours to make: links are of the other kind */
 	struct bpf_link **links;
 	size_t n_links, cap_links;
+	int *multi_links;
+	size_t n_multi_links, cap_multi_links;
 	struct attached_file {
 		dev_t device;
 		ino_t inode;
@@ -56,13 +62,10 @@ static int keep_message(enum libbpf_print_level level, const char *fmt, va_list 
 
 static int load_failed(int r, struct err *err)
 {
-	if (r == -EPERM || r == -EACCES) {
-		err_set(err, ERR_PRIVILEGE, -r, "cannot load the probe programs into the kernel");
-		err_hint(err, "run it as root (sudo), or grant CAP_BPF, CAP_PERFMON and "
-			      "CAP_SYS_PTRACE; `heaptrail doctor` shows what is missing");
-		return r;
-	}
 	err_set(err, ERR_PRIVILEGE, -r, "cannot load the probe programs into the kernel");
+	refusal_explain(REFUSED_BPF, -r, err);
+	if (!err || err->hint[0])
+		return r;
 	if (last_message[0])
 		err_hint(err, "libbpf says: %s; `heaptrail doctor` shows what this kernel has",
 			 last_message);
@@ -97,6 +100,18 @@ static int map_positions(struct probes *p, struct err *err)
 	return 0;
 }
 
+static void choose_links(struct probes *p)
+{
+	struct bpf_program *programs[] = {p->bpf->progs.probe_call_entry,
+					  p->bpf->progs.probe_call_return, p->bpf->progs.probe_free,
+					  p->bpf->progs.probe_debug_hook};
+	int e = refusal_try_uprobe();
+
+	p->use_multi = (e == EPERM || e == EACCES) && !refusal_has_capability(CAP_SYS_ADMIN);
+	for (size_t i = 0; p->use_multi && i < COUNT_OF(programs); i++)
+		bpf_program__set_expected_attach_type(programs[i], UPROBE_MULTI_ATTACH_TYPE);
+}
+
 int probes_load(const struct probes_options *o, struct probes **ret, struct err *err)
 {
 	struct probes *p = xcalloc(1, sizeof(*p));
@@ -116,10 +131,15 @@ int probes_load(const struct probes_options *o, struct probes **ret, struct err 
 	p->bpf->rodata->high_water_bytes = o->ring_bytes / 10 * 7;
 	p->bpf->rodata->spin_ns_max = SPIN_NS_MAX;
 	p->bpf->rodata->empty = o->empty;
+	choose_links(p);
 	bpf_map__set_max_entries(p->bpf->maps.ring, (unsigned int)o->ring_bytes);
 	r = probes_bpf__load(p->bpf);
 	if (r) {
 		r = load_failed(r, err);
+		if (p->use_multi && r == -EINVAL && err) { /* a kernel without that kind of link */
+			err->hint[0] = '\0';
+			refusal_explain(REFUSED_PERF, EPERM, err);
+		}
 		goto fail;
 	}
 	p->ring = ring_buffer__new(bpf_map__fd(p->bpf->maps.ring), take_event, p, NULL);
@@ -146,7 +166,9 @@ static void destroy_links(struct probes *p)
 {
 	for (size_t i = 0; i < p->n_links; i++)
 		bpf_link__destroy(p->links[i]);
-	p->n_links = 0;
+	for (size_t i = 0; i < p->n_multi_links; i++)
+		close(p->multi_links[i]);
+	p->n_links = p->n_multi_links = 0;
 }
 
 static void *detach_thread(void *arg)
@@ -194,6 +216,7 @@ void probes_free(struct probes *p)
 		pthread_join(p->detacher, NULL);
 	destroy_links(p);
 	free(p->links);
+	free(p->multi_links);
 	free(p->files);
 	ring_buffer__free(p->ring);
 	for (int i = 0; i < 2; i++)
@@ -205,8 +228,8 @@ void probes_free(struct probes *p)
 
 /* ---- attaching -------------------------------------------------------------------- */
 
-static int attach_one(struct probes *p, const struct plan_object *o, const struct plan_point *point,
-		      struct bpf_program *program, bool at_return, struct err *err)
+static int make_link(struct probes *p, const struct plan_object *o, const struct plan_point *point,
+		     struct bpf_program *program, bool at_return)
 {
 	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = at_return,
 		    .bpf_cookie = point->family ? family_cookie(point->family, point->function,
@@ -214,21 +237,37 @@ static int attach_one(struct probes *p, const struct plan_object *o, const struc
 						: 0);
 	struct bpf_link *link;
 
-	link = bpf_program__attach_uprobe_opts(program, p->pid, o->file, point->file_offset, &opts);
-	if (!link) {
-		int e = errno;
+	if (p->use_multi) {
+		int fd = uprobe_multi_attach(bpf_program__fd(program), p->pid, o->file,
+					     point->file_offset, opts.bpf_cookie, at_return);
 
-		err_set(err, e == EPERM || e == EACCES ? ERR_PRIVILEGE : ERR_FAILED, e,
+		if (fd < 0)
+			return fd;
+		ARRAY_GROW(p->multi_links, p->cap_multi_links, p->n_multi_links);
+		p->multi_links[p->n_multi_links++] = fd;
+		return 0;
+	}
+	link = bpf_program__attach_uprobe_opts(program, p->pid, o->file, point->file_offset, &opts);
+	if (!link)
+		return -errno;
+	ARRAY_GROW(p->links, p->cap_links, p->n_links);
+	p->links[p->n_links++] = link;
+	return 0;
+}
+
+static int attach_one(struct probes *p, const struct plan_object *o, const struct plan_point *point,
+		      struct bpf_program *program, bool at_return, struct err *err)
+{
+	int e = -make_link(p, o, point, program, at_return);
+
+	if (e) {
+		err_set(err, ERR_FAILED, e,
 			"cannot put a probe on %s of '%s' in process %d",
 			point->function ? point->function->symbol : "the debug hook", o->path,
 			(int)p->pid);
-		if (e == EPERM || e == EACCES)
-			err_hint(err, "run it as root (sudo), or grant CAP_BPF, CAP_PERFMON and "
-				      "CAP_SYS_PTRACE");
+		refusal_explain(REFUSED_PERF, e, err);
 		return -e;
 	}
-	ARRAY_GROW(p->links, p->cap_links, p->n_links);
-	p->links[p->n_links++] = link;
 	return 0;
 }
 
@@ -272,12 +311,17 @@ int probes_attach(struct probes *p, const struct plan *plan, struct err *err)
 
 size_t probes_attached(const struct probes *p)
 {
-	return p->n_links;
+	return p->n_links + p->n_multi_links;
+}
+
+const char *probes_link_kind(const struct probes *p)
+{
+	return p->use_multi ? "uprobe_multi" : "perf";
 }
 
 int probes_link_fd(const struct probes *p, size_t i)
 {
-	return bpf_link__fd(p->links[i]);
+	return i < p->n_links ? bpf_link__fd(p->links[i]) : p->multi_links[i - p->n_links];
 }
 
 void probes_arm(struct probes *p, bool on)

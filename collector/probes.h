@@ -48,6 +48,7 @@ void probes_free(struct probes *p);
 int probes_attach(struct probes *p, const struct plan *plan, struct err *err);
 size_t probes_attached(const struct probes *p); /* kernel links held */
 int probes_link_fd(const struct probes *p, size_t i);
+const char *probes_link_kind(const struct probes *p); /* for people: "perf", "uprobe_multi" */
 
 void probes_arm(struct probes *p, bool on);
 /* After disarming: the returns of calls that were in flight are not recorded any more either. */

@@ -16,8 +16,10 @@
 #include "collector/drain.h"
 #include "collector/guard.h"
 #include "collector/plan.h"
+#include "collector/privileges.h"
 #include "collector/probes.h"
 #include "collector/process_facts.h"
+#include "collector/refusal.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -54,6 +56,9 @@ struct session {
 	bool awaiting_hook;	  /* launched, after an exec: ld.so will stop at its hook */
 	bool is_held_at_exec;	  /* launched, not traced: the probes have stopped it */
 	bool is_armed;
+	bool may_hold; /* the probes may stop the target */
+	bool has_hook; /* ld.so is mapped */
+	bool lacks_allocator; /* none is in the program that runs now */
 	uint64_t peak_rss_bytes;
 	int interrupts;
 	bool wants_stop;
@@ -151,6 +156,18 @@ static int no_allocator(struct session *s, struct err *err)
 	return -ENOENT;
 }
 
+/* The program that runs, or ran, has no allocator that is known: nothing of it is recorded. */
+static void note_no_allocator(struct session *s)
+{
+	const char *program = s->drain.space.executable ? s->drain.space.executable : "?";
+
+	if (!s->lacks_allocator || s->warning)
+		return;
+	store_writer_put_text(s->writer, "no_allocator", program);
+	s->warning = xasprintf("no allocator was found in '%s' (is it stripped and statically "
+			       "linked, or 32-bit?): nothing of it is recorded", program);
+}
+
 /* Puts probes on all that the target's mappings show.  @ret_found: an allocator is among it. */
 static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 {
@@ -163,6 +180,8 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 		return r;
 	plan_make(s->target.pid, &maps, &plan);
 	*ret_found = plan_has_allocator(&plan);
+	s->lacks_allocator = !*ret_found;
+	s->has_hook = plan_has_hook(&plan);
 	r = probes_attach(s->probes, &plan, err);
 	guard_keep(&s->guard, s->probes);
 	if (!r && *ret_found)
@@ -192,8 +211,14 @@ static int prepare_program(struct session *s, struct err *err)
 {
 	char *executable = process_executable(s->target.pid);
 	bool found;
-	int r;
+	int r = target_check_rights(&s->target, err);
 
+	if (r) {
+		free(executable);
+		probes_close(s->probes); /* its calls are none of ours, from the first on */
+		return r;
+	}
+	note_no_allocator(s); /* of the program before */
 	free((char *)s->drain.space.executable);
 	s->drain.space.executable = executable;
 	store_writer_put_space(s->writer, &s->drain.space);
@@ -202,8 +227,8 @@ static int prepare_program(struct session *s, struct err *err)
 		return r;
 	if (found)
 		arm(s);
-	s->awaiting_hook = !found;
-	probes_hold_at_debug_hook(s->probes, !found);
+	s->awaiting_hook = !found && s->has_hook;
+	probes_hold_at_debug_hook(s->probes, s->awaiting_hook);
 	return 0;
 }
 
@@ -242,7 +267,13 @@ static void settle(struct session *s)
 {
 	bool found;
 
-	if (clock_now_ns() > s->settle_until_ns || attach_to_maps(s, &found, NULL) < 0) {
+	if (target_check_rights(&s->target, NULL) < 0) {
+		probes_close(s->probes);
+		s->wants_stop = true;
+		free(s->warning);
+		s->warning = xstrdup("the process became one with rights of its own (setuid): the "
+				     "recording ends there");
+	} else if (clock_now_ns() > s->settle_until_ns || attach_to_maps(s, &found, NULL) < 0) {
 		s->settle_until_ns = 0;
 	} else if (found) {
 		s->settle_until_ns = 0;
@@ -322,8 +353,10 @@ static int open_recording(struct session *s, struct err *err)
 	s->path = process_output_path(s->options.output ? s->options.output : OUTPUT_DEFAULT,
 				      s->target.pid, s->options.argv);
 	r = store_writer_create(s->path, &o, &s->writer, err);
-	if (r)
+	if (r) {
+		refusal_explain(REFUSED_OUTPUT, -r, err);
 		return r;
+	}
 	drain_init(&s->drain, s->writer, s->target.pid);
 	s->drain.losses_so_far = &s->losses;
 	s->drain.on_exec = after_exec;
@@ -345,9 +378,9 @@ static int load(struct session *s, struct err *err)
 	if (r)
 		return r;
 	probes_set_sink(s->probes, feed, &s->drain);
-	if (wait || s->target.launched)
-		r = guard_start(&s->guard, s->probes, s->target.pid, err);
-	return r;
+	store_writer_put_text(s->writer, "links", probes_link_kind(s->probes));
+	s->may_hold = wait || s->target.launched;
+	return 0;
 }
 
 static int begin_launched(struct session *s, struct err *err)
@@ -399,9 +432,15 @@ int session_start(const struct session_options *options, struct session **ret, s
 	if (!r)
 		r = open_target(s, err);
 	if (!r)
+		r = privileges_begin(err);
+	if (!r)
 		r = open_recording(s, err);
 	if (!r)
 		r = load(s, err);
+	if (!r)
+		privileges_keep_recording(s->path);
+	if (!r && s->may_hold)
+		r = guard_start(&s->guard, s->probes, s->target.pid, err);
 	if (!r)
 		r = s->target.launched ? begin_launched(s, err) : begin_attached(s, err);
 	if (!r)
@@ -410,6 +449,7 @@ int session_start(const struct session_options *options, struct session **ret, s
 		*ret = s;
 		return 0;
 	}
+	target_explain_end(&s->target, err);
 	target_kill(&s->target);
 	if (s->writer) { /* nothing was recorded: leave no file behind */
 		store_writer_close(s->writer, NULL);
@@ -640,6 +680,7 @@ static void let_go(struct session *s, bool ended)
 		probes_detach(s->probes);
 	}
 	drain_all(s);
+	note_no_allocator(s);
 	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)
 		s->warning = xstrdup("the main thread ended before others: what those did "
 				     "afterwards is not in the recording");
@@ -666,6 +707,7 @@ static int finish(struct session *s, bool ended, struct err *err)
 	pairing_release(&s->drain.pairing); /* the summaries need the room */
 	target_release(&s->target);
 	put_end(s, ended);
+	privileges_keep_writing(s->path);
 	call_sites_resolve(&s->drain.sites);
 	r = store_writer_flush(s->writer, err);
 	if (r && store_writer_give_up_events(s->writer)) {

@@ -2,17 +2,26 @@
 #include "config.h"
 #include "collector/target.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+#include "collector/refusal.h"
+#include "image/elf_file.h"
 
 /* ---- launching --------------------------------------------------------------------- */
 
@@ -32,6 +41,37 @@ static void become(const struct target_identity *id)
 	unsetenv("SUDO_GID");
 }
 
+/*
+ * As execvp(), but what is no program is not given to a shell: its heap would be
+ * recorded.  Returns an errno.
+ */
+static int run(char *const *argv)
+{
+	const char *path = getenv("PATH"), *end;
+	char file[PATH_MAX];
+	int found = ENOENT;
+
+	if (strchr(argv[0], '/') || !argv[0][0]) {
+		execv(argv[0], argv);
+		return errno;
+	}
+	for (path = path ? path : "/bin:/usr/bin"; path; path = *end ? end + 1 : NULL) {
+		int dir;
+
+		end = strchrnul(path, ':');
+		dir = (int)(end - path);
+		if (snprintf(file, sizeof(file), "%.*s%s%s", dir, path, dir ? "/" : "", argv[0]) >=
+		    (int)sizeof(file))
+			continue;
+		execv(file, argv);
+		if (errno == EACCES)
+			found = EACCES; /* there may be one that is ours to run */
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return errno;
+	}
+	return found;
+}
+
 static _Noreturn void child(const struct target_launch_options *o, int gate, int exec_error)
 {
 	char go;
@@ -42,8 +82,7 @@ static _Noreturn void child(const struct target_launch_options *o, int gate, int
 	become(&o->identity);
 	if (read(gate, &go, 1) != 1)
 		_exit(125); /* the recorder gave up */
-	execvp(o->argv[0], o->argv);
-	e = errno;
+	e = run(o->argv);
 	if (write(exec_error, &e, sizeof(e)) != sizeof(e))
 		_exit(125);
 	_exit(e == ENOENT ? 127 : 126);
@@ -82,10 +121,18 @@ int target_launch(struct target *t, const struct target_launch_options *o, struc
 		return err_set(err, ERR_FAILED, e, "cannot start '%s'", o->argv[0]);
 	}
 	t->launched = true;
+	t->guards_rights = o->identity.change || geteuid() != 0;
 	if (o->allow_trace && !ptrace(PTRACE_SEIZE, t->pid, NULL,
 				   (void *)(PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT)))
 		t->traced = true;
 	return 0;
+}
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
 int target_exec(struct target *t, const char *command, struct err *err)
@@ -118,50 +165,121 @@ int target_exec(struct target *t, const char *command, struct err *err)
 		err_hint(err, "no such program in PATH; give its path, as in ./%s", command);
 	else if (failed == ENOEXEC)
 		err_hint(err, "it is no program; a script needs a first line such as #!/bin/sh");
+	else if (failed == EACCES && is_folder(command))
+		err_hint(err, "it is a folder");
+	else if (failed == EACCES)
+		err_hint(err, "is it a program, and may it be run?  See `ls -l` and `chmod +x`");
 	return -failed;
 }
 
 /* ---- attaching --------------------------------------------------------------------- */
 
-static int check_process(pid_t pid, struct err *err)
+struct process_status {
+	char state; /* 'R', 'S', 'Z', … */
+	int tgid, threads;
+	bool has_memory;
+};
+
+static int read_status(pid_t pid, struct process_status *ret)
 {
 	char path[64], line[256];
-	int tgid = 0;
-	char state = '?';
-	bool has_memory = false;
 	FILE *f;
 
+	*ret = (struct process_status){.state = '?'};
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	f = fopen(path, "re");
 	if (!f)
-		return err_set(err, ERR_FAILED, ESRCH, "cannot record process %d", (int)pid);
+		return -errno;
 	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "Tgid: %d", &tgid) == 1)
-			continue;
-		if (sscanf(line, "State: %c", &state) == 1)
-			continue;
-		has_memory |= !strncmp(line, "VmSize:", 7);
+		if (sscanf(line, "Tgid: %d", &ret->tgid) != 1 &&
+		    sscanf(line, "State: %c", &ret->state) != 1 &&
+		    sscanf(line, "Threads: %d", &ret->threads) != 1)
+			ret->has_memory |= !strncmp(line, "VmSize:", 7);
 	}
 	fclose(f);
-	if (tgid && tgid != pid) {
-		err_set(err, ERR_FAILED, 0, "cannot record %d: it is a thread of process %d",
-			(int)pid, tgid);
-		err_hint(err, "record the whole process: -p %d", tgid);
+	return ret->tgid ? 0 : -ESRCH;
+}
+
+/* /proc may hide the processes of others (hidepid). */
+static int no_process(pid_t pid, int e, struct err *err)
+{
+	if (e != ENOENT && e != ESRCH) {
+		err_set(err, ERR_FAILED, e, "cannot record process %d", (int)pid);
+		refusal_explain(REFUSED_PROC, e, err);
+		return -e;
+	}
+	err_set(err, ERR_FAILED, ESRCH, "cannot record process %d", (int)pid);
+	if (kill(pid, 0) < 0 && errno == ESRCH) {
+		err_hint(err, "`ps -e` lists those that run");
+	} else {
+		err_set(err, ERR_PRIVILEGE, 0,
+			"cannot record process %d: it is there, but /proc does not show it",
+			(int)pid);
+		err_hint(err, "/proc is mounted with hidepid: run heaptrail as root (sudo)");
+	}
+	return -ESRCH;
+}
+
+static int check_zombie(pid_t pid, const struct process_status *s, struct err *err)
+{
+	if (s->state != 'Z' && s->state != 'X')
+		return 0;
+	if (s->threads > 1) {
+		err_set(err, ERR_FAILED, 0,
+			"cannot record process %d: its main thread has ended, %d others run on",
+			(int)pid, s->threads - 1);
+		err_hint(err, "the kernel finds a process's memory by its main thread; record such "
+			      "a program from its start: heaptrail record -- COMMAND");
 		return -EINVAL;
 	}
-	if (state == 'Z' || state == 'X') {
-		err_set(err, ERR_FAILED, 0, "cannot record process %d: it has ended (a zombie)",
-			(int)pid);
-		err_hint(err, "it only waits for its parent to notice");
-		return -ESRCH;
+	err_set(err, ERR_FAILED, 0, "cannot record process %d: it has ended (a zombie)", (int)pid);
+	err_hint(err, "it only waits for its parent to notice");
+	return -ESRCH;
+}
+
+/* Its machine code must be ours. */
+static int check_program(pid_t pid, struct err *err)
+{
+	struct elf_file *elf;
+	char path[64];
+	bool fits;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	if (elf_file_open(path, &elf, NULL) < 0)
+		return 0; /* what it needs rights for is said later */
+	fits = elf_file_is_64bit(elf) && elf_file_machine(elf) == EM_X86_64;
+	elf_file_close(elf);
+	if (fits)
+		return 0;
+	err_set(err, ERR_FAILED, 0, "cannot record process %d: it is not a 64-bit x86 program",
+		(int)pid);
+	err_hint(err, "32-bit programs are not supported");
+	return -ENOEXEC;
+}
+
+static int check_process(pid_t pid, struct err *err)
+{
+	struct process_status s;
+	int r = read_status(pid, &s);
+
+	if (r)
+		return no_process(pid, -r, err);
+	if (s.tgid != pid) {
+		err_set(err, ERR_FAILED, 0, "cannot record %d: it is a thread of process %d",
+			(int)pid, s.tgid);
+		err_hint(err, "record the whole process: -p %d", s.tgid);
+		return -EINVAL;
 	}
-	if (!has_memory) {
+	r = check_zombie(pid, &s, err);
+	if (r)
+		return r;
+	if (!s.has_memory) {
 		err_set(err, ERR_FAILED, 0, "cannot record process %d: it is a kernel thread",
 			(int)pid);
 		err_hint(err, "kernel threads have no heap of their own");
 		return -EINVAL;
 	}
-	return 0;
+	return check_program(pid, err);
 }
 
 int target_attach(struct target *t, pid_t pid, struct err *err)
@@ -170,17 +288,88 @@ int target_attach(struct target *t, pid_t pid, struct err *err)
 
 	memset(t, 0, sizeof(*t));
 	t->pid = pid;
-	t->gate = t->exec_error = -1;
-	if (pid == getpid()) {
-		t->pidfd = -1;
+	t->gate = t->exec_error = t->pidfd = -1;
+	t->guards_rights = geteuid() != 0;
+	if (pid == getpid())
 		return err_set(err, ERR_FAILED, 0,
 			       "cannot record process %d: it is this very heaptrail", (int)pid);
-	}
-	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	r = check_process(pid, err);
 	if (r)
-		target_release(t);
+		return r;
+	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (t->pidfd < 0) {
+		r = err_set(err, ERR_FAILED, errno, "cannot record process %d", (int)pid);
+		refusal_explain(REFUSED_PROC, -r, err);
+	}
 	return r;
+}
+
+/* What the kernel told the program itself: AT_SECURE in its auxiliary vector. */
+static bool has_gained_rights(pid_t pid)
+{
+	uint64_t entry[2] = {AT_NULL};
+	bool is_secure = false;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/auxv", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return errno == EACCES || errno == EPERM; /* it was ours before */
+	while (fread(entry, sizeof(entry), 1, f) == 1 && entry[0] != AT_NULL)
+		is_secure |= entry[0] == AT_SECURE && entry[1];
+	fclose(f);
+	return is_secure;
+}
+
+/*
+ * Is its file one that gives rights?  Under a tracer without CAP_SYS_PTRACE the
+ * kernel withholds them, and the program would not do what it is for.
+ */
+static bool would_gain_rights(pid_t pid)
+{
+	char path[64], attribute[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return stat(path, &st) == 0 &&
+	       ((st.st_mode & S_ISUID) ||
+		(st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) ||
+		getxattr(path, "security.capability", attribute, sizeof(attribute)) > 0);
+}
+
+int target_check_rights(const struct target *t, struct err *err)
+{
+	char path[64], program[PATH_MAX] = "the new program";
+	ssize_t n;
+
+	if (!t->guards_rights || (!has_gained_rights(t->pid) && !would_gain_rights(t->pid)))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)t->pid);
+	n = readlink(path, program, sizeof(program) - 1);
+	if (n > 0)
+		program[n] = '\0';
+	err_set(err, ERR_PRIVILEGE, 0,
+		"cannot record '%s': it runs with rights of its own (setuid, setgid or "
+		"capabilities)", program);
+	err_hint(err, "its heap belongs to somebody else; root may record it (under sudo with "
+		      "--as-root)");
+	return -EPERM;
+}
+
+void target_explain_end(struct target *t, struct err *err)
+{
+	struct process_status s;
+
+	if (t->launched || t->pid <= 0 || t->pid == getpid())
+		return;
+	if (read_status(t->pid, &s) == 0 && s.state != 'Z' && s.state != 'X' && s.has_memory)
+		return;
+	/* what was wrong with it from the start has been said already */
+	if (t->pidfd < 0)
+		return;
+	err_set(err, ERR_FAILED, 0, "process %d ended while heaptrail attached to it", (int)t->pid);
+	err_hint(err, "record a short-lived program from its start: heaptrail record -- COMMAND");
 }
 
 /* ---- following --------------------------------------------------------------------- */
@@ -258,8 +447,8 @@ enum target_event target_poll(struct target *t, bool hold_wanted)
 {
 	if (t->launched)
 		return wait_for(t, WNOHANG, hold_wanted);
-	if (!t->ended && syscall(SYS_kill, t->pid, 0) < 0 && errno == ESRCH)
-		t->ended = true;
+	if (!t->ended && poll(&(struct pollfd){.fd = t->pidfd, .events = POLLIN}, 1, 0) > 0)
+		t->ended = true; /* a zombie has ended, too */
 	return t->ended ? TARGET_ENDED : TARGET_NOTHING;
 }
 

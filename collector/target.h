@@ -26,6 +26,7 @@ struct target {
 	int gate;	 /* written to: the child goes on to exec */
 	int exec_error;	 /* read: errno of an exec that failed */
 	int pidfd;	 /* of an attached one: readable when it ends */
+	bool guards_rights; /* who we record for may not see a program that gains rights */
 	bool in_group_stop; /* held by way of SIGSTOP to another thread */
 };
 
@@ -61,6 +62,17 @@ int target_launch(struct target *t, const struct target_launch_options *o, struc
  */
 int target_exec(struct target *t, const char *command, struct err *err);
 int target_attach(struct target *t, pid_t pid, struct err *err);
+/*
+ * After an exec: has the program got rights (setuid, setgid, capabilities of its
+ * file) that the user we record for does not have?  Its heap is not theirs to see.
+ * Returns -EPERM with @err then, else 0.
+ */
+int target_check_rights(const struct target *t, struct err *err);
+/*
+ * Whatever failed: where the target has ended meanwhile, that is the reason, and
+ * @err says it.
+ */
+void target_explain_end(struct target *t, struct err *err);
 
 /*
  * What happened, without waiting.  After EXEC, HELD and EXITING the target is

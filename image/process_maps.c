@@ -3,6 +3,7 @@
 #include "image/process_maps.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ int process_maps_read(pid_t pid, struct process_maps *ret, struct err *err)
 	if (!f) {
 		int e = errno == ENOENT ? ESRCH : errno;
 
-		return err_set(err, e == EACCES ? ERR_PRIVILEGE : ERR_FAILED, e,
+		return err_set(err, e == EACCES || e == EPERM ? ERR_PRIVILEGE : ERR_FAILED, e,
 			       "cannot read the mappings of process %d", (int)pid);
 	}
 	while (getline(&line, &cap, f) > 0)
@@ -87,8 +88,9 @@ static bool is_same_file(const char *path, const struct process_map *map)
 {
 	struct stat st;
 
-	/* btrfs and overlayfs report another device in maps than in stat() */
-	return !stat(path, &st) && S_ISREG(st.st_mode) && st.st_ino == map->inode;
+	/* btrfs and overlayfs report another device in maps than in stat(): one without a number */
+	return !stat(path, &st) && S_ISREG(st.st_mode) && st.st_ino == map->inode &&
+	       (st.st_dev == map->device || !major(st.st_dev) || !major(map->device));
 }
 
 int process_map_file(pid_t pid, const struct process_map *map, char **ret)
@@ -98,7 +100,8 @@ int process_map_file(pid_t pid, const struct process_map *map, char **ret)
 	if (!map->inode)
 		return -ENOENT;
 	path = xasprintf("/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, map->start, map->end);
-	if (access(path, R_OK) == 0) {
+	/* AT_EACCESS: else capabilities do not count */
+	if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0) {
 		*ret = path;
 		return 0;
 	}

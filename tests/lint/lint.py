@@ -23,7 +23,8 @@ MAY = {
 }
 # libraries that one folder keeps to itself
 KEPT = {"bpf/": {"collector", "cli"}, "sqlite3.h": {"store"}, "gelf.h": {"image"}, "libelf.h": {"image"},
-        "capstone/": {"image"}, "libiberty/": {"image"}, "curses.h": {"ui"}, "ncurses": {"ui"}, "zstd.h": {"store"}}
+        "capstone/": {"image"}, "libiberty/": {"image"}, "curses.h": {"ui"}, "ncurses": {"ui"}, "zstd.h": {"store"},
+        "sys/capability.h": {"collector"}}
 
 
 def sources():

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COLLECTOR_PRIVILEGES_H
+#define COLLECTOR_PRIVILEGES_H
+
+#include "common/err.h"
+
+/*
+ * What the recorder itself may do, and what may happen to it.  All of this comes
+ * after the command was forked, which has everything as we found it.
+ */
+
+/*
+ * No closed pipe and no limit of file sizes may end the recorder, and it may open
+ * as many files as it is allowed to: each probe is two.  Fails where that is too few.
+ */
+int privileges_begin(struct err *err);
+
+/*
+ * Once the probe programs are loaded and the recording at @path is open: keeps the
+ * capabilities for putting probes on, for looking into the process and for closing
+ * the file, of those we have.  All others are gone for good, from the bounding set
+ * too, and no program that we run could give us any (no_new_privs).
+ */
+void privileges_keep_recording(const char *path);
+/*
+ * Once the probes are off: keeps those for closing the file only, before the
+ * symbols of files that come from the process are read.
+ */
+void privileges_keep_writing(const char *path);
+
+#endif
