@@ -13,7 +13,7 @@
 #define TIMELINE_FIRST_WIDTH_NS 1000000ull
 
 /* A serial number beyond this is no thread's: the raw event is damaged. */
-#define THREADS_MAX (1u << 22)
+#define THREADS_MAX (1u << 24)
 
 void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 {
@@ -28,6 +28,8 @@ void drain_release(struct drain *d)
 {
 	call_sites_release(&d->sites);
 	pairing_release(&d->pairing);
+	for (size_t i = 0; i < d->n_threads; i++)
+		free(d->threads[i]);
 	free(d->threads);
 	free((char *)d->space.executable);
 	memset(d, 0, sizeof(*d));
@@ -216,7 +218,9 @@ static struct drain_thread *thread_of(struct drain *d, uint32_t serial)
 		ARRAY_GROW(d->threads, d->cap_threads, serial);
 		d->n_threads = serial + 1;
 	}
-	return &d->threads[serial];
+	if (!d->threads[serial])
+		d->threads[serial] = xcalloc(1, sizeof(*d->threads[serial]));
+	return d->threads[serial];
 }
 
 /* The end of a realloc was not seen: the old block counts as freed. */
@@ -300,7 +304,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 
 static void put_thread(struct drain *d, uint32_t serial)
 {
-	const struct drain_thread *t = &d->threads[serial];
+	const struct drain_thread *t = d->threads[serial];
 
 	store_writer_put_thread(d->writer, &(struct thread_record){
 		.id = {serial},
@@ -341,12 +345,17 @@ static void note_thread(struct drain *d, const struct ring_thread *r)
 		t->start_ns = r->start_ns;
 	}
 	put_thread(d, r->head.thread);
+	if (t->end_ns) {
+		d->threads[r->head.thread] = NULL;
+		free(t);
+	}
 }
 
 static void note_exec(struct drain *d)
 {
 	for (uint32_t i = 0; i < d->n_threads; i++)
-		d->threads[i].is_reallocating = false;
+		if (d->threads[i])
+			d->threads[i]->is_reallocating = false;
 	if (d->space.id.v)
 		drain_end_space(d, "exec", d->last_ns);
 	drain_begin_space(d, NULL, d->last_ns);
@@ -438,10 +447,9 @@ void drain_finish(struct drain *d)
 	};
 
 	for (uint32_t i = 1; i < d->n_threads; i++) {
-		if (!d->threads[i].is_known)
+		if (!d->threads[i] || !d->threads[i]->is_known)
 			continue;
-		if (!d->threads[i].end_ns)
-			ask_for_name(&d->threads[i]);
+		ask_for_name(d->threads[i]);
 		put_thread(d, i);
 	}
 	for (size_t i = 0; i < COUNT_OF(losses); i++)

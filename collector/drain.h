@@ -45,6 +45,7 @@ struct drain {
 	pid_t pid;
 	struct space_record space;
 	uint64_t last_ns;
+	/* [serial]; NULL for one never seen, or ended: then its row is written */
 	struct drain_thread {
 		int tid, pid;
 		char name[RING_NAME_BYTES * 4 + 1];
@@ -55,7 +56,7 @@ struct drain {
 		uint64_t old_address, old_size;
 		enum pairing_found found; /* what the old address was */
 		uint32_t slot;		  /* NO_SLOT: the old block was not known */
-	} *threads; /* [serial] */
+	} **threads;
 	size_t n_threads, cap_threads;
 	struct timeline_bucket timeline[TIMELINE_BUCKETS];
 	uint64_t timeline_start_ns, timeline_width_ns;

@@ -963,8 +963,8 @@ static void test_chaos(void)
 			break;
 		case 6:
 		case 7:
-			feed_end(t, t < drain.n_threads && random_below(3)
-					    ? drain.threads[t].old_address : a,
+			feed_end(t, t < drain.n_threads && drain.threads[t] && random_below(3)
+					    ? drain.threads[t]->old_address : a,
 				 random_below(4) ? b : 0, random_below(4) ? random_below(3000) : 0);
 			break;
 		case 8:
@@ -978,7 +978,8 @@ static void test_chaos(void)
 		}
 	}
 	for (size_t i = 0; i < drain.n_threads; i++)
-		under_way += drain.threads[i].is_reallocating && drain.threads[i].slot != NO_SLOT;
+		under_way += drain.threads[i] && drain.threads[i]->is_reallocating &&
+			     drain.threads[i]->slot != NO_SLOT;
 	pairing_live = drain.pairing.live;
 	live_bytes = drain.live_bytes;
 	finish();
