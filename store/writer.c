@@ -100,8 +100,11 @@ static void writer_failed(struct store_writer *w, int code)
 		return;
 	w->failed = true;
 	w->failed_errno = e;
-	err_set(&w->failure, ERR_FAILED, 0, "cannot write the recording '%s': %s", w->path,
-		e == EIO ? sqlite3_errmsg(w->db) : strerror(e));
+	if (e == EIO)
+		err_set(&w->failure, ERR_FAILED, 0, "cannot write the recording '%s': %s", w->path,
+			sqlite3_errmsg(w->db));
+	else
+		err_set(&w->failure, ERR_FAILED, e, "cannot write the recording '%s'", w->path);
 	if (e == ENOSPC || e == EDQUOT)
 		err_hint(&w->failure, "make room, or record to another place with -o; what was "
 				      "written before can be read");
