@@ -33,7 +33,7 @@ def refused(name, status, message, *args, hint=None, **kw):
 
 def usage():
     refused("no such command", 2, "there is no command 'frobnicate'", "frobnicate", hint="--help")
-    for command in ("record", "report", "leaks", "info", "doctor"):
+    for command in ("record", "report", "leaks", "info", "repair", "doctor"):
         r = run(command, "--help")
         tap.ok(r.returncode == 0 and r.stdout.startswith(f"usage: heaptrail {command}") and not r.stderr,
                f"{command} --help")
@@ -130,7 +130,7 @@ def reports():
     peak = data["summary"]["peak_rss_bytes"]
     tap.ok(peak > 500000, f"the peak of the resident set: {peak}")
     functions = json.loads(run("report", "--json", "--by", "function", trail).stdout)["rows"]
-    tap.ok(any(x["function"] == "main" and x["alloc_calls"] == 103 for x in functions), "functions have their names")
+    tap.ok(any(x["function"] == "run" and x["alloc_calls"] == 103 for x in functions), "functions have their names")
     for column in ("peak", "allocated", "calls", "live", "leaked", "blocks", "temporary", "name"):
         tap.ok(run("report", "--sort", column, trail).returncode == 0, f"report --sort {column}")
     r = run("report", "--by", "size", "--rows", "1", trail)
@@ -140,7 +140,7 @@ def reports():
 
 def leaks_and_info():
     r = run("leaks", trail)
-    tap.ok(r.returncode == 0 and r.stdout.startswith("Leaked ") and "main" in r.stdout, "leaks names the function")
+    tap.ok(r.returncode == 0 and r.stdout.startswith("Leaked ") and " run" in r.stdout, "leaks names the function")
     tap.ok(all(len(line) <= 80 for line in r.stdout.splitlines()), "leaks fits 80 columns")
     data = json.loads(run("leaks", "--json", trail).stdout)
     tap.ok(data["schema"] == "heaptrail-leaks/1" and data["total_bytes"] == sum(x["bytes"] for x in data["leaks"]) and
@@ -165,6 +165,25 @@ def leaks_and_info():
     tap.ok(check == "ok" and ids == (0x48545231, 1), "the file is sound, and says what it is")
 
 
+def repair():
+    refused("repair of what is none", 4, "not a heaptrail recording", "repair", "/etc/passwd")
+    refused("repair of what is not there", 4, "cannot open", "repair", f"{work}/none")
+    r = run("repair", trail)
+    tap.ok(r.returncode == 0 and "needs no repair" in r.stderr, "repair leaves what is complete")
+    p = subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", f"{work}/live.trail", "--", f"{TARGETS}/simple", "malloc", "9", "9",
+                          "say", "on", "sleep", "1500"], stdout=subprocess.PIPE, text=True)
+    p.stdout.readline()
+    refused("repair of what is being recorded", 125, "it is being recorded", "repair", f"{work}/live.trail",
+            hint="stop the recorder")
+    r = run("report", f"{work}/live.trail")
+    tap.ok(r.returncode == 0 and "being recorded" in r.stdout and "WARNING" not in r.stdout,
+           "a recording that is being written can be read, and says so")
+    tap.ok(p.wait(timeout=60) == 0 and "exit status 0" in run("report", f"{work}/live.trail").stdout,
+           "and is complete afterwards")
+    if os.path.exists(f"{work}/live.trail-wal"):
+        tap.ok(False, "one file afterwards")
+
+
 def escapes():
     evil = f"{work}/evil\033]0;pwned\007"
     shutil.copy(f"{TARGETS}/simple", evil)
@@ -186,6 +205,6 @@ def doctor():
 
 
 try:
-    tap.run_as_root([usage, recordings, attach, outputs, reports, leaks_and_info, escapes, doctor])
+    tap.run_as_root([usage, recordings, attach, outputs, reports, leaks_and_info, repair, escapes, doctor])
 finally:
     shutil.rmtree(work, ignore_errors=True)

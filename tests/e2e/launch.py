@@ -75,6 +75,22 @@ def statuses():
     tap.ok(r.returncode == 127 and "interpreter" in r.stderr, "a script with a missing interpreter: said so")
 
 
+def deaths():
+    r = record(f"{TARGETS}/simple", "malloc", "3", "1000", "corrupt")
+    tap.ok(r.returncode == 134 and row(report(), "/simple").get("leaked_blocks") in (2, 3) and
+           sql("SELECT exit_signal FROM process") == [(6,)], f"an abort within free: {r.returncode}")
+    for name, options in (("ptrace", []), ("signals", ["--no-ptrace"])):
+        r = record(f"{TARGETS}/simple", "malloc", "5", "100", "leave", "malloc", "7", "100", "exit", "3", options=options)
+        data = report()
+        mine = row(data, "/simple")
+        text = subprocess.check_output([HEAPTRAIL, "report", trail], text=True)
+        tap.ok(r.returncode == 3 and mine.get("alloc_calls") in (5, 12) and data["recording"]["complete"] and
+               data["recording"]["exited"],
+               f"by {name}: the main thread ends before others: {mine.get('alloc_calls')} calls up to there")
+        tap.ok(mine.get("alloc_calls") == 12 or (data["summary"]["lost_events"] > 0 and "main thread ended before" in text and
+                                                 "main thread ended before" in r.stderr), "and that others' are missing is said")
+
+
 def execs():
     for name, options in (("ptrace", []), ("signals", ["--no-ptrace"])):
         r = record("/bin/sh", "-c", f"exec {TARGETS}/simple malloc 10 100 exec {TARGETS}/simple malloc 5 300 free 1",
@@ -242,7 +258,7 @@ def names():
 
 
 try:
-    tap.run_as_root([constructors, static, statuses, execs, stops, interrupts, duration, full_ring, drops,
+    tap.run_as_root([constructors, static, statuses, deaths, execs, stops, interrupts, duration, full_ring, drops,
                      internal_and_double, sudo, names])
 finally:
     shutil.rmtree(work, ignore_errors=True)

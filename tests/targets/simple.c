@@ -6,8 +6,11 @@
  *   signal N	ends by that signal			stop	stops itself (SIGSTOP)
  *   sleep MS	sleeps					say X	prints X
  *   double	frees a block twice, of a size that glibc does not notice
+ *   corrupt	damages a block so that glibc aborts when it is freed
+ *   leave	ends the main thread; another one goes on
  *   catch	prints "interrupted" at a SIGINT, and goes on
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,9 +47,43 @@ static long number(char **argv, int i)
 	return argv[i] ? strtol(argv[i], NULL, 10) : 0;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv, int first);
+
+static char **rest;
+static int n_rest, first_of_rest;
+
+static void *run_rest(void *arg)
 {
-	for (int i = 1; i < argc; i++) {
+	usleep(200000); /* the main thread is gone by then */
+	exit(run(n_rest, rest, first_of_rest));
+	return arg;
+}
+
+/* The main thread ends; another does the rest. */
+static void leave(int argc, char **argv, int next)
+{
+	pthread_t thread;
+
+	n_rest = argc;
+	rest = argv;
+	first_of_rest = next;
+	if (pthread_create(&thread, NULL, run_rest, NULL))
+		exit(2);
+	pthread_exit(NULL);
+}
+
+/* glibc finds the size of the last block damaged, and aborts within free(). */
+static void corrupt(void)
+{
+	volatile size_t *block = blocks[n_blocks - 1];
+
+	block[-1] = 1;
+	free((void *)block);
+}
+
+static int run(int argc, char **argv, int first)
+{
+	for (int i = first; i < argc; i++) {
 		const char *verb = argv[i];
 
 		if (!strcmp(verb, "malloc")) {
@@ -71,6 +108,10 @@ int main(int argc, char **argv)
 			dprintf(STDOUT_FILENO, "%s\n", argv[++i]);
 		} else if (!strcmp(verb, "double")) {
 			double_free();
+		} else if (!strcmp(verb, "corrupt")) {
+			corrupt();
+		} else if (!strcmp(verb, "leave")) {
+			leave(argc, argv, i + 1);
 		} else if (!strcmp(verb, "catch")) {
 			signal(SIGINT, interrupted);
 		} else {
@@ -78,4 +119,9 @@ int main(int argc, char **argv)
 		}
 	}
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	return run(argc, argv, 1);
 }
