@@ -21,7 +21,7 @@ struct replay_block {
 	struct stack_id stack;
 	struct thread_id thread;
 	uint8_t family;
-};
+} __attribute__((packed, aligned(4))); /* there are as many as blocks */
 
 struct replay {
 	struct space_id space;

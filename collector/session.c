@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -705,6 +706,7 @@ static int finish(struct session *s, bool ended, struct err *err)
 
 	let_go(s, ended);
 	pairing_release(&s->drain.pairing); /* the summaries need the room */
+	malloc_trim(0);
 	target_release(&s->target);
 	put_end(s, ended);
 	privileges_keep_writing(s->path);

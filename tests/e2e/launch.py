@@ -215,6 +215,23 @@ def drops():
     tap.ok(not s["double_frees"], "and losses make no double frees")
 
 
+def memory():
+    for blocks in (1000, 300000, 1000000):
+        p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--", f"{TARGETS}/simple", "malloc",
+                              str(blocks), "24"], env=env)
+        most = 0
+        while p.poll() is None:
+            try:
+                with open(f"/proc/{p.pid}/status") as f:
+                    most = max([most] + [int(x.split()[1]) * 1024 for x in f if x.startswith("VmHWM:")])
+            except OSError:
+                pass
+            time.sleep(0.005)
+        bar = 60e6 + 64 * blocks
+        tap.ok(p.returncode == 0 and report()["summary"]["live_blocks"] >= blocks and 1e6 < most <= bar,
+               f"the recorder of {blocks:,} live blocks needs {most / 1e6:.1f} MB, at most {bar / 1e6:.1f}")
+
+
 def internal_and_double():
     r = record(f"{TARGETS}/simple", "malloc", "5", "64", "double", "exit", "0")
     s = report()["summary"]
@@ -258,7 +275,7 @@ def names():
 
 
 try:
-    tap.run_as_root([constructors, static, statuses, deaths, execs, stops, interrupts, duration, full_ring, drops,
+    tap.run_as_root([constructors, static, statuses, deaths, execs, stops, interrupts, duration, full_ring, drops, memory,
                      internal_and_double, sudo, names])
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BLOCKS_MAX 1000000
+#define BLOCKS_MAX 4000000
 
 static void *blocks[BLOCKS_MAX];
 static long n_blocks;
