@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tests need that watch a target while it is recorded."""
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -9,23 +10,24 @@ HEAPTRAIL = os.environ["HEAPTRAIL"]
 
 
 def sql(trail, query):
-    with sqlite3.connect(trail) as db:
+    with contextlib.closing(sqlite3.connect(trail)) as db:
         return db.execute(query).fetchall()
 
 
 def wait_until(what, seconds=30):
-    """Whether what() becomes true within so many seconds."""
+    """What what() returns once that is true; False after so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if what():
-            return True
+        result = what()
+        if result:
+            return result
         time.sleep(0.01)
     return False
 
 
 def is_armed(trail):
     try:
-        with sqlite3.connect(f"file:{trail}?mode=ro", uri=True) as db:
+        with contextlib.closing(sqlite3.connect(f"file:{trail}?mode=ro", uri=True)) as db:
             return bool(db.execute("SELECT value FROM recording WHERE key = 'armed_ns'").fetchall())
     except sqlite3.Error:  # not there yet, or not complete
         return False

@@ -44,14 +44,6 @@ def state(pid):
         return None
 
 
-def children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as f:
-            return [int(x) for x in f.read().split()]
-    except OSError:
-        return []
-
-
 def comm(pid):
     try:
         with open(f"/proc/{pid}/comm") as f:
@@ -107,7 +99,7 @@ class Target:
 
     def find(self):
         if self.pid is None:
-            self.pid = next((p for p in children(self.recorder.pid) if comm(p) == "steady"), None)
+            self.pid = next((p for p in tap.children(self.recorder.pid) if comm(p) == "steady"), None)
         return self.pid
 
     def finish(self):
@@ -178,8 +170,8 @@ def one(number, mode, gentle):
         r, info = summary(trail)
         was_recording = bool(info and info["recording"]["events"] > 0)
     t.find()
-    guards = [p for p in children(t.recorder.pid) if p != t.pid]
-    guards += [p for g in guards for p in children(g)]
+    guards = [p for p in tap.children(t.recorder.pid) if p != t.pid]
+    guards += [p for g in guards for p in tap.children(g)]
     before = time.monotonic_ns()
     t.recorder.send_signal(signal.SIGKILL)
     wrong, stopped = [], 0
@@ -220,9 +212,9 @@ def closing():
         remove_recording()
         p = subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", trail, "--", f"{TARGETS}/noisy", "4", "150000"], env=env,
                              stdout=subprocess.PIPE, text=True)
-        while not any(comm(c) == "noisy" for c in children(p.pid)):
+        while not any(comm(c) == "noisy" for c in tap.children(p.pid)):
             time.sleep(0.005)
-        target = next(c for c in children(p.pid) if comm(c) == "noisy")
+        target = next(c for c in tap.children(p.pid) if comm(c) == "noisy")
         wait_for(lambda: state(target) in (None, "Z"), 60)
         delay = rng.uniform(0, 0.5)
         time.sleep(delay)
@@ -257,8 +249,8 @@ def group():
     shell = subprocess.Popen(["python3", "-c", script], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                              start_new_session=True)
     recorder = int(shell.stdout.readline())
-    wait_for(lambda: any(comm(c) == "steady" for c in children(recorder)), 10)
-    target = next(c for c in children(recorder) if comm(c) == "steady")
+    wait_for(lambda: any(comm(c) == "steady" for c in tap.children(recorder)), 10)
+    target = next(c for c in tap.children(recorder) if comm(c) == "steady")
     os.kill(recorder, signal.SIGSTOP)  # it does not drain: the ring fills, and the target is held
     held = wait_for(lambda: state(target) in ("T", "t"), 20)
     os.kill(recorder, signal.SIGKILL)

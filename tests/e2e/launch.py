@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+import beside
 import tap
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
@@ -174,16 +175,15 @@ def full_ring():
     # a recorder that sleeps: only a stop can keep the events then
     p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--ring-size", "1", "--",
                           f"{TARGETS}/noisy", "4", "60000"], env=env, stdout=subprocess.PIPE, text=True)
-    for _ in range(6):
-        time.sleep(0.25)
-        if p.poll() is None:
-            p.send_signal(signal.SIGSTOP)
-            time.sleep(0.3)
-            p.send_signal(signal.SIGCONT)
+    noisy = beside.wait_until(lambda: next((k for k in tap.children(p.pid) if beside.status(k, "Name") == "noisy"), None))
+    beside.wait_until(lambda: beside.is_armed(trail))
+    p.send_signal(signal.SIGSTOP)
+    held = noisy and beside.wait_until(lambda: "T" in beside.states(noisy))
+    p.send_signal(signal.SIGCONT)
     p.wait(timeout=60)
     s = report()["summary"]
     loss = dict(sql("SELECT kind, count FROM loss"))
-    tap.ok(s["lost_events"] == 0 and row(report(), "/noisy").get("alloc_calls") == 240000 and loss["holds"] > 0,
+    tap.ok(s["lost_events"] == 0 and row(report(), "/noisy").get("alloc_calls") == 240000 and held and loss["holds"] > 0,
            f"a recorder that is held up stops the target instead of losing events: {loss['holds']} holds")
 
 

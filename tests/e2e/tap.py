@@ -44,6 +44,14 @@ def private_libc(folder):
     return libs
 
 
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            return [int(x) for x in f.read().split()]
+    except OSError:
+        return []
+
+
 def run_as_root(tests):
     """Runs the tests named on the command line, or all; one that breaks does not stop the rest."""
     if os.geteuid() != 0:
