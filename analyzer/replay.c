@@ -9,7 +9,7 @@
 
 #include "common/xalloc.h"
 
-/* Thread ids are dense; a larger gap is damage. */
+/* Thread ids are dense, and most have events: a larger one is damage. */
 #define THREAD_GAP_MAX 65536
 
 void replay_release(struct replay *r)
@@ -84,7 +84,7 @@ int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret
 	ret->ended = ret->was_temporary = false;
 	r->ordinal++;
 	if (e->thread.v >= r->n_threads) {
-		if (e->thread.v > r->n_threads + THREAD_GAP_MAX)
+		if (e->thread.v > r->ordinal + THREAD_GAP_MAX)
 			return contradiction(r, "impossible thread", err);
 		ARRAY_GROW(r->last_alloc, r->cap_threads, e->thread.v);
 		r->n_threads = e->thread.v + 1;

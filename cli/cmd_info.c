@@ -54,21 +54,21 @@ static const struct {
 
 static void print_facts(const struct view *v)
 {
-	char safe[512];
+	char safe[512], name[64];
 
 	printf("\nRecording\n");
 	for (size_t i = 0; i < v->catalog.n_facts; i++) {
 		const char *key = v->catalog.facts[i].key, *text = v->catalog.facts[i].text;
 
 		if (strncmp(key, "probe:", 6) && strcmp(key, "command"))
-			printf("  %-20s %s\n", key,
+			printf("  %-20s %s\n", format_safe(name, sizeof(name), key),
 			       format_safe(safe, sizeof(safe), text ? text : ""));
 	}
 }
 
 static void print_probes(const struct view *v)
 {
-	char safe[512], last[512] = "";
+	char safe[512], name[64], last[512] = "";
 
 	for (size_t i = 0; i < v->catalog.n_facts; i++) {
 		const char *key = v->catalog.facts[i].key, *text = v->catalog.facts[i].text;
@@ -81,7 +81,7 @@ static void print_probes(const struct view *v)
 			snprintf(last, sizeof(last), "%s", safe);
 			printf("\nProbes in %s\n", format_safe(safe, sizeof(safe), last));
 		}
-		printf("  %-20s ", colon + 1);
+		printf("  %-20s ", format_safe(name, sizeof(name), colon + 1));
 		puts(format_safe(safe, sizeof(safe), text ? text : ""));
 	}
 }

@@ -79,21 +79,17 @@ static int refuse(const struct view *v)
 	struct err err;
 	char path[512];
 
-	switch (view_state(v)) {
-	case VIEW_BEING_WRITTEN:
-	case VIEW_NOT_CLOSED:
-		err_set(&err, ERR_FAILED, 0, "cannot repair '%s': it is being recorded", v->path);
-		if (view_state(v) == VIEW_NOT_CLOSED)
-			err_hint(&err, "perhaps: its recorder ran in another container; repair it "
-				       "there");
-		else
-			err_hint(&err, "stop the recorder; then there is nothing to repair");
-		return print_error(&err);
-	default:
-		say("'%s' needs no repair",
-		    format_safe(path, sizeof(path), v->path));
+	if (!view_may_be_written(v)) {
+		say("'%s' needs no repair", format_safe(path, sizeof(path), v->path));
 		return 0;
 	}
+	err_set(&err, ERR_FAILED, 0, "cannot repair '%s': it is being recorded", v->path);
+	if (view_state(v) == VIEW_NOT_CLOSED)
+		err_hint(&err, "perhaps: its recorder ran in another container, or cannot be seen; "
+			       "repair it there, or as root");
+	else
+		err_hint(&err, "stop the recorder; then there is nothing to repair");
+	return print_error(&err);
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -109,8 +105,7 @@ static int run(const struct command *c, int argc, char **argv)
 				   optind == argc ? "?" : " at a time");
 	if (view_open(&v, argv[optind], GROUP_STACK, &err) < 0)
 		return print_error(&err);
-	if (store_reader_is_sealed(v.reader) || view_state(&v) == VIEW_BEING_WRITTEN ||
-	    view_state(&v) == VIEW_NOT_CLOSED) {
+	if (store_reader_is_sealed(v.reader) || view_may_be_written(&v)) {
 		r = refuse(&v);
 	} else {
 		if (store_reader_lacks_wal(v.reader))

@@ -68,6 +68,14 @@ void view_close(struct view *v)
 	v->reader = NULL;
 }
 
+bool view_may_be_written(const struct view *v)
+{
+	const char *recorder = catalog_text(&v->catalog, "recorder");
+
+	return !store_reader_is_sealed(v->reader) && recorder &&
+	       process_identity_state(recorder) != PROCESS_IS_GONE;
+}
+
 enum view_state view_state(const struct view *v)
 {
 	const char *recorder = catalog_text(&v->catalog, "recorder");
@@ -127,7 +135,7 @@ uint64_t view_lost_events(const struct view *v)
 {
 	static const char *const kinds[] = {"lost_allocs", "lost_frees", "lost_reallocs",
 					    "no_thread_state", "unreadable_blocks",
-					    "main_thread_gone"};
+					    "main_thread_gone", "malformed_events"};
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < COUNT_OF(kinds); i++)

@@ -31,6 +31,8 @@ enum view_state {
 };
 
 enum view_state view_state(const struct view *v);
+/* Is there a recorder that may write to it yet, also after it was stopped early? */
+bool view_may_be_written(const struct view *v);
 /* One or a few words for it. */
 const char *view_state_name(enum view_state state);
 bool view_is_complete(const struct view *v);

@@ -58,7 +58,8 @@ struct task_struct {
 
 /* ---- what user space sets ------------------------------------------------------- */
 
-const volatile ht_u32 target_pid;     /* as the initial PID namespace counts it */
+const volatile ht_u32 target_pid;     /* as the recorder's PID namespace counts it … */
+const volatile ht_u64 pidns_dev, pidns_ino; /* … which is this one; 0: the initial one */
 const volatile ht_u32 wait_when_full; /* 1: spin, then stop the target; 0: drop and count */
 const volatile ht_u64 high_water_bytes;
 const volatile ht_u64 spin_ns_max;
@@ -167,8 +168,24 @@ static __always_inline void fill_head(struct ring_head *h, enum ring_kind kind, 
 
 /* ---- threads --------------------------------------------------------------------- */
 
+/* The current task, as the recorder counts it; 0 where it cannot see it. */
+static __always_inline void current_ids(struct bpf_pidns_info *ret)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+
+	ret->pid = ret->tgid = 0;
+	if (!pidns_ino) {
+		ret->pid = task->pid;
+		ret->tgid = task->tgid;
+	} else if (bpf_get_ns_current_pid_tgid(pidns_dev, pidns_ino, ret, sizeof(*ret))) {
+		ret->pid = ret->tgid = 0;
+	}
+}
+
 static __noinline int announce(struct thread_state *st)
 {
+	struct bpf_pidns_info ids;
+
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
 	struct ring_thread *e;
 
@@ -182,8 +199,9 @@ static __noinline int announce(struct thread_state *st)
 		return 0;
 	}
 	fill_head(&e->head, RING_THREAD, st->serial, 0);
-	e->tid = task->pid;
-	e->pid = task->tgid;
+	current_ids(&ids);
+	e->tid = ids.pid;
+	e->pid = ids.tgid;
 	e->start_ns = task->start_time;
 	bpf_get_current_comm(e->name, sizeof(e->name));
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
@@ -432,7 +450,7 @@ int probe_free(struct pt_regs *ctx)
 
 /* ---- the life of the process ------------------------------------------------------ */
 
-static __always_inline void mark(enum ring_kind kind, struct task_struct *task)
+static __always_inline void mark(enum ring_kind kind, const struct bpf_pidns_info *ids)
 {
 	struct ring_mark *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
@@ -440,8 +458,8 @@ static __always_inline void mark(enum ring_kind kind, struct task_struct *task)
 		count(COUNTER_LOST_OTHER);
 		return;
 	}
-	e->tid = task->pid;
-	e->pid = task->tgid;
+	e->tid = ids->pid;
+	e->pid = ids->tgid;
 	fill_head(&e->head, kind, 0, 0);
 	bpf_ringbuf_submit(e, 0);
 }
@@ -450,10 +468,11 @@ static __always_inline void mark(enum ring_kind kind, struct task_struct *task)
 SEC("uprobe")
 int probe_debug_hook(struct pt_regs *ctx)
 {
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	struct bpf_pidns_info ids;
 
-	mark(RING_MAPS, task);
-	if (hold_at_debug_hook)
+	current_ids(&ids);
+	mark(RING_MAPS, &ids);
+	if (hold_at_debug_hook && !closed)
 		hold();
 	return 0;
 }
@@ -461,10 +480,13 @@ int probe_debug_hook(struct pt_regs *ctx)
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task)
 {
-	if ((ht_u32)task->tgid != target_pid)
+	struct bpf_pidns_info ids;
+
+	current_ids(&ids);
+	if (ids.tgid != target_pid)
 		return 0;
-	mark(RING_EXEC, task);
-	if (hold_at_exec)
+	mark(RING_EXEC, &ids);
+	if (hold_at_exec && !closed)
 		hold();
 	return 0;
 }
@@ -472,10 +494,12 @@ int BPF_PROG(on_exec, struct task_struct *task)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
+	struct bpf_pidns_info ids;
 	struct thread_state *st;
 	struct ring_thread *e;
 
-	if ((ht_u32)task->tgid != target_pid)
+	current_ids(&ids);
+	if (ids.tgid != target_pid)
 		return 0;
 	/* the kernel asks the main thread whose memory the probes are for: they end with it */
 	if (task->pid == task->tgid && task->signal->live.counter > 0)
@@ -489,8 +513,8 @@ int BPF_PROG(on_exit, struct task_struct *task)
 		return 0;
 	}
 	fill_head(&e->head, RING_THREAD_EXIT, st->serial, 0);
-	e->tid = task->pid;
-	e->pid = task->tgid;
+	e->tid = ids.pid;
+	e->pid = ids.tgid;
 	e->start_ns = 0;
 	__builtin_memcpy(e->name, task->comm, sizeof(e->name));
 	bpf_ringbuf_submit(e, 0);

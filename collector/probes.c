@@ -13,12 +13,16 @@
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "collector/probes.skel.h"
 #include "collector/refusal.h"
 #include "collector/uprobe_multi.h"
 #include "common/xalloc.h"
+
+#define INITIAL_PID_NAMESPACE 0xeffffffcul /* its inode, in every kernel */
 
 #define SPIN_NS_MAX (20 * 1000 * 1000ull)
 
@@ -112,6 +116,18 @@ static void choose_links(struct probes *p)
 		bpf_program__set_expected_attach_type(programs[i], UPROBE_MULTI_ATTACH_TYPE);
 }
 
+/* Where we are not in the initial PID namespace, the programs must count as we do. */
+static void set_pid_namespace(struct probes *p)
+{
+	struct stat st;
+
+	if (stat("/proc/self/ns/pid", &st) < 0 || st.st_ino == INITIAL_PID_NAMESPACE)
+		return;
+	/* as the kernel puts a device's number together */
+	p->bpf->rodata->pidns_dev = (ht_u64)major(st.st_dev) << 20 | minor(st.st_dev);
+	p->bpf->rodata->pidns_ino = st.st_ino;
+}
+
 int probes_load(const struct probes_options *o, struct probes **ret, struct err *err)
 {
 	struct probes *p = xcalloc(1, sizeof(*p));
@@ -127,6 +143,7 @@ int probes_load(const struct probes_options *o, struct probes **ret, struct err 
 		goto fail;
 	}
 	p->bpf->rodata->target_pid = (ht_u32)o->pid;
+	set_pid_namespace(p);
 	p->bpf->rodata->wait_when_full = o->wait_when_full;
 	p->bpf->rodata->high_water_bytes = o->ring_bytes / 10 * 7;
 	p->bpf->rodata->spin_ns_max = SPIN_NS_MAX;
@@ -182,30 +199,6 @@ void probes_detach(struct probes *p)
 	p->is_detaching = !pthread_create(&p->detacher, NULL, detach_thread, p);
 	if (!p->is_detaching)
 		destroy_links(p);
-}
-
-void probes_abandon(void)
-{
-	int gate[2];
-	pid_t pid;
-
-	if (pipe2(gate, O_CLOEXEC) < 0)
-		return;
-	pid = fork();
-	if (pid == 0) {
-		char c;
-
-		/* whoever reads our output must not wait for us */
-		close(STDIN_FILENO);
-		close(STDOUT_FILENO);
-		close(STDERR_FILENO);
-		close(gate[1]);
-		setsid();
-		_exit(read(gate[0], &c, 1) > 0); /* the end of our parent opens the gate */
-	}
-	close(gate[0]);
-	if (pid < 0)
-		close(gate[1]); /* else it stays open until we end */
 }
 
 void probes_free(struct probes *p)

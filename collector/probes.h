@@ -32,12 +32,6 @@ int probes_load(const struct probes_options *options, struct probes **ret, struc
  * done when probes_free() returns.
  */
 void probes_detach(struct probes *p);
-/*
- * The same for a process that has ended: there is nothing to take the probes
- * off, so nobody needs to wait.  A child of ours that outlives us holds them
- * until the kernel is through.
- */
-void probes_abandon(void);
 /* NULL is fine. */
 void probes_free(struct probes *p);
 

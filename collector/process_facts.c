@@ -2,7 +2,9 @@
 #include "config.h"
 #include "collector/process_facts.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +208,9 @@ enum process_identity_state process_identity_state(const char *identity)
 	if (strcmp(boot, its_boot) != 0)
 		return PROCESS_IS_GONE;
 	if (namespace != its_namespace)
+		return PROCESS_IS_ELSEWHERE;
+	/* there, but not for us to see: /proc may hide it */
+	if (!process_start_ticks(pid) && (kill(pid, 0) == 0 || errno == EPERM))
 		return PROCESS_IS_ELSEWHERE;
 	/* one that is ending has no memory any more */
 	return process_start_ticks(pid) == start && process_status_bytes(pid, "VmSize")

@@ -29,7 +29,7 @@ uint64_t process_start_ticks(pid_t pid);
 enum process_identity_state {
 	PROCESS_IS_THERE,
 	PROCESS_IS_GONE,
-	PROCESS_IS_ELSEWHERE, /* in another PID namespace: it cannot be told */
+	PROCESS_IS_ELSEWHERE, /* in another PID namespace, or hidden: it cannot be told */
 };
 
 char *process_identity(void);

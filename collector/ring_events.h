@@ -106,7 +106,7 @@ struct ring_realloc_end {
 
 struct ring_thread {
 	struct ring_head head;
-	ht_u32 tid, pid; /* as the initial PID namespace counts them */
+	ht_u32 tid, pid; /* as the recorder's PID namespace counts them */
 	ht_u64 start_ns; /* CLOCK_MONOTONIC */
 	char name[RING_NAME_BYTES];
 };

@@ -45,6 +45,7 @@ struct session {
 	struct store_writer *writer;
 	struct drain drain;
 	char *path;
+	char *command; /* JSON; later the process may be gone */
 	char *warning;
 	struct guard guard;
 	int signals; /* a signalfd */
@@ -57,7 +58,6 @@ struct session {
 	bool awaiting_hook;	  /* launched, after an exec: ld.so will stop at its hook */
 	bool is_held_at_exec;	  /* launched, not traced: the probes have stopped it */
 	bool is_armed;
-	bool may_hold; /* the probes may stop the target */
 	bool has_hook; /* ld.so is mapped */
 	bool lacks_allocator; /* none is in the program that runs now */
 	uint64_t peak_rss_bytes;
@@ -69,14 +69,15 @@ struct session {
 
 static void put_process(struct session *s, bool ended, uint64_t end_ns)
 {
-	char *command = process_command(s->target.pid, s->options.argv);
 	struct process_record p = {.id = 1,
 				   .pid = s->target.pid,
-				   .command = command,
 				   .start_ns = s->start_ns,
 				   .end_ns = end_ns,
 				   .exit_status = -1};
 
+	if (!s->command)
+		s->command = process_command(s->target.pid, s->options.argv);
+	p.command = s->command;
 	if (ended && s->target.launched) {
 		p.ended = true;
 		if (WIFSIGNALED(s->target.wait_status))
@@ -84,10 +85,9 @@ static void put_process(struct session *s, bool ended, uint64_t end_ns)
 		else
 			p.exit_status = WEXITSTATUS(s->target.wait_status);
 	}
-	if (!end_ns) /* later the command line may be gone */
-		store_writer_put_text(s->writer, "command", command);
+	if (!end_ns)
+		store_writer_put_text(s->writer, "command", s->command);
 	store_writer_put_process(s->writer, &p);
-	free(command);
 }
 
 static void put_facts(struct session *s)
@@ -299,6 +299,7 @@ static void count_losses(struct session *s)
 		    i == COUNTER_LOST_REALLOC || i == COUNTER_NO_STATE ||
 		    i == COUNTER_UNREADABLE || i == COUNTER_MAIN_THREAD_GONE)
 			s->losses += probes_counter(s->probes, (enum probe_counter)i);
+	s->losses += s->drain.counts.malformed;
 }
 
 /* Empties the ring, with a bound: a target that never rests must not hold us here. */
@@ -380,8 +381,25 @@ static int load(struct session *s, struct err *err)
 		return r;
 	probes_set_sink(s->probes, feed, &s->drain);
 	store_writer_put_text(s->writer, "links", probes_link_kind(s->probes));
-	s->may_hold = wait || s->target.launched;
 	return 0;
+}
+
+/*
+ * Have the probes asked for a stop, just now or a moment ago?  Several threads may
+ * each have asked for one, and the last of them comes late.
+ */
+static bool is_hold_wanted(void *arg)
+{
+	struct session *s = arg;
+	uint64_t now;
+
+	drain_all(s); /* an exec may be in the ring */
+	now = clock_now_ns();
+	if (s->awaiting_hook || s->is_held_at_exec)
+		return true;
+	if (probes_is_held(s->probes))
+		s->last_hold_ns = now;
+	return s->last_hold_ns && now - s->last_hold_ns < HOLD_MEMORY_NS;
 }
 
 static int begin_launched(struct session *s, struct err *err)
@@ -389,6 +407,8 @@ static int begin_launched(struct session *s, struct err *err)
 	int r;
 
 	probes_hold_at_exec(s->probes, !s->target.traced);
+	s->target.is_hold = is_hold_wanted;
+	s->target.is_hold_arg = s;
 	r = target_exec(&s->target, s->options.argv[0], err);
 	if (r)
 		return r;
@@ -399,6 +419,7 @@ static int begin_launched(struct session *s, struct err *err)
 	r = prepare_program(s, err);
 	if (r)
 		return r;
+	probes_end_hold(s->probes);
 	target_continue(&s->target);
 	return 0;
 }
@@ -440,7 +461,7 @@ int session_start(const struct session_options *options, struct session **ret, s
 		r = load(s, err);
 	if (!r)
 		privileges_keep_recording(s->path);
-	if (!r && s->may_hold)
+	if (!r)
 		r = guard_start(&s->guard, s->probes, s->target.pid, err);
 	if (!r)
 		r = s->target.launched ? begin_launched(s, err) : begin_attached(s, err);
@@ -463,21 +484,6 @@ int session_start(const struct session_options *options, struct session **ret, s
 
 /* ---- running -------------------------------------------------------------------------- */
 
-/*
- * Have the probes asked for a stop, just now or a moment ago?  Several threads may
- * each have asked for one, and the last of them comes late.
- */
-static bool is_hold_wanted(struct session *s)
-{
-	uint64_t now = clock_now_ns();
-
-	if (s->awaiting_hook || s->is_held_at_exec)
-		return true;
-	if (probes_is_held(s->probes))
-		s->last_hold_ns = now;
-	return s->last_hold_ns && now - s->last_hold_ns < HOLD_MEMORY_NS;
-}
-
 /* Its exit stop: the last look at its memory. */
 static void look_at_exit(struct session *s)
 {
@@ -489,20 +495,20 @@ static void look_at_exit(struct session *s)
 	call_sites_read_maps(&s->drain.sites, clock_now_ns());
 }
 
-/* It stands still, by SIGSTOP.  Returns false where that was somebody else's wish. */
-static bool handle_hold(struct session *s, struct err *err, int *ret_error)
+/*
+ * It stands still, at the probes' wish.  What they wished is forgotten just before
+ * the target goes on: if we die before, the guard knows of it.
+ */
+static void handle_hold(struct session *s, struct err *err, int *ret_error)
 {
 	drain_all(s);
-	if (!is_hold_wanted(s))
-		return false;
-	probes_end_hold(s->probes);
 	if (s->is_held_at_exec) {
 		s->is_held_at_exec = false;
 		*ret_error = prepare_program(s, err);
 	} else if (s->awaiting_hook) {
 		*ret_error = finish_hook(s, err);
 	}
-	return true;
+	probes_end_hold(s->probes);
 }
 
 /* Returns false when the target has ended. */
@@ -510,21 +516,19 @@ static bool follow_target(struct session *s, struct err *err, int *ret_error)
 {
 	enum target_event e;
 
-	if (!s->target.launched && s->options.on_full == ON_FULL_WAIT && is_hold_wanted(s) &&
-	    process_state(s->target.pid) == 'T') {
-		drain_all(s);
+	if (!s->target.launched && s->options.on_full == ON_FULL_WAIT &&
+	    process_state(s->target.pid) == 'T' && is_hold_wanted(s)) {
 		probes_end_hold(s->probes);
 		kill(s->target.pid, SIGCONT);
 	}
-	while ((e = target_poll(&s->target, is_hold_wanted(s))) != TARGET_NOTHING) {
+	while ((e = target_poll(&s->target)) != TARGET_NOTHING) {
 		switch (e) {
 		case TARGET_EXEC:
 			drain_all(s);
 			*ret_error = prepare_program(s, err);
 			break;
 		case TARGET_HELD:
-			if (!handle_hold(s, err, ret_error))
-				return true;
+			handle_hold(s, err, ret_error);
 			break;
 		case TARGET_EXITING:
 			look_at_exit(s);
@@ -667,11 +671,10 @@ static void end_holds(struct session *s)
 static void let_go(struct session *s, bool ended)
 {
 	probes_arm(s->probes, false);
+	probes_hold_at_debug_hook(s->probes, false);
+	probes_hold_at_exec(s->probes, false);
 	s->end_ns = clock_now_ns();
-	if (ended) {
-		if (!s->guard.pid) /* it takes them off when we are gone */
-			probes_abandon();
-	} else {
+	if (!ended) { /* else the guard takes them off when we are gone: nobody need wait */
 		sample_rss(s);
 		usleep(LAST_CALLS_US);
 		probes_close(s->probes);
@@ -680,7 +683,9 @@ static void let_go(struct session *s, bool ended)
 		guard_stop(&s->guard);
 		probes_detach(s->probes);
 	}
-	drain_all(s);
+	do /* nothing comes in any more: all of it, however large the ring is */
+		count_losses(s);
+	while (probes_drain(s->probes, DRAIN_EVENTS));
 	note_no_allocator(s);
 	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)
 		s->warning = xstrdup("the main thread ended before others: what those did "
@@ -756,6 +761,7 @@ int session_close(struct session *s, struct err *err)
 		close(s->signals);
 	sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
 	free(s->path);
+	free(s->command);
 	free(s->warning);
 	free(s);
 	return r;

@@ -146,7 +146,7 @@ int target_exec(struct target *t, const char *command, struct err *err)
 	close(t->gate);
 	t->gate = -1;
 	/* not traced, it is the probes that stop it after its exec */
-	while ((e = target_wait(t, !t->traced)) == TARGET_EXITING)
+	while ((e = target_wait(t)) == TARGET_EXITING)
 		target_continue(t);
 	do
 		n = read(t->exec_error, &failed, sizeof(failed)); /* ends with the exec */
@@ -380,12 +380,11 @@ static void resume(struct target *t, int signal)
 }
 
 /* A stop for the sake of a signal, or of all threads together. */
-static enum target_event signal_stop(struct target *t, int signal, bool is_group_stop,
-				     bool hold_wanted)
+static enum target_event signal_stop(struct target *t, int signal, bool is_group_stop)
 {
 	siginfo_t info = {0};
 
-	if (signal == SIGSTOP && hold_wanted) {
+	if (signal == SIGSTOP && t->is_hold(t->is_hold_arg)) {
 		t->in_group_stop = is_group_stop;
 		return TARGET_HELD;
 	}
@@ -404,7 +403,7 @@ static enum target_event signal_stop(struct target *t, int signal, bool is_group
 	return TARGET_NOTHING;
 }
 
-static enum target_event interpret(struct target *t, int status, bool hold_wanted)
+static enum target_event interpret(struct target *t, int status)
 {
 	int event = status >> 16;
 
@@ -416,15 +415,16 @@ static enum target_event interpret(struct target *t, int status, bool hold_wante
 	if (!WIFSTOPPED(status))
 		return TARGET_NOTHING;
 	if (!t->traced)
-		return WSTOPSIG(status) == SIGSTOP ? TARGET_HELD : TARGET_NOTHING;
+		return WSTOPSIG(status) == SIGSTOP && t->is_hold(t->is_hold_arg) ? TARGET_HELD
+										 : TARGET_NOTHING;
 	if (event == PTRACE_EVENT_EXEC)
 		return TARGET_EXEC;
 	if (event == PTRACE_EVENT_EXIT)
 		return TARGET_EXITING;
-	return signal_stop(t, WSTOPSIG(status), event == PTRACE_EVENT_STOP, hold_wanted);
+	return signal_stop(t, WSTOPSIG(status), event == PTRACE_EVENT_STOP);
 }
 
-static enum target_event wait_for(struct target *t, int flags, bool hold_wanted)
+static enum target_event wait_for(struct target *t, int flags)
 {
 	int status;
 	pid_t r;
@@ -440,24 +440,24 @@ static enum target_event wait_for(struct target *t, int flags, bool hold_wanted)
 		t->ended = true;
 		return TARGET_ENDED;
 	}
-	return interpret(t, status, hold_wanted);
+	return interpret(t, status);
 }
 
-enum target_event target_poll(struct target *t, bool hold_wanted)
+enum target_event target_poll(struct target *t)
 {
 	if (t->launched)
-		return wait_for(t, WNOHANG, hold_wanted);
+		return wait_for(t, WNOHANG);
 	if (!t->ended && poll(&(struct pollfd){.fd = t->pidfd, .events = POLLIN}, 1, 0) > 0)
 		t->ended = true; /* a zombie has ended, too */
 	return t->ended ? TARGET_ENDED : TARGET_NOTHING;
 }
 
-enum target_event target_wait(struct target *t, bool hold_wanted)
+enum target_event target_wait(struct target *t)
 {
 	enum target_event e;
 
 	do
-		e = wait_for(t, 0, hold_wanted);
+		e = wait_for(t, 0);
 	while (e == TARGET_NOTHING);
 	return e;
 }

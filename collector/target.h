@@ -28,6 +28,9 @@ struct target {
 	int pidfd;	 /* of an attached one: readable when it ends */
 	bool guards_rights; /* who we record for may not see a program that gains rights */
 	bool in_group_stop; /* held by way of SIGSTOP to another thread */
+	/* asked about a launched one that was stopped by SIGSTOP: did the probes want that? */
+	bool (*is_hold)(void *arg);
+	void *is_hold_arg;
 };
 
 /* Who runs the command: the user who called sudo, say. */
@@ -76,13 +79,12 @@ void target_explain_end(struct target *t, struct err *err);
 
 /*
  * What happened, without waiting.  After EXEC, HELD and EXITING the target is
- * stopped until target_continue().  @hold_wanted: the probes asked for a stop; any
- * other is somebody else's and is left alone.  Of a target that is not traced
- * every SIGSTOP is reported: to continue it or not is the caller's to decide.
+ * stopped until target_continue().  A stop that is_hold() does not call ours is
+ * somebody else's, and is left alone.
  */
-enum target_event target_poll(struct target *t, bool hold_wanted);
+enum target_event target_poll(struct target *t);
 /* Waits for it instead. */
-enum target_event target_wait(struct target *t, bool hold_wanted);
+enum target_event target_wait(struct target *t);
 void target_continue(struct target *t);
 
 /* Lets go of a launched target that is running; it runs on. */

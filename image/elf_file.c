@@ -255,13 +255,15 @@ static void walk_functions(struct elf_file *f, uint32_t type,
 	GElf_Shdr sh;
 	Elf_Scn *s = find_section(f, type, &sh);
 	Elf_Data *d = section_data(s, &sh);
-	size_t n = d && sh.sh_entsize ? sh.sh_size / sh.sh_entsize : 0;
+	size_t n = d && sh.sh_entsize >= sizeof(Elf32_Sym) ? sh.sh_size / sh.sh_entsize : 0;
 
 	for (size_t i = 0; i < n && i < INT32_MAX; i++) {
 		GElf_Sym sym;
 		const char *name;
 
-		if (!gelf_getsym(d, (int)i, &sym) || sym.st_shndx == SHN_UNDEF || !sym.st_value)
+		if (!gelf_getsym(d, (int)i, &sym))
+			return;
+		if (sym.st_shndx == SHN_UNDEF || !sym.st_value)
 			continue;
 		if (GELF_ST_TYPE(sym.st_info) != STT_FUNC &&
 		    GELF_ST_TYPE(sym.st_info) != STT_GNU_IFUNC)

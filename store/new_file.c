@@ -35,7 +35,6 @@ static bool is_recording_or_empty(int fd)
 static int remove_old(const char *path, struct err *err)
 {
 	struct stat st;
-	char *wal;
 	bool ours;
 	int fd;
 
@@ -61,12 +60,6 @@ static int remove_old(const char *path, struct err *err)
 	}
 	if (unlink(path) < 0)
 		return err_set(err, ERR_FAILED, errno, "cannot overwrite '%s'", path);
-	wal = xasprintf("%s-wal", path);
-	unlink(wal);
-	free(wal);
-	wal = xasprintf("%s-shm", path);
-	unlink(wal);
-	free(wal);
 	return 0;
 }
 
@@ -142,15 +135,37 @@ static int create_by_name(const char *path)
 	return r;
 }
 
+/* What another recording of that name has left: SQLite would take it for the new one's. */
+static int clear_companions(const char *path, bool overwrite, struct err *err)
+{
+	static const char *const ends[] = {"-wal", "-shm", "-journal"};
+	int r = 0;
+
+	for (size_t i = 0; i < COUNT_OF(ends) && !r; i++) {
+		char *name = xasprintf("%s%s", path, ends[i]);
+		struct stat st;
+
+		if (lstat(name, &st) == 0 && (!overwrite || unlink(name) < 0)) {
+			r = err_set(err, ERR_FAILED, overwrite ? errno : EEXIST,
+				    "cannot create '%s': '%s' of another recording is there", path,
+				    name);
+			err_hint(err, "remove it, name another file with -o, or overwrite it with "
+				      "--force");
+		}
+		free(name);
+	}
+	return r;
+}
+
 int new_file_create(const char *path, bool overwrite, struct err *err)
 {
-	int r;
+	struct stat st;
+	int r = overwrite ? remove_old(path, err) : 0;
 
-	if (overwrite) {
-		r = remove_old(path, err);
-		if (r)
-			return r;
-	}
+	if (!r && lstat(path, &st) < 0)
+		r = clear_companions(path, overwrite, err);
+	if (r)
+		return r;
 	r = create_at_once(path);
 	if (r == -EOPNOTSUPP || r == -EISDIR || r == -ENOENT || r == -EINVAL)
 		r = create_by_name(path); /* or it says what is wrong with the name */

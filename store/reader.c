@@ -128,6 +128,8 @@ static void harden(struct store_reader *r)
 	sqlite3_limit(r->db, SQLITE_LIMIT_LENGTH, BLOB_BYTES_MAX);
 	sqlite3_db_config(r->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(r->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_db_config(r->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	sqlite3_db_config(r->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
 	/* never index into a table by way of what a damaged index says */
 	sqlite3_exec(r->db, "PRAGMA cell_size_check=ON", NULL, NULL, NULL);
 }
@@ -303,6 +305,7 @@ struct loading {
 	struct store_reader *r;
 	struct catalog *c;
 	struct err *err;
+	uint64_t rows; /* of this table, so far */
 };
 
 static const char *keep_text(struct loading *l, sqlite3_stmt *s, int column)
@@ -342,7 +345,7 @@ static bool load_fact(struct loading *l, sqlite3_stmt *s)
 /* Makes room for the element of row @s's id; its loader gives up if the id is impossible. */
 #define GROW_TO(array) \
 	do { \
-		if (row_id(s) > l->c->n_##array + ID_GAP_MAX) \
+		if (row_id(s) > l->rows + ID_GAP_MAX) \
 			return false; \
 		ARRAY_GROW(l->c->array, l->c->cap_##array, row_id(s)); \
 		if (l->c->n_##array <= row_id(s)) \
@@ -474,8 +477,10 @@ int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *e
 		sqlite3_stmt *s = NULL;
 		int code = sqlite3_prepare_v2(r->db, catalog_tables[i].sql, -1, &s, NULL), e = 0;
 
+		l.rows = 0;
 		while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
 			code = SQLITE_OK;
+			l.rows++;
 			if (!catalog_tables[i].load(&l, s)) {
 				e = not_readable(r, "a table holds impossible values", err);
 				break;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,17 +195,38 @@ static int set_up_database(struct store_writer *w)
 		"PRAGMA temp_store=MEMORY;"
 		"PRAGMA cache_size=-4096;"
 		/* only now: the file itself shall say what it is, whatever becomes of its WAL */
-		"PRAGMA journal_mode=WAL";
+		"PRAGMA journal_mode=WAL;"
+		/* the WAL is made with the first transaction: now, with the rights we have now */
+		"BEGIN IMMEDIATE; COMMIT";
 
 	sqlite3_busy_timeout(w->db, 5000);
+	/* what is to be repaired comes from anywhere */
+	sqlite3_db_config(w->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(w->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_db_config(w->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	sqlite3_db_config(w->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
 	return writer_exec(w, pragmas) ? 0 : -1;
+}
+
+/* SQLite, told not to follow links, follows none in the folder's name either. */
+static char *resolve_folder(const char *path)
+{
+	char *copy = xstrdup(path), *folder = realpath(dirname(copy), NULL), *full;
+	const char *slash = strrchr(path, '/');
+
+	full = xasprintf("%s/%s", folder ? folder : ".", slash ? slash + 1 : path);
+	free(folder);
+	free(copy);
+	return full;
 }
 
 static int open_database(struct store_writer *w, struct err *err)
 {
-	int code = sqlite3_open_v2(w->path, &w->db,
-				   SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW, NULL);
+	char *path = resolve_folder(w->path);
+	int code = sqlite3_open_v2(path, &w->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW,
+				   NULL);
 
+	free(path);
 	if (code != SQLITE_OK)
 		return err_set(err, ERR_FAILED, errno_of_sqlite(w->db, code), "cannot open '%s'",
 			       w->path);

@@ -87,6 +87,17 @@ def outputs():
         make(path)
         refused(f"{name} in the way", 125, message, "record", "-o", path, "--", "true", hint="--force")
         refused(f"{name} in the way of --force", 125, path, "record", "--force", "-o", path, "--", "true")
+    path = f"{work}/stale"
+    with open(path + "-wal", "w") as f:
+        f.write("another's")
+    refused("a WAL that another recording left", 125, "-wal' of another recording is there", "record", "-o", path, "--",
+            "true", hint="--force")
+    r = run("record", "--force", "-o", path, "--", "true")
+    tap.ok(r.returncode == 0 and run("info", path).returncode == 0, "--force removes it" + r.stderr)
+    os.mkdir(f"{work}/folder")
+    os.symlink("folder", f"{work}/link")
+    r = run("record", "-o", f"{work}/link/t.trail", "--", "true")
+    tap.ok(r.returncode == 0 and os.path.exists(f"{work}/folder/t.trail"), "a folder behind a symbolic link" + r.stderr)
     refused("a folder that is not there", 125, "no such file", "record", "-o", f"{work}/no/where", "--", "true")
 
 

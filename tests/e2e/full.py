@@ -53,11 +53,11 @@ def record(mode):
         target = subprocess.Popen(steady, **pipes)
         target.stdout.readline()
         r = subprocess.run([HEAPTRAIL, "record", "-q", "-o", trail, "-p", str(target.pid)], stderr=subprocess.PIPE, text=True,
-                           timeout=120)
+                           timeout=300)
         return target, r.returncode, r.stderr
     with tempfile.TemporaryFile("w+") as f:  # no pipe: the target holds it, too
         r = subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", trail, "--", *steady], stderr=f, **pipes)
-        r.wait(timeout=120)
+        r.wait(timeout=300)
         f.seek(0)
         return r, r.returncode, f.read()
 
@@ -126,7 +126,7 @@ def closing():
     for kib in range(size // 2, size * 4, max(16, size // 6)):
         with small_disk(kib):
             r = subprocess.run([HEAPTRAIL, "record", "-q", "-o", trail, "--", *command], env=env, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, timeout=120)
+                               stderr=subprocess.PIPE, text=True, timeout=300)
             i = info(trail) if os.path.exists(trail) else None
             good = not isinstance(i, str) and (r.returncode == 125 and "no space left" in r.stderr and
                                                not (i and i["recording"]["complete"]) or

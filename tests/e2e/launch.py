@@ -139,7 +139,7 @@ def interrupts():
     os.killpg(p.pid, signal.SIGINT)  # as a terminal does
     tap.ok(p.stdout.readline() == "interrupted\n" and p.poll() is None, "the first Ctrl-C is the command's alone")
     # its sleep was cut short: it ends by itself
-    tap.ok(p.wait(timeout=20) == 0, "the recorder ends with the command")
+    tap.ok(p.wait(timeout=120) == 0, "the recorder ends with the command")
     tap.ok(row(report(), "/simple").get("alloc_calls") == 4, "and has all of it")
     p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--", f"{TARGETS}/steady", "--gentle"],
                          env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -148,7 +148,7 @@ def interrupts():
     p.send_signal(signal.SIGINT)
     time.sleep(0.2)
     p.send_signal(signal.SIGINT)
-    tap.ok(p.wait(timeout=20) == 0 and sql("SELECT \"end\" FROM space") == [("detach",)],
+    tap.ok(p.wait(timeout=120) == 0 and sql("SELECT \"end\" FROM space") == [("detach",)],
            "the second Ctrl-C stops the recording")
     p.stdin.close()
     tap.ok(p.stdout.read().startswith("right"), "and the command runs on, unharmed")
@@ -157,11 +157,35 @@ def interrupts():
 def duration():
     p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "400ms", "--", f"{TARGETS}/steady",
                           "--gentle"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    status = p.wait(timeout=30)
+    status = p.wait(timeout=120)
     events = report()["recording"]["events"]
     p.stdin.close()
     tap.ok(status == 0 and events > 1000 and p.stdout.read().split()[3:4] == ["right"],
            f"-d lets go of a launched command, which runs on ({events} events)")
+
+
+def exec_after():
+    """It is let go, and only then becomes another program: nobody may hold it."""
+    for options in ([], ["--no-ptrace"]):
+        p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "300ms", *options, "--", "/bin/sh",
+                              "-c", f"sleep 1; exec {TARGETS}/simple malloc 1 1 say done"],
+                             env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        try:
+            said, _ = p.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            said = "nothing"
+        tap.ok(said == "done\n", f"a command that was let go {options} can exec: {said!r}")
+
+
+def namespaces():
+    for options in ([], ["--no-ptrace"]):
+        r = subprocess.run(["unshare", "-pf", "--mount-proc", HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options,
+                            "--", "/bin/sh", "-c", f"exec {TARGETS}/simple malloc 10 100 exec {TARGETS}/simple malloc 5 300"],
+                           env=env, timeout=60)
+        spaces = sql("SELECT executable, \"end\" FROM space ORDER BY id")
+        mine = row(report(), "/simple")
+        tap.ok(r.returncode == 0 and [s[1] for s in spaces] == ["exec", "exec", "exit"] and mine.get("leaked_blocks") == 5,
+               f"in a PID namespace of its own, {options}: {[s[1] for s in spaces]}, {mine.get('leaked_blocks')} leaked")
 
 
 def full_ring():
@@ -204,7 +228,7 @@ def drops():
     r.send_signal(signal.SIGCONT)
     time.sleep(0.2)
     r.send_signal(signal.SIGINT)
-    r.wait(timeout=30)
+    r.wait(timeout=120)
     p.stdin.close()
     right = p.stdout.read().startswith("right")
     p.wait()
@@ -275,7 +299,7 @@ def names():
 
 
 try:
-    tap.run_as_root([constructors, static, statuses, deaths, execs, stops, interrupts, duration, full_ring, drops, memory,
-                     internal_and_double, sudo, names])
+    tap.run_as_root([constructors, static, statuses, deaths, execs, stops, interrupts, duration, exec_after, namespaces,
+                     full_ring, drops, memory, internal_and_double, sudo, names])
 finally:
     shutil.rmtree(work, ignore_errors=True)
