@@ -513,6 +513,68 @@ static void test_forged_columns(void)
 	sample_release(&s);
 }
 
+/* Of a decoded chunk: times in order, and nothing that an array is indexed with out of its range. */
+static bool is_within_bounds(const struct chunk_info *info)
+{
+	for (uint32_t i = 0; i < info->events; i++)
+		if (decoded[i].kind >= EVENT_KINDS || decoded[i].free_class >= FREE_CLASSES)
+			return false;
+	return decoded[info->events - 1].t_ns == info->last_ns;
+}
+
+/* Some bytes changed, and one put in or left out, of @len in @data, which has room for it. */
+static size_t forge(uint8_t *data, size_t len)
+{
+	size_t at = random_below(len);
+
+	for (uint64_t i = random_below(4); i; i--)
+		data[random_below(len)] = (uint8_t)(random_below(3) ? random_u64() : 0xff);
+	switch (random_below(4)) {
+	case 0:
+		memmove(data + at + 1, data + at, len - at);
+		data[at] = (uint8_t)random_u64();
+		return len + 1;
+	case 1:
+		memmove(data + at, data + at + 1, len - at - 1);
+		return len - 1;
+	}
+	return len;
+}
+
+static void test_forged_much(void)
+{
+	enum { SAMPLES = 100, TIMES = 200 };
+	size_t bad = 0, good = 0, other = 0, len, n;
+
+	for (int i = 0; i < SAMPLES; i++) {
+		struct chunk_info info;
+		struct sample s;
+		uint8_t *raw, *forged;
+
+		sample_init(&s, 1 + random_below(100));
+		raw = raw_columns(&s, &len);
+		forged = xmalloc(len + 1);
+		for (int j = 0; j < TIMES; j++) {
+			int r;
+
+			memcpy(forged, raw, len);
+			n = forge(forged, len);
+			info = s.info;
+			if (random_below(8) == 0)
+				info.events = (uint32_t)(random_u64() >> random_below(64));
+			r = decode_forged(info, forged, n);
+			good += !r && is_within_bounds(&info);
+			bad += r == -EBADMSG;
+			other += r ? r != -EBADMSG : !is_within_bounds(&info);
+		}
+		free(forged);
+		free(raw);
+		sample_release(&s);
+	}
+	ok(bad && good && !other, "forged columns: %zu decoded within bounds, %zu refused, %zu else",
+	   good, bad, other);
+}
+
 static void test_forged_kinds(void)
 {
 	/* one event: kind, time, thread, family, stack; then address, size, usable, slot */
@@ -588,6 +650,7 @@ int main(void)
 	test_flipped();
 	test_numbers();
 	test_forged_columns();
+	test_forged_much();
 	test_forged_kinds();
 	test_forged_zstd();
 	free(decoded);

@@ -256,6 +256,55 @@ static void test_random(void)
 	slots_release(&slots);
 }
 
+/* Is what the replay says of itself true? */
+static bool is_sound(void)
+{
+	uint64_t bytes;
+	size_t blocks = count_live(&bytes);
+
+	return blocks == replay.live_blocks && bytes == replay.live_bytes &&
+	       blocks + replay.slots.n_freed == replay.slots.next;
+}
+
+/* Random events, most of which contradict others: only errors, and the heap stays sound. */
+static void test_forged(void)
+{
+	enum { STREAMS = 200, EVENTS = 1000 };
+	size_t refused = 0, taken = 0, other = 0, unsound = 0;
+
+	for (int i = 0; i < STREAMS; i++) {
+		uint64_t slots = 1 + (random_u64() >> random_below(64));
+		uint64_t threads = 1 + random_below(i % 10 ? 10 : UINT32_MAX);
+
+		begin();
+		for (int j = 0; j < EVENTS; j++) {
+			struct event e = {
+				.kind = (uint8_t)random_below(random_below(8) ? 3 : EVENT_KINDS),
+				.family = (uint8_t)random_u64(),
+				.thread = {(uint32_t)random_below(threads)},
+				.stack = {(uint32_t)random_u64()},
+				.slot = (uint32_t)random_below(slots),
+				.address = random_u64(),
+				.size = random_u64() >> random_below(64),
+			};
+			int r;
+
+			if (e.kind == EVENT_FREE)
+				e.free_class = (uint8_t)random_below(FREE_CLASSES);
+			if (!random_below(500))
+				replay_begin_space(&replay, (struct space_id){(uint32_t)j + 2});
+			r = feed(e);
+			taken += !r;
+			refused += r == -EBADMSG;
+			other += r && r != -EBADMSG;
+			unsound += j % 50 == 0 && !is_sound();
+		}
+	}
+	ok(taken && refused && !other && !unsound,
+	   "random events: %zu taken, %zu contradictions, %zu other errors, %zu times unsound", taken,
+	   refused, other, unsound);
+}
+
 int main(void)
 {
 	seed_random();
@@ -265,6 +314,7 @@ int main(void)
 	test_contradictions();
 	test_spaces();
 	test_random();
+	test_forged();
 	replay_release(&replay);
 	replay_release(&replay);
 	return done();
