@@ -42,7 +42,7 @@ void end_progress(void)
 	progress_since_ns = 0;
 }
 
-int view_open(struct view *v, const char *path, enum group_key key, struct err *err)
+static int open_once(struct view *v, const char *path, enum group_key key, struct err *err)
 {
 	int r;
 
@@ -57,6 +57,18 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 		r = store_reader_load(v->reader, &v->catalog, err);
 	if (r)
 		view_close(v);
+	return r;
+}
+
+int view_open(struct view *v, const char *path, enum group_key key, struct err *err)
+{
+	int r = open_once(v, path, key, err);
+
+	/* it was finished while it was read: what was read is not all of it */
+	if (!r && !store_reader_is_sealed(v->reader) && catalog_text(&v->catalog, "seal")) {
+		view_close(v);
+		r = open_once(v, path, key, err);
+	}
 	return r;
 }
 
