@@ -237,7 +237,7 @@ static int run(const struct command *c, int argc, char **argv)
 	close_r = session_close(session, &err);
 	if (close_r < 0 && r >= 0)
 		status = fail(&o, -close_r, &err);
-	if (!o.quiet && result.path)
+	if (!o.quiet && result.path && r >= 0)
 		say_how_it_ended(&result);
 	free((char *)result.path);
 	free((char *)result.warning);

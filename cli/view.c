@@ -134,7 +134,7 @@ void view_warn_if_incomplete(const struct view *v)
 	if (!view_is_complete(v))
 		say("warning: the recording '%s' is not complete: %s",
 		    format_safe(safe, sizeof(safe), v->path), view_state_name(view_state(v)));
-	if (store_reader_lacks_wal(v->reader))
+	if (store_reader_lacks_wal(v->reader) && view_state(v) != VIEW_STOPPED)
 		say("warning: its last part is missing: it was in the file '%s-wal'", safe);
 }
 
@@ -310,7 +310,7 @@ void view_print_state_warnings(const struct view *v)
 	}
 	if (!store_reader_is_sealed(v->reader) && view_state(v) != VIEW_BEING_WRITTEN)
 		printf("              (heaptrail repair adds names and summaries)\n");
-	if (store_reader_lacks_wal(v->reader))
+	if (store_reader_lacks_wal(v->reader) && view_state(v) != VIEW_STOPPED)
 		printf("  WARNING     its last part is missing: it was in FILE-wal beside it\n");
 }
 

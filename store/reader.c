@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/buffer.h"
 #include "common/xalloc.h"
 #include "store/chunk.h"
 #include "store/seal.h"
@@ -95,31 +96,41 @@ static int check_file(struct store_reader *r, struct file_head *ret, struct err 
 	return 0;
 }
 
-/* Is there a WAL with something in it? */
-static bool has_wal(const struct store_reader *r)
+/* Bytes in the WAL beside it; -1: there is none. */
+static int64_t wal_bytes(const struct store_reader *r)
 {
 	char *wal = xasprintf("%s-wal", r->path);
 	struct stat st;
-	bool found = stat(wal, &st) == 0 && st.st_size > 0;
+	int64_t bytes = stat(wal, &st) == 0 ? (int64_t)st.st_size : -1;
 
 	free(wal);
-	return found;
+	return bytes;
 }
 
-static bool open_immutable(struct store_reader *r)
+/*
+ * In WAL mode, and no WAL is there: nobody writes it, as a recorder makes one first
+ * of all.  Opened so, SQLite makes no files beside it, which we may not do or leave.
+ */
+static int open_immutable(struct store_reader *r)
 {
-	char *uri;
-	bool done;
+	static const char hex[] = "0123456789abcdef";
+	struct buffer uri = {0};
+	int code;
 
-	if (strpbrk(r->path, "?#%")) /* would need escapes */
-		return false;
-	uri = sqlite3_mprintf("file:%s?immutable=1", r->path);
-	sqlite3_close(r->db);
-	r->db = NULL;
-	done = sqlite3_open_v2(uri, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL) ==
-	       SQLITE_OK;
-	sqlite3_free(uri);
-	return done;
+	buffer_append(&uri, "file:", 5);
+	for (const char *p = r->path; *p; p++) {
+		char escaped[3] = {'%', hex[*p >> 4 & 15], hex[*p & 15]};
+
+		if (strchr("?#%", *p))
+			buffer_append(&uri, escaped, 3);
+		else
+			buffer_append(&uri, p, 1);
+	}
+	buffer_append(&uri, "?immutable=1", 13);
+	code = sqlite3_open_v2((char *)uri.data, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI,
+			       NULL);
+	buffer_release(&uri);
+	return code;
 }
 
 static void harden(struct store_reader *r)
@@ -151,13 +162,18 @@ static int check_version(struct store_reader *r, struct err *err)
 	return -EBADMSG;
 }
 
-static int check_seal(struct store_reader *r, struct err *err)
+static int check_seal(struct store_reader *r, bool in_wal_mode, struct err *err)
 {
 	char has[SEAL_MAX], should[SEAL_MAX];
 
 	r->is_sealed = seal_read(r->db, has);
-	if (!r->is_sealed)
+	if (!r->is_sealed && in_wal_mode)
 		return 0;
+	if (!r->is_sealed) { /* only one that was sealed leaves WAL mode */
+		not_readable(r, "its seal is missing", err);
+		err_hint(err, DAMAGED_HINT);
+		return -EBADMSG;
+	}
 	if (seal_compute(r->db, should) != 0)
 		return sqlite_failed(r, err);
 	if (!strcmp(has, should))
@@ -170,37 +186,36 @@ static int check_seal(struct store_reader *r, struct err *err)
 static int open_database(struct store_reader *r, struct err *err)
 {
 	struct file_head head = {0};
-	int64_t application;
-	bool ok, wal;
-	int e = check_file(r, &head, err);
+	int64_t application, wal;
+	bool ok;
+	int e = check_file(r, &head, err), code;
 
 	if (e)
 		return e;
-	wal = has_wal(r);
-	if (!wal && head.pages * head.page_bytes > head.bytes) {
+	wal = wal_bytes(r);
+	if (wal <= 0 && head.pages * head.page_bytes > head.bytes) {
 		err_set(err, ERR_RECORDING, 0,
 			"cannot read the recording '%s': it was cut short: %" PRIu64 " of %" PRIu64
 			" bytes are there", r->path, head.bytes, head.pages * head.page_bytes);
 		err_hint(err, "copy it again, all of it");
 		return -EBADMSG;
 	}
-	if (sqlite3_open_v2(r->path, &r->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
+	if (head.is_in_wal_mode && wal < 0)
+		code = open_immutable(r);
+	else
+		code = sqlite3_open_v2(r->path, &r->db, SQLITE_OPEN_READONLY, NULL);
+	if (code != SQLITE_OK)
 		return sqlite_failed(r, err);
 	harden(r);
 	application = one_number(r->db, "PRAGMA application_id", &ok);
-	/* WAL mode without a WAL in a folder we cannot write: nobody is writing */
-	if (!ok && sqlite3_errcode(r->db) == SQLITE_CANTOPEN && !wal && open_immutable(r)) {
-		harden(r);
-		application = one_number(r->db, "PRAGMA application_id", &ok);
-	}
 	if (!ok)
 		return sqlite_failed(r, err);
 	if (application != RECORDING_APPLICATION_ID)
 		return not_readable(r, "it is a SQLite file, but not a heaptrail recording", err);
 	e = check_version(r, err);
 	if (!e)
-		e = check_seal(r, err);
-	r->lacks_wal = !r->is_sealed && head.is_in_wal_mode && !wal;
+		e = check_seal(r, head.is_in_wal_mode, err);
+	r->lacks_wal = !r->is_sealed && head.is_in_wal_mode && wal <= 0;
 	return e;
 }
 

@@ -92,11 +92,24 @@ static int errno_of_sqlite(sqlite3 *db, int code)
 	}
 }
 
+/* SQLite often says no more than "I/O error": ask once more what is wrong with the file. */
+static int look_at_file(const struct store_writer *w)
+{
+	int fd = open(w->path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == EROFS || errno == ENOENT ? errno : EIO;
+	close(fd);
+	return EIO;
+}
+
 /* Keeps the first failure; the rest follows from it. */
 static void writer_failed(struct store_writer *w, int code)
 {
 	int e = errno_of_sqlite(w->db, code);
 
+	if (e == EIO)
+		e = look_at_file(w);
 	if (w->failed)
 		return;
 	w->failed = true;
@@ -109,6 +122,9 @@ static void writer_failed(struct store_writer *w, int code)
 	if (e == ENOSPC || e == EDQUOT)
 		err_hint(&w->failure, "make room, or record to another place with -o; what was "
 				      "written before can be read");
+	else if (e == EROFS || e == EIO)
+		err_hint(&w->failure, "look at the disk (dmesg), or record to another place with "
+				      "-o; what was written before can be read");
 }
 
 static bool writer_exec(struct store_writer *w, const char *sql)
@@ -365,7 +381,8 @@ int store_writer_close(struct store_writer *w, struct err *err)
 		if (!sqlite3_get_autocommit(w->db))
 			sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
 		sqlite3_busy_timeout(w->db, 100);
-		leave_wal_mode(w);
+		if (w->wants_seal && !w->failed)
+			leave_wal_mode(w);
 		sqlite3_close(w->db);
 	}
 	chunk_encoder_release(&w->chunk);

@@ -50,7 +50,7 @@ bool store_writer_give_up_events(struct store_writer *w);
 void store_writer_seal(struct store_writer *w);
 
 /*
- * Completes the file: one file without a WAL, where no reader prevents it.
+ * Completes the file: with a seal one file without a WAL, where no reader prevents it.
  * Frees @w in any case; NULL is fine.  Returns the first failure of all.
  */
 int store_writer_close(struct store_writer *w, struct err *err);

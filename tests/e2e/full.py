@@ -137,7 +137,41 @@ def closing():
     tap.ok(seen == {0, 125}, f"from too little to enough room: either complete, or said so ({seen})")
 
 
+def read_only():
+    """The kernel finds the file system damaged, and makes it read-only, as it does with a dying disk."""
+    os.mkdir(disk)
+    image = f"{work}/image"
+    with open(image, "wb") as f:
+        f.truncate(64 << 20)
+    r = subprocess.run(["sh", "-c", f"mkfs.ext4 -q {image} && mount -o loop,errors=remount-ro {image} {disk}"],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if r.returncode:
+        os.rmdir(disk)
+        return tap.skip("a file system that becomes read-only", f"no loop device with ext4 here: {r.stdout.strip()!r}")
+    try:
+        device = os.path.basename(subprocess.check_output(["findmnt", "-no", "SOURCE", disk], text=True).strip())
+        target = subprocess.Popen([f"{TARGETS}/steady", "--gentle"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
+                                  text=True)
+        target.stdout.readline()
+        p = subprocess.Popen([HEAPTRAIL, "record", "-o", trail, "-p", str(target.pid)], stderr=subprocess.PIPE, text=True)
+        time.sleep(1.5)
+        with open(f"/sys/fs/ext4/{device}/trigger_fs_error", "w") as f:
+            f.write("for a test")
+        said = p.communicate(timeout=300)[1]
+        i = info(trail)
+        target.stdin.close()
+        right = "right" in target.stdout.read()
+        target.wait()
+        tap.ok(p.returncode == 125 and ("read-only file system" in said or "I/O error" in said) and "hint: look at the disk" in said
+               and "recorded" not in said, f"a file system that becomes read-only: {p.returncode}, {said!r}")
+        tap.ok(right and not isinstance(i, str) and i["state"] in ("cut off", "stopped early"),
+               f"the target runs on, the recording opens: {i if isinstance(i, str) else i['state']}")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+        os.rmdir(disk)
+
+
 try:
-    tap.run_as_root([cases, closing])
+    tap.run_as_root([cases, closing, read_only])
 finally:
     shutil.rmtree(work, ignore_errors=True)

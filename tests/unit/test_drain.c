@@ -156,6 +156,7 @@ static void finish(void)
 	drain_finish(&drain);
 	drain_release(&drain);
 	drain.counts = counts;
+	store_writer_seal(writer);
 	if (store_writer_close(writer, &err))
 		diag("%s", err.what);
 	read_back();

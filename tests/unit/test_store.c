@@ -278,6 +278,7 @@ static void test_catalog(void)
 
 	ok(w, "a recording is created");
 	put_all(w);
+	store_writer_seal(w);
 	ok(store_writer_close(w, &err) == 0, "all that is no event is put and closed");
 	ok(!stat(path, &st) && (st.st_mode & 07777) == 0600 &&
 		   store_bytes_on_disk(path) == (uint64_t)st.st_size,
@@ -384,6 +385,7 @@ static void test_events(void)
 	store_reader_close(r);
 	store_writer_put_event(w, (struct space_id){3}, &(struct event){
 		.kind = EVENT_ALLOC, .t_ns = 1, .usable = USABLE_UNKNOWN});
+	store_writer_seal(w);
 	ok(store_writer_close(w, &err) == 0, "the recording is closed, after a single event more");
 	after = 0;
 	r = open_reader(path);
