@@ -122,7 +122,7 @@ static void writer_failed(struct store_writer *w, int code)
 	if (e == ENOSPC || e == EDQUOT)
 		err_hint(&w->failure, "make room, or record to another place with -o; what was "
 				      "written before can be read");
-	else if (e == EROFS || e == EIO)
+	else if (e == EROFS)
 		err_hint(&w->failure, "look at the disk (dmesg), or record to another place with "
 				      "-o; what was written before can be read");
 }
