@@ -39,20 +39,43 @@ static void close_files(int keep1, int keep2)
 /*
  * When the recorder dies, its process group may become an orphaned one; if a member
  * is stopped then, the kernel sends SIGHUP to all.  A member whose parent is outside
- * of the group prevents that.
+ * of the group prevents that.  It must leave the group before it ends itself, and
+ * before its parent does: that would count as orphaning, too.
  */
-static void keep_group_from_orphaning(pid_t group)
-{
-	pid_t guard = getpid();
+struct member {
+	pid_t pid;
+	int gate; /* closed: it leaves */
+};
 
-	if (fork() != 0)
-		return;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (setpgid(0, group) || getppid() != guard)
+static struct member join_group(pid_t group)
+{
+	struct member m = {.gate = -1};
+	int gate[2];
+	char c;
+
+	if (pipe(gate) < 0)
+		return m;
+	m.pid = fork();
+	if (m.pid == 0) {
+		close_files(gate[0], gate[0]);
+		if (setpgid(0, group))
+			_exit(0);
+		while (read(gate[0], &c, 1) < 0 && errno == EINTR)
+			;
+		setpgid(0, 0);
 		_exit(0);
-	close_range(0, ~0u, 0);
-	for (;;)
-		pause();
+	}
+	close(gate[0]);
+	m.gate = gate[1];
+	return m;
+}
+
+static void leave_group(struct member m)
+{
+	if (m.gate >= 0)
+		close(m.gate);
+	while (m.pid > 0 && waitpid(m.pid, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 static bool has_ended(int pidfd)
@@ -98,6 +121,7 @@ static bool wait_for_recorder(int gate)
 static _Noreturn void watch(struct probes *probes, int gate, int target, pid_t pid, pid_t group)
 {
 	pid_t parent = getppid();
+	struct member member;
 	int recorder;
 	sigset_t all;
 
@@ -107,9 +131,10 @@ static _Noreturn void watch(struct probes *probes, int gate, int target, pid_t p
 	close_files(gate, target);
 	recorder = (int)syscall(SYS_pidfd_open, parent, 0);
 	setpgid(0, 0); /* what hits the recorder's group is not for us */
-	keep_group_from_orphaning(group);
+	member = join_group(group);
 	if (!wait_for_recorder(gate))
 		continue_target(probes, recorder, target, pid);
+	leave_group(member);
 	_exit(0);
 }
 
