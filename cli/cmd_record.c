@@ -206,6 +206,16 @@ static int fail(const struct record_options *o, int errnum, struct err *e)
 	return status;
 }
 
+static void say_it_goes_on(void)
+{
+	say("recording until the command ends; interrupt again to stop recording and let it "
+	    "run on");
+}
+
+static void say_nothing(void)
+{
+}
+
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct record_options o = {0};
@@ -219,6 +229,7 @@ static int run(const struct command *c, int argc, char **argv)
 		return status;
 	if (!o.as_root)
 		find_identity(&o.session.identity);
+	o.session.on_interrupt = o.quiet ? say_nothing : say_it_goes_on;
 	r = session_start(&o.session, &session, &err);
 	if (r < 0)
 		return fail(&o, -r, &err);

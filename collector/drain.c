@@ -431,7 +431,7 @@ static void ask_for_name(struct drain_thread *t)
 	fclose(f);
 }
 
-void drain_finish(struct drain *d)
+void drain_write_counts(struct drain *d)
 {
 	const struct drain_counts *c = &d->counts;
 	const struct {
@@ -446,13 +446,18 @@ void drain_finish(struct drain *d)
 		{"malformed_events", c->malformed},
 	};
 
+	for (size_t i = 0; i < COUNT_OF(losses); i++)
+		store_writer_put_loss(d->writer, losses[i].kind, losses[i].count);
+}
+
+void drain_finish(struct drain *d)
+{
 	for (uint32_t i = 1; i < d->n_threads; i++) {
 		if (!d->threads[i] || !d->threads[i]->is_known)
 			continue;
 		ask_for_name(d->threads[i]);
 		put_thread(d, i);
 	}
-	for (size_t i = 0; i < COUNT_OF(losses); i++)
-		store_writer_put_loss(d->writer, losses[i].kind, losses[i].count);
+	drain_write_counts(d);
 	drain_write_slow(d);
 }

@@ -77,6 +77,8 @@ void drain_end_space(struct drain *d, const char *how, uint64_t t_ns);
 void drain_feed(struct drain *d, const struct ring_head *e, size_t len);
 /* Writes what changes slowly (the timeline) to the recording. */
 void drain_write_slow(struct drain *d);
+/* Writes what was set right or could not be told (table loss). */
+void drain_write_counts(struct drain *d);
 /* Writes all threads and counts; those that live are asked for their names. */
 void drain_finish(struct drain *d);
 

@@ -34,6 +34,7 @@
 #define HOLD_MEMORY_NS 1000000000ull
 /* An attached process that changed its program is looked at for so long. */
 #define SETTLE_NS 5000000000ull
+#define SETTLE_EVERY_NS 10000000ull
 
 /* What was called before the probes were disarmed has so long to return. */
 #define LAST_CALLS_US 10000
@@ -54,7 +55,8 @@ struct session {
 	uint64_t end_ns;
 	uint64_t losses, losses_written;
 	uint64_t last_hold_ns;
-	uint64_t settle_until_ns; /* attached, after an exec: look for the allocator */
+	uint64_t settle_until_ns; /* attached, after an exec: look for the allocator … */
+	uint64_t next_settle_ns;  /* … now and then */
 	bool awaiting_hook;	  /* launched, after an exec: ld.so will stop at its hook */
 	bool is_held_at_exec;	  /* launched, not traced: the probes have stopped it */
 	bool is_armed;
@@ -266,15 +268,19 @@ static void after_exec(void *arg)
 
 static void settle(struct session *s)
 {
+	uint64_t now = clock_now_ns();
 	bool found;
 
+	if (now < s->next_settle_ns)
+		return;
+	s->next_settle_ns = now + SETTLE_EVERY_NS;
 	if (target_check_rights(&s->target, NULL) < 0) {
 		probes_close(s->probes);
 		s->wants_stop = true;
 		free(s->warning);
 		s->warning = xstrdup("the process became one with rights of its own (setuid): the "
 				     "recording ends there");
-	} else if (clock_now_ns() > s->settle_until_ns || attach_to_maps(s, &found, NULL) < 0) {
+	} else if (now > s->settle_until_ns || attach_to_maps(s, &found, NULL) < 0) {
 		s->settle_until_ns = 0;
 	} else if (found) {
 		s->settle_until_ns = 0;
@@ -501,7 +507,6 @@ static void look_at_exit(struct session *s)
  */
 static void handle_hold(struct session *s, struct err *err, int *ret_error)
 {
-	drain_all(s);
 	if (s->is_held_at_exec) {
 		s->is_held_at_exec = false;
 		*ret_error = prepare_program(s, err);
@@ -554,8 +559,7 @@ static void read_signals(struct session *s)
 			continue;
 		/* the terminal sends the first Ctrl-C to the command too: end with it */
 		if (i.ssi_signo == SIGINT && s->target.launched && !s->interrupts++)
-			fprintf(stderr, "heaptrail: recording until the command ends; interrupt "
-					"again to stop recording and let it run on\n");
+			s->options.on_interrupt();
 		else
 			s->wants_stop = true;
 	}
@@ -591,6 +595,7 @@ static void put_losses(struct session *s)
 	for (int i = 0; i < PROBE_COUNTERS; i++)
 		store_writer_put_loss(s->writer, names[i],
 				      probes_counter(s->probes, (enum probe_counter)i));
+	drain_write_counts(&s->drain);
 }
 
 static int write_out(struct session *s, uint64_t now, struct err *err)
@@ -752,6 +757,8 @@ int session_close(struct session *s, struct err *err)
 
 	if (!s)
 		return 0;
+	if (!s->target.ended) /* after a failed start: else it would hold the probes a while */
+		guard_stop(&s->guard);
 	probes_free(s->probes);
 	target_release(&s->target);
 	if (s->drain.writer)

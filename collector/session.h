@@ -32,6 +32,8 @@ struct session_options {
 	enum on_full on_full;
 	size_t ring_bytes;	 /* a power of two; 0: the default */
 	bool no_ptrace;
+	/* the user's first interrupt, which is for the command: the recording goes on */
+	void (*on_interrupt)(void);
 	bool verbose;
 	struct target_identity identity; /* of the command and of the file */
 };

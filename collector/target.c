@@ -20,6 +20,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "collector/process_facts.h"
 #include "collector/refusal.h"
 #include "image/elf_file.h"
 
@@ -340,18 +341,15 @@ static bool would_gain_rights(pid_t pid)
 
 int target_check_rights(const struct target *t, struct err *err)
 {
-	char path[64], program[PATH_MAX] = "the new program";
-	ssize_t n;
+	char *program;
 
 	if (!t->guards_rights || (!has_gained_rights(t->pid) && !would_gain_rights(t->pid)))
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)t->pid);
-	n = readlink(path, program, sizeof(program) - 1);
-	if (n > 0)
-		program[n] = '\0';
+	program = process_executable(t->pid);
 	err_set(err, ERR_PRIVILEGE, 0,
 		"cannot record '%s': it runs with rights of its own (setuid, setgid or "
-		"capabilities)", program);
+		"capabilities)", program ? program : "the new program");
+	free(program);
 	err_hint(err, "its heap belongs to somebody else; root may record it (under sudo with "
 		      "--as-root)");
 	return -EPERM;

@@ -141,7 +141,7 @@ static void harden(struct store_reader *r)
 	sqlite3_db_config(r->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	sqlite3_db_config(r->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	sqlite3_db_config(r->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
-	/* never index into a table by way of what a damaged index says */
+	/* a cell that reaches beyond its page is damage: say so, at once */
 	sqlite3_exec(r->db, "PRAGMA cell_size_check=ON", NULL, NULL, NULL);
 }
 

@@ -549,7 +549,7 @@ def outputs():
 
 def limits():
     """A file size limit and a closed pipe must not kill the recorder: the command ends as it would."""
-    r = run("record", "-o", "t.trail", "--", f"{TARGETS}/noisy", "4", "50000", before=["prlimit", "--fsize=300000"])
+    r = run("record", "-o", "t.trail", "--", f"{TARGETS}/noisy", "4", "400000", before=["prlimit", "--fsize=4000000"])
     text = r.stderr
     tap.ok(r.returncode == 125 and "cannot write the recording 't.trail'" in text and "ulimit -f" in text,
            f"RLIMIT_FSIZE: said, not killed: {r.returncode} {text!r}")
