@@ -159,7 +159,7 @@ static struct stack_id new_frame(struct call_sites *c, uint64_t address)
 		store_writer_put_frame(c->writer, (struct frame_id){*id}, frame.module,
 				       frame.offset);
 		store_writer_put_stack(c->writer, (struct stack_id){*id}, (struct stack_id){0},
-				       (struct frame_id){*id});
+				       (struct frame_id){*id}, STACK_CALLER);
 	}
 	return (struct stack_id){*id};
 }

@@ -448,7 +448,8 @@ static bool load_stack(struct loading *l, sqlite3_stmt *s)
 {
 	GROW_TO(stacks);
 	l->c->stacks[row_id(s)] = (struct catalog_stack){.parent = {(uint32_t)column_u64(s, 1)},
-							 .frame = {(uint32_t)column_u64(s, 2)}};
+							 .frame = {(uint32_t)column_u64(s, 2)},
+							 .end = (uint8_t)column_u64(s, 3)};
 	return true;
 }
 
@@ -479,7 +480,7 @@ static const struct {
 	{"SELECT f.id, f.module, f.\"offset\", s.function, s.file, s.line FROM frame f"
 	 " LEFT JOIN symbol s ON s.frame = f.id AND s.depth = 0",
 	 load_frame},
-	{"SELECT id, parent, frame FROM stack", load_stack},
+	{"SELECT id, parent, frame, \"end\" FROM stack", load_stack},
 	{"SELECT kind, count FROM loss", load_loss},
 };
 

@@ -64,6 +64,7 @@ struct catalog {
 	struct catalog_stack {
 		struct stack_id parent;
 		struct frame_id frame;
+		uint8_t end; /* enum stack_end; may be out of its range */
 	} *stacks;
 	size_t n_stacks, cap_stacks;
 	struct catalog_loss {

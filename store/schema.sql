@@ -69,7 +69,8 @@ CREATE TABLE frame (
 CREATE TABLE stack (		-- a tree: a stack is its innermost frame and its callers
 	id	INTEGER PRIMARY KEY,
 	parent	INTEGER NOT NULL,	-- the stack of the caller; 0: none recorded
-	frame	INTEGER NOT NULL
+	frame	INTEGER NOT NULL,
+	end	INTEGER NOT NULL	-- why there is no further caller; 0: the stack is complete
 );
 
 CREATE TABLE symbol (

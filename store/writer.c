@@ -47,7 +47,7 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_MODULE] = "INSERT OR REPLACE INTO module VALUES (?,?,?)",
 	[PUT_MAPPING] = "INSERT INTO mapping VALUES (NULL,?,?,?,?,?,?)",
 	[PUT_FRAME] = "INSERT OR REPLACE INTO frame VALUES (?,?,?)",
-	[PUT_STACK] = "INSERT OR REPLACE INTO stack VALUES (?,?,?)",
+	[PUT_STACK] = "INSERT OR REPLACE INTO stack VALUES (?,?,?,?)",
 	[PUT_SYMBOL] = "INSERT OR REPLACE INTO symbol VALUES (?,?,?,?,?)",
 	[PUT_LOSS] = "INSERT OR REPLACE INTO loss VALUES (?,?)",
 	[PUT_RSS] = "INSERT INTO rss VALUES (?,?,?)",
@@ -518,7 +518,7 @@ void store_writer_put_frame(struct store_writer *w, struct frame_id id, struct m
 }
 
 void store_writer_put_stack(struct store_writer *w, struct stack_id id, struct stack_id parent,
-			    struct frame_id frame)
+			    struct frame_id frame, enum stack_end end)
 {
 	sqlite3_stmt *s = prepare(w, PUT_STACK);
 
@@ -527,6 +527,7 @@ void store_writer_put_stack(struct store_writer *w, struct stack_id id, struct s
 	bind_u64(s, 1, id.v);
 	bind_u64(s, 2, parent.v);
 	bind_u64(s, 3, frame.v);
+	bind_u64(s, 4, end);
 	step(w, s);
 }
 

@@ -67,8 +67,9 @@ void store_writer_put_module(struct store_writer *w, const struct module_record 
 void store_writer_put_mapping(struct store_writer *w, const struct mapping_record *m);
 void store_writer_put_frame(struct store_writer *w, struct frame_id id, struct module_id module,
 			    uint64_t offset);
+/* @end is the same for a stack and its parents: it is about the outermost frame. */
 void store_writer_put_stack(struct store_writer *w, struct stack_id id, struct stack_id parent,
-			    struct frame_id frame);
+			    struct frame_id frame, enum stack_end end);
 void store_writer_put_symbol(struct store_writer *w, const struct symbol_record *s);
 void store_writer_put_loss(struct store_writer *w, const char *kind, uint64_t count);
 void store_writer_put_rss(struct store_writer *w, struct space_id space, uint64_t t_ns,

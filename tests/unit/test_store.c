@@ -195,8 +195,10 @@ static void put_all(struct store_writer *w)
 		.bias = 4096, .first_ns = 11});
 	store_writer_put_frame(w, (struct frame_id){1}, (struct module_id){1}, 0x1234);
 	store_writer_put_frame(w, (struct frame_id){2}, (struct module_id){0}, UINT64_MAX);
-	store_writer_put_stack(w, (struct stack_id){1}, (struct stack_id){0}, (struct frame_id){2});
-	store_writer_put_stack(w, (struct stack_id){2}, (struct stack_id){1}, (struct frame_id){1});
+	store_writer_put_stack(w, (struct stack_id){1}, (struct stack_id){0}, (struct frame_id){2},
+			       STACK_TOO_DEEP);
+	store_writer_put_stack(w, (struct stack_id){2}, (struct stack_id){1}, (struct frame_id){1},
+			       STACK_TOO_DEEP);
 	store_writer_put_symbol(w, &(struct symbol_record){{1}, 0, "inner", "ls.c", 12});
 	store_writer_put_symbol(w, &(struct symbol_record){{1}, 1, "outer", NULL, 0});
 	store_writer_put_loss(w, "lost_alloc", 1ull << 40);
@@ -262,7 +264,8 @@ static void check_catalog(const struct catalog *c)
 	   "a frame and a stack that there are not are empty");
 	ok(catalog_stack(c, (struct stack_id){2})->parent.v == 1 &&
 		   catalog_stack(c, (struct stack_id){2})->frame.v == 1 &&
-		   catalog_stack(c, (struct stack_id){1})->frame.v == 2,
+		   catalog_stack(c, (struct stack_id){1})->frame.v == 2 &&
+		   catalog_stack(c, (struct stack_id){1})->end == STACK_TOO_DEEP,
 	   "stacks");
 	ok(catalog_loss(c, "lost_alloc") == 1ull << 40 && catalog_loss(c, "nothing") == 0,
 	   "losses");
