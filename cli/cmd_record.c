@@ -28,6 +28,9 @@ static const char help[] =
 	"      --force           overwrite a recording of that name\n"
 	"  -p, --pid PID         attach to a running process; it is never stopped\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
+	"      --call-graph=HOW  how call stacks are taken: auto (default: by the programs'\n"
+	"                        unwind information), fp (by frame pointers alone), caller\n"
+	"                        (only who called the allocator), none\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
 	"                        the process wait (default for COMMAND)\n"
 	"      --on-full=drop    … lose events, counted (default for -p)\n"
@@ -50,7 +53,7 @@ static const char help[] =
 	"  heaptrail record -- ./server --port 8080\n"
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
-enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_ON_FULL, OPTION_RING_SIZE, OPTION_AS_ROOT,
+enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_ON_FULL, OPTION_RING_SIZE, OPTION_AS_ROOT,
        OPTION_NO_PTRACE };
 
 static const struct option options[] = {
@@ -58,6 +61,7 @@ static const struct option options[] = {
 	{"force", no_argument, NULL, OPTION_FORCE},
 	{"pid", required_argument, NULL, 'p'},
 	{"duration", required_argument, NULL, 'd'},
+	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
@@ -94,6 +98,11 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 			return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m",
 					   optarg);
 		return 0;
+	case OPTION_CALL_GRAPH:
+		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
+			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
+					      "not '%s'", optarg);
+		break;
 	case OPTION_ON_FULL:
 		if (!strcmp(optarg, "wait"))
 			o->session.on_full = ON_FULL_WAIT;

@@ -17,7 +17,7 @@ void call_sites_init(struct call_sites *c, struct store_writer *writer, pid_t pi
 	memset(c, 0, sizeof(*c));
 	c->writer = writer;
 	c->pid = pid;
-	c->n_modules = c->n_frames = 1;
+	c->n_modules = c->n_frames = c->n_stacks = 1;
 	ARRAY_GROW(c->modules, c->cap_modules, 0);
 	ARRAY_GROW(c->frames, c->cap_frames, 0);
 }
@@ -33,6 +33,8 @@ void call_sites_release(struct call_sites *c)
 	process_maps_release(&c->maps);
 	hashmap_release(&c->by_address);
 	hashmap_release(&c->by_frame);
+	hashmap_release(&c->by_branch);
+	free(c->innermost);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -141,7 +143,7 @@ bool call_sites_read_maps(struct call_sites *c, uint64_t now_ns)
 	return true;
 }
 
-static struct stack_id new_frame(struct call_sites *c, uint64_t address)
+static struct frame_id new_frame(struct call_sites *c, uint64_t address)
 {
 	const struct process_map *map = process_maps_find(&c->maps, address);
 	struct call_site_frame frame = {.offset = address};
@@ -158,29 +160,53 @@ static struct stack_id new_frame(struct call_sites *c, uint64_t address)
 		c->frames[*id] = frame;
 		store_writer_put_frame(c->writer, (struct frame_id){*id}, frame.module,
 				       frame.offset);
-		store_writer_put_stack(c->writer, (struct stack_id){*id}, (struct stack_id){0},
-				       (struct frame_id){*id}, STACK_CALLER);
 	}
-	return (struct stack_id){*id};
+	return (struct frame_id){*id};
 }
 
-struct stack_id call_sites_stack(struct call_sites *c, uint64_t address, uint64_t now_ns)
+static struct frame_id frame_of(struct call_sites *c, uint64_t address, uint64_t now_ns)
 {
 	uint32_t *known = hashmap_put(&c->by_address, address);
 
 	if (*known != HASHMAP_NONE)
-		return (struct stack_id){*known};
+		return (struct frame_id){*known};
 	if (!c->last_read_ns || (!process_maps_find(&c->maps, address) &&
 				 now_ns - c->last_read_ns > READ_AGAIN_NS))
 		call_sites_read_maps(c, now_ns);
 	*known = new_frame(c, address).v;
-	return (struct stack_id){*known};
+	return (struct frame_id){*known};
+}
+
+/* The stack of @frame, called by @caller; where nobody is known to have called, @end says why. */
+static struct stack_id branch(struct call_sites *c, struct stack_id caller, struct frame_id frame,
+			      enum stack_end end)
+{
+	uint64_t from = caller.v ? caller.v : 1ull << 31 | (uint64_t)end;
+	uint32_t *id = hashmap_put(&c->by_branch, from << 32 | frame.v);
+
+	if (*id == HASHMAP_NONE) {
+		*id = (uint32_t)c->n_stacks++;
+		ARRAY_GROW(c->innermost, c->cap_stacks, *id);
+		c->innermost[*id] = frame;
+		store_writer_put_stack(c->writer, (struct stack_id){*id}, caller, frame, end);
+	}
+	return (struct stack_id){*id};
+}
+
+struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses, size_t n,
+				 enum stack_end end, uint64_t now_ns)
+{
+	struct stack_id stack = {0};
+
+	while (n--)
+		stack = branch(c, stack, frame_of(c, addresses[n], now_ns), end);
+	return stack;
 }
 
 bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack)
 {
-	return stack.v && stack.v < c->n_frames &&
-	       c->modules[c->frames[stack.v].module.v].is_allocator;
+	return stack.v && stack.v < c->n_stacks &&
+	       c->modules[c->frames[c->innermost[stack.v].v].module.v].is_allocator;
 }
 
 void call_sites_resolve(struct call_sites *c)

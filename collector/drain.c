@@ -12,6 +12,9 @@
 
 #define TIMELINE_FIRST_WIDTH_NS 1000000ull
 
+/* So many stacks are remembered before those of code that may be gone are forgotten. */
+#define STACKS_KEPT 65536
+
 /* A serial number beyond this is no thread's: the raw event is damaged. */
 #define THREADS_MAX (1u << 24)
 
@@ -28,6 +31,8 @@ void drain_release(struct drain *d)
 {
 	call_sites_release(&d->sites);
 	pairing_release(&d->pairing);
+	hashmap_release(&d->stacks);
+	hashmap_release(&d->older_stacks);
 	for (size_t i = 0; i < d->n_threads; i++)
 		free(d->threads[i]);
 	free(d->threads);
@@ -49,6 +54,8 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	pairing_reset(&d->pairing);
 	d->live_bytes = 0;
 	call_sites_set_space(&d->sites, d->space.id);
+	hashmap_release(&d->stacks);
+	hashmap_release(&d->older_stacks);
 }
 
 void drain_end_space(struct drain *d, const char *how, uint64_t t_ns)
@@ -141,23 +148,74 @@ static void imply_free(struct drain *d, struct thread_id thread, uint8_t family,
 	d->counts.implied_frees++;
 }
 
+/* ---- stacks ------------------------------------------------------------------------ */
+
+static void note_stack(struct drain *d, const struct ring_stack *r)
+{
+	uint32_t *stack = hashmap_put(&d->stacks, r->id);
+
+	if (*stack != HASHMAP_NONE)
+		return; /* sent by two threads, or again */
+	*stack = call_sites_stack(&d->sites, r->frames, r->n, (enum stack_end)r->end,
+				  d->last_ns).v;
+	d->counts.guessed_frames += r->guesses;
+}
+
+/* Ids from before are used only by calls that are under way. */
+static void forget_old_stacks(struct drain *d)
+{
+	if (d->stacks.n < STACKS_KEPT)
+		return;
+	hashmap_release(&d->older_stacks);
+	d->older_stacks = d->stacks;
+	d->stacks = (struct hashmap){0};
+}
+
+static struct stack_id caller_stack(struct drain *d, uint64_t caller, enum stack_end end)
+{
+	return call_sites_stack(&d->sites, &caller, 1, end, d->last_ns);
+}
+
+static struct stack_id stack_of_alloc(struct drain *d, uint64_t id, uint64_t caller)
+{
+	uint32_t stack = HASHMAP_NONE;
+
+	switch (d->stack_mode) {
+	case STACK_MODE_NONE:
+		return (struct stack_id){0};
+	case STACK_MODE_CALLER:
+		return caller_stack(d, caller, STACK_CALLER);
+	case STACK_MODE_AUTO:
+	case STACK_MODE_FP:
+		break;
+	}
+	if (id)
+		stack = hashmap_get(&d->stacks, id);
+	if (id && stack == HASHMAP_NONE)
+		stack = hashmap_get(&d->older_stacks, id);
+	return stack == HASHMAP_NONE ? caller_stack(d, caller, STACK_LOST)
+				     : (struct stack_id){stack};
+}
+
 static struct event make_event(struct drain *d, const struct ring_head *h, enum event_kind kind,
-			       uint64_t caller)
+			       struct stack_id stack)
 {
 	return (struct event){
 		.kind = (uint8_t)kind,
 		.family = h->family,
 		.thread = {h->thread},
-		.stack = call_sites_stack(&d->sites, caller, d->last_ns),
+		.stack = stack,
 		.t_ns = d->last_ns,
 		.usable = USABLE_UNKNOWN,
 	};
 }
 
+/* ---- blocks ------------------------------------------------------------------------ */
+
 static void add_block(struct drain *d, const struct ring_head *h, uint64_t address, uint64_t size,
-		      uint64_t size_word, uint64_t caller)
+		      uint64_t size_word, struct stack_id stack)
 {
-	struct event e = make_event(d, h, EVENT_ALLOC, caller);
+	struct event e = make_event(d, h, EVENT_ALLOC, stack);
 
 	imply_free(d, e.thread, e.family, address);
 	e.address = address;
@@ -188,7 +246,7 @@ static enum free_class classify(struct drain *d, const struct event *e, enum pai
 static void end_block(struct drain *d, const struct ring_head *h, enum pairing_found found,
 		      uint32_t slot, uint64_t size, uint64_t address, uint64_t caller)
 {
-	struct event e = make_event(d, h, EVENT_FREE, caller);
+	struct event e = make_event(d, h, EVENT_FREE, caller_stack(d, caller, STACK_CALLER));
 
 	if (found == PAIRING_LIVE) {
 		e.slot = slot;
@@ -288,10 +346,11 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 		/* by its slot: the address may be another block's by now */
 		end_block(d, &r->head, t->found, t->slot, t->old_size, r->old_address, r->caller);
 		if (r->address)
-			add_block(d, &r->head, r->address, r->size, r->size_word, r->caller);
+			add_block(d, &r->head, r->address, r->size, r->size_word,
+				  stack_of_alloc(d, r->stack, r->caller));
 		return;
 	}
-	e = make_event(d, &r->head, EVENT_REALLOC, r->caller);
+	e = make_event(d, &r->head, EVENT_REALLOC, stack_of_alloc(d, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
 	e.usable = family_usable(family, r->size_word);
@@ -360,7 +419,21 @@ static void note_exec(struct drain *d)
 		drain_end_space(d, "exec", d->last_ns);
 	drain_begin_space(d, NULL, d->last_ns);
 	if (d->on_exec)
-		d->on_exec(d->on_exec_arg);
+		d->on_exec(d->on_arg);
+}
+
+static void note_maps(struct drain *d)
+{
+	call_sites_maps_changed(&d->sites);
+	forget_old_stacks(d);
+	if (d->on_maps)
+		d->on_maps(d->on_arg);
+}
+
+static bool is_stack(const struct ring_stack *r, size_t len)
+{
+	return r->n && r->n <= RING_FRAMES_MAX && len >= RING_STACK_BYTES(r->n) &&
+	       r->end < STACK_ENDS;
 }
 
 void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
@@ -374,12 +447,13 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		[RING_THREAD_EXIT] = sizeof(struct ring_thread),
 		[RING_EXEC] = sizeof(struct ring_mark),
 		[RING_MAPS] = sizeof(struct ring_mark),
+		[RING_STACK] = RING_STACK_BYTES(1),
 	};
 	const struct ring_alloc *a = (const void *)h;
 	const struct ring_free *f = (const void *)h;
 
 	if (len < sizeof(*h) || h->kind >= RING_KINDS || len < lengths[h->kind] ||
-	    h->thread >= THREADS_MAX) {
+	    h->thread >= THREADS_MAX || (h->kind == RING_STACK && !is_stack((const void *)h, len))) {
 		d->counts.malformed++;
 		return;
 	}
@@ -387,7 +461,8 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		d->last_ns = h->t_ns;
 	switch ((enum ring_kind)h->kind) {
 	case RING_ALLOC:
-		add_block(d, h, a->address, a->size, a->size_word, a->caller);
+		add_block(d, h, a->address, a->size, a->size_word,
+			  stack_of_alloc(d, a->stack, a->caller));
 		break;
 	case RING_FREE:
 		free_block(d, h, f->address, f->caller);
@@ -406,7 +481,10 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		note_exec(d);
 		break;
 	case RING_MAPS:
-		call_sites_maps_changed(&d->sites);
+		note_maps(d);
+		break;
+	case RING_STACK:
+		note_stack(d, (const void *)h);
 		break;
 	case RING_KINDS:
 		break;
@@ -444,6 +522,7 @@ void drain_write_counts(struct drain *d)
 		{"double_frees", c->double_frees},
 		{"unfinished_reallocs", c->unfinished_reallocs},
 		{"malformed_events", c->malformed},
+		{"guessed_frames", c->guessed_frames},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(losses); i++)

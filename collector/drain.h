@@ -10,6 +10,8 @@
 #include "collector/call_sites.h"
 #include "collector/pairing.h"
 #include "collector/ring_events.h"
+#include "collector/unwind_layout.h"
+#include "common/hash.h"
 #include "store/record.h"
 #include "store/writer.h"
 
@@ -33,6 +35,7 @@ struct drain_counts {
 	uint64_t unknown_frees, internal_frees, double_frees;
 	uint64_t unfinished_reallocs; /* their end was not seen */
 	uint64_t malformed;	      /* raw events of the wrong size or kind */
+	uint64_t guessed_frames;      /* in different stacks: found by the frame pointer */
 };
 
 struct drain {
@@ -43,6 +46,9 @@ struct drain {
 	/* events lost in the kernel: where there are any, nothing is called a double free */
 	const uint64_t *losses_so_far;
 	pid_t pid;
+	enum stack_mode stack_mode;
+	/* the probes' id -> stack; and of those from before code last came or went in numbers */
+	struct hashmap stacks, older_stacks;
 	struct space_record space;
 	uint64_t last_ns;
 	/* [serial]; NULL for one never seen, or ended: then its row is written */
@@ -64,7 +70,9 @@ struct drain {
 	uint64_t live_bytes;
 	/* called for a RING_EXEC, after the old space was closed and a new one begun */
 	void (*on_exec)(void *arg);
-	void *on_exec_arg;
+	/* called for a RING_MAPS */
+	void (*on_maps)(void *arg);
+	void *on_arg;
 };
 
 void drain_init(struct drain *d, struct store_writer *writer, pid_t pid);

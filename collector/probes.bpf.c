@@ -41,7 +41,10 @@ struct uprobes_state {
 };
 struct mm_struct {
 	struct uprobes_state uprobes_state;
+	unsigned long exec_vm; /* pages of code */
+	unsigned long start_stack;
 };
+struct uprobe_task;
 struct signal_struct {
 	struct {
 		int counter;
@@ -53,6 +56,7 @@ struct task_struct {
 	char comm[RING_NAME_BYTES];
 	ht_u64 start_time;
 	struct mm_struct *mm;
+	struct uprobe_task *utask;
 };
 #pragma clang attribute pop
 
@@ -63,7 +67,9 @@ const volatile ht_u64 pidns_dev, pidns_ino; /* … which is this one; 0: the ini
 const volatile ht_u32 wait_when_full; /* 1: spin, then stop the target; 0: drop and count */
 const volatile ht_u64 high_water_bytes;
 const volatile ht_u64 spin_ns_max;
-const volatile ht_u32 empty; /* 1: the probes do nothing; what they cost alone is measured so */
+const volatile ht_u64 tables_ns_max; /* so long a thread that loads code waits for its tables */
+/* For measuring: 1: the probes do nothing at all, 2: entries take the stack and nothing else. */
+const volatile ht_u32 empty;
 
 /* While 0, nothing new is recorded; calls in flight still are when they return. */
 ht_u32 armed;
@@ -74,6 +80,9 @@ ht_u32 hold_at_debug_hook;
 /* 1: it is to stop after its exec. */
 ht_u32 hold_at_exec;
 
+/* Unwind tables: asked for by the probes, and made by user space, so often. */
+ht_u64 tables_asked, tables_ready;
+
 /* When the probes last stopped the process; 0: user space has let it go on. */
 ht_u64 held_ns;
 
@@ -83,29 +92,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096); /* user space sets the size */
 } ring SEC(".maps");
-
-struct call_in_flight {
-	ht_u64 sp; /* at its entry; 0: none */
-	ht_u64 size;
-	ht_u64 pointer; /* the pointer argument: the old block, or where the new one goes */
-	ht_u32 function;
-	ht_u32 is_reallocating; /* PROBE_REALLOC of a block */
-};
-
-struct thread_state {
-	ht_u32 serial;
-	ht_u32 is_announced;
-	ht_u32 events;
-	ht_u32 reserved;
-	struct call_in_flight calls[PROBE_LAYERS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct thread_state);
-} threads SEC(".maps");
 
 ht_u32 last_serial;
 ht_u64 counters[PROBE_COUNTERS];
@@ -119,6 +105,7 @@ static __always_inline void count(enum probe_counter c)
 
 struct spin {
 	ht_u64 until_ns;
+	ht_u64 wanted; /* of tables_ready */
 };
 
 static long spin_step(ht_u32 i, struct spin *s)
@@ -148,14 +135,6 @@ static __noinline int wait_for_room(void)
 	return 0;
 }
 
-/* Every 32nd event of a thread looks how full the ring is. */
-static __always_inline void mind_the_water(struct thread_state *st)
-{
-	if (wait_when_full && !(++st->events & 31) &&
-	    bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > high_water_bytes)
-		wait_for_room();
-}
-
 static __always_inline void fill_head(struct ring_head *h, enum ring_kind kind, ht_u32 thread,
 				      ht_u64 cookie)
 {
@@ -166,7 +145,34 @@ static __always_inline void fill_head(struct ring_head *h, enum ring_kind kind, 
 	h->t_ns = bpf_ktime_get_ns();
 }
 
+#include "collector/unwind.bpf.h"
+
 /* ---- threads --------------------------------------------------------------------- */
+
+struct call_in_flight {
+	ht_u64 sp; /* at its entry; 0: none */
+	ht_u64 size;
+	ht_u64 pointer; /* the pointer argument: the old block, or where the new one goes */
+	ht_u64 stack;	/* id */
+	ht_u32 function;
+	ht_u32 is_reallocating; /* PROBE_REALLOC of a block */
+};
+
+struct thread_state {
+	ht_u32 serial;
+	ht_u32 is_announced;
+	ht_u32 events;
+	ht_u32 reserved;
+	struct call_in_flight calls[PROBE_LAYERS];
+	struct unwind_state unwind;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct thread_state);
+} threads SEC(".maps");
 
 /* The current task, as the recorder counts it; 0 where it cannot see it. */
 static __always_inline void current_ids(struct bpf_pidns_info *ret)
@@ -180,6 +186,14 @@ static __always_inline void current_ids(struct bpf_pidns_info *ret)
 	} else if (bpf_get_ns_current_pid_tgid(pidns_dev, pidns_ino, ret, sizeof(*ret))) {
 		ret->pid = ret->tgid = 0;
 	}
+}
+
+/* Every 32nd event of a thread looks how full the ring is. */
+static __always_inline void mind_the_water(struct thread_state *st)
+{
+	if (wait_when_full && !(++st->events & 31) &&
+	    bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > high_water_bytes)
+		wait_for_room();
 }
 
 static __noinline int announce(struct thread_state *st)
@@ -311,11 +325,15 @@ int probe_call_entry(struct pt_regs *ctx)
 	struct call_in_flight *call;
 	struct thread_state *st;
 
-	if (empty)
+	if (empty == 1)
 		return 0;
 	cookie = bpf_get_attach_cookie(ctx);
 	if (!armed || !(st = thread_state()))
 		return 0;
+	if (empty == 2) {
+		take_stack(&st->unwind, st->serial, sp, REGISTER(ctx, rbp));
+		return 0;
+	}
 	call = &st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)];
 	if (is_nested(call, sp))
 		return 0;
@@ -327,6 +345,9 @@ int probe_call_entry(struct pt_regs *ctx)
 	call->size = size;
 	call->pointer = argument(ctx, COOKIE_POINTER(cookie));
 	call->function = COOKIE_FUNCTION(cookie);
+	call->stack = stack_mode <= STACK_MODE_FP
+			      ? take_stack(&st->unwind, st->serial, sp, REGISTER(ctx, rbp))
+			      : 0;
 	call->sp = sp;
 	call->is_reallocating = COOKIE_OP(cookie) == PROBE_REALLOC && call->pointer;
 	if (call->is_reallocating)
@@ -358,12 +379,13 @@ static __always_inline void end_realloc(struct pt_regs *ctx, struct thread_state
 	e->size = call->size;
 	e->size_word = word;
 	e->caller = PT_REGS_IP(ctx);
+	e->stack = call->stack;
 	fill_head(&e->head, RING_REALLOC_END, st->serial, cookie);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
-static __always_inline void end_alloc(struct pt_regs *ctx, struct thread_state *st, ht_u64 size,
-				      ht_u64 address, ht_u64 cookie)
+static __always_inline void end_alloc(struct pt_regs *ctx, struct thread_state *st,
+				      struct call_in_flight *call, ht_u64 address, ht_u64 cookie)
 {
 	ht_u64 word = size_word(address, cookie);
 	struct ring_alloc *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
@@ -373,8 +395,9 @@ static __always_inline void end_alloc(struct pt_regs *ctx, struct thread_state *
 		return;
 	}
 	e->address = address;
-	e->size = size;
+	e->size = call->size;
 	e->size_word = word;
+	e->stack = call->stack;
 	/* the kernel has put the true return address back by now */
 	e->caller = PT_REGS_IP(ctx);
 	fill_head(&e->head, RING_ALLOC, st->serial, cookie);
@@ -413,7 +436,7 @@ int probe_call_return(struct pt_regs *ctx)
 		}
 		if (!address)
 			return 0; /* a failed call is no call */
-		end_alloc(ctx, st, call->size, address, cookie);
+		end_alloc(ctx, st, call, address, cookie);
 	}
 	mind_the_water(st);
 	return 0;
@@ -461,18 +484,47 @@ static __always_inline void mark(enum ring_kind kind, const struct bpf_pidns_inf
 	e->tid = ids->pid;
 	e->pid = ids->tgid;
 	fill_head(&e->head, kind, 0, 0);
-	bpf_ringbuf_submit(e, 0);
+	bpf_ringbuf_submit(e, BPF_RB_FORCE_WAKEUP);
 }
 
-/* ld.so calls it after it mapped or unmapped objects, and first before any constructor. */
+static long tables_step(ht_u32 i, struct spin *s)
+{
+	(void)i;
+	return (long long)(tables_ready - s->wanted) >= 0 || closed ||
+	       bpf_ktime_get_ns() > s->until_ns;
+}
+
+/* Gives user space the time to read new objects: only the thread that loads them waits. */
+static __noinline int wait_for_tables(void)
+{
+	struct spin s = {.until_ns = bpf_ktime_get_ns() + tables_ns_max,
+			 .wanted = __sync_fetch_and_add(&tables_asked, 1) + 1};
+	struct bpf_pidns_info ids;
+
+	current_ids(&ids);
+	mark(RING_MAPS, &ids);
+	bpf_loop(1 << 23, tables_step, &s, 0);
+	if ((long long)(tables_ready - s.wanted) < 0)
+		count(COUNTER_LATE_TABLES);
+	return 0;
+}
+
+/* ld.so calls it before and after it maps or unmaps objects, and first before any constructor. */
 SEC("uprobe")
 int probe_debug_hook(struct pt_regs *ctx)
 {
 	struct bpf_pidns_info ids;
 
+	if (closed)
+		return 0;
+	__sync_fetch_and_add(&code_generation, 1);
+	if (armed && stack_mode == STACK_MODE_AUTO && !hold_at_debug_hook) {
+		wait_for_tables();
+		return 0;
+	}
 	current_ids(&ids);
 	mark(RING_MAPS, &ids);
-	if (hold_at_debug_hook && !closed)
+	if (hold_at_debug_hook)
 		hold();
 	return 0;
 }
@@ -485,6 +537,7 @@ int BPF_PROG(on_exec, struct task_struct *task)
 	current_ids(&ids);
 	if (ids.tgid != target_pid)
 		return 0;
+	__sync_fetch_and_add(&code_generation, 1);
 	mark(RING_EXEC, &ids);
 	if (hold_at_exec && !closed)
 		hold();

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -25,6 +26,9 @@
 #define INITIAL_PID_NAMESPACE 0xeffffffcul /* its inode, in every kernel */
 
 #define SPIN_NS_MAX (20 * 1000 * 1000ull)
+/* A thread that loads code waits so long for its tables; longer where we may stop it anyway. */
+#define TABLES_NS_MAX (20 * 1000 * 1000ull)
+#define TABLES_NS_MAX_WAITING (500 * 1000 * 1000ull)
 
 struct probes {
 	struct probes_bpf *bpf;
@@ -46,6 +50,9 @@ struct probes {
 	void (*each)(void *arg, const struct ring_head *e, size_t len);
 	void *each_arg;
 	const unsigned long *ring_positions[2]; /* consumer's, producer's */
+	int wakeup;
+	struct bpf_link *code_list;
+	char *mode_reason;
 };
 
 /* ---- libbpf's messages ------------------------------------------------------------ */
@@ -128,6 +135,80 @@ static void set_pid_namespace(struct probes *p)
 	p->bpf->rodata->pidns_ino = st.st_ino;
 }
 
+static void set_constants(struct probes *p, const struct probes_options *o)
+{
+	p->bpf->rodata->target_pid = (ht_u32)o->pid;
+	set_pid_namespace(p);
+	p->bpf->rodata->wait_when_full = o->wait_when_full;
+	p->bpf->rodata->high_water_bytes = o->ring_bytes / 10 * 7;
+	p->bpf->rodata->spin_ns_max = SPIN_NS_MAX;
+	p->bpf->rodata->tables_ns_max = o->wait_when_full ? TABLES_NS_MAX_WAITING : TABLES_NS_MAX;
+	p->bpf->rodata->empty = (ht_u32)o->measure;
+}
+
+/* Opens and loads the programs, with or without the unwinder. */
+static int load_programs(struct probes *p, const struct probes_options *o, enum stack_mode mode)
+{
+	bool unwinds = mode == STACK_MODE_AUTO;
+
+	p->bpf = probes_bpf__open();
+	if (!p->bpf)
+		return -errno;
+	set_constants(p, o);
+	p->bpf->rodata->stack_mode = mode;
+	choose_links(p);
+	bpf_map__set_max_entries(p->bpf->maps.ring, (unsigned int)o->ring_bytes);
+	bpf_program__set_autoload(p->bpf->progs.list_code, unwinds);
+	bpf_program__set_autoattach(p->bpf->progs.list_code, false);
+	return probes_bpf__load(p->bpf);
+}
+
+/* What only the unwinder needs may be missing: then the callers are better than nothing. */
+static int load_or_do_without(struct probes *p, const struct probes_options *o)
+{
+	int r = load_programs(p, o, o->stack_mode), again;
+	struct probes_bpf *failed = p->bpf;
+
+	if (!r || r == -EPERM || r == -ENOMEM || o->stack_mode > STACK_MODE_FP)
+		return r;
+	p->mode_reason = xasprintf("this kernel refuses the unwinder (%s): %s", strerror(-r),
+				   last_message[0] ? last_message : "no reason given");
+	again = load_programs(p, o, STACK_MODE_CALLER);
+	probes_bpf__destroy(failed);
+	return again;
+}
+
+/* Readable whenever the kernel side wakes us, and only then: events alone do not. */
+static int open_wakeup(struct probes *p)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET};
+
+	p->wakeup = epoll_create1(EPOLL_CLOEXEC);
+	return p->wakeup < 0 || epoll_ctl(p->wakeup, EPOLL_CTL_ADD,
+					  bpf_map__fd(p->bpf->maps.ring), &e) < 0 ? -errno : 0;
+}
+
+/* What bpf_iter_link_info is since Linux 6.1. */
+struct iterated_task {
+	uint32_t tid, pid, pid_fd, reserved;
+};
+
+static int open_code_list(struct probes *p)
+{
+	struct iterated_task task = {.tid = (uint32_t)p->pid};
+	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = (union bpf_iter_link_info *)&task,
+		    .link_info_len = sizeof(task));
+
+	if (probes_stack_mode(p) != STACK_MODE_AUTO)
+		return 0;
+	p->code_list = bpf_program__attach_iter(p->bpf->progs.list_code, &opts);
+	if (!p->code_list) { /* an older kernel shows all processes */
+		p->bpf->bss->listed_pid = (ht_u32)p->pid;
+		p->code_list = bpf_program__attach_iter(p->bpf->progs.list_code, NULL);
+	}
+	return p->code_list ? 0 : -errno;
+}
+
 int probes_load(const struct probes_options *o, struct probes **ret, struct err *err)
 {
 	struct probes *p = xcalloc(1, sizeof(*p));
@@ -137,20 +218,8 @@ int probes_load(const struct probes_options *o, struct probes **ret, struct err 
 	last_message[0] = '\0';
 	libbpf_set_print(keep_message);
 	p->pid = o->pid;
-	p->bpf = probes_bpf__open();
-	if (!p->bpf) {
-		r = load_failed(-errno, err);
-		goto fail;
-	}
-	p->bpf->rodata->target_pid = (ht_u32)o->pid;
-	set_pid_namespace(p);
-	p->bpf->rodata->wait_when_full = o->wait_when_full;
-	p->bpf->rodata->high_water_bytes = o->ring_bytes / 10 * 7;
-	p->bpf->rodata->spin_ns_max = SPIN_NS_MAX;
-	p->bpf->rodata->empty = o->empty;
-	choose_links(p);
-	bpf_map__set_max_entries(p->bpf->maps.ring, (unsigned int)o->ring_bytes);
-	r = probes_bpf__load(p->bpf);
+	p->wakeup = -1;
+	r = load_or_do_without(p, o);
 	if (r) {
 		r = load_failed(r, err);
 		if (p->use_multi && r == -EINVAL && err) { /* a kernel without that kind of link */
@@ -168,6 +237,10 @@ int probes_load(const struct probes_options *o, struct probes **ret, struct err 
 	if (r)
 		goto fail;
 	r = probes_bpf__attach(p->bpf); /* the tracepoints; uprobes are attached one by one */
+	if (!r)
+		r = open_code_list(p);
+	if (!r)
+		r = open_wakeup(p);
 	if (r) {
 		r = load_failed(r, err);
 		goto fail;
@@ -212,6 +285,10 @@ void probes_free(struct probes *p)
 	free(p->multi_links);
 	free(p->files);
 	ring_buffer__free(p->ring);
+	bpf_link__destroy(p->code_list);
+	if (p->wakeup >= 0)
+		close(p->wakeup);
+	free(p->mode_reason);
 	for (int i = 0; i < 2; i++)
 		if (p->ring_positions[i])
 			munmap((void *)p->ring_positions[i], (size_t)sysconf(_SC_PAGESIZE));
@@ -381,4 +458,110 @@ size_t probes_ring_used(const struct probes *p)
 uint64_t probes_counter(const struct probes *p, enum probe_counter c)
 {
 	return __atomic_load_n(&p->bpf->bss->counters[c], __ATOMIC_RELAXED);
+}
+
+int probes_wakeup_fd(const struct probes *p)
+{
+	return p->wakeup;
+}
+
+void probes_take_wakeup(struct probes *p)
+{
+	struct epoll_event e;
+
+	epoll_wait(p->wakeup, &e, 1, 0);
+}
+
+/* ---- stacks ----------------------------------------------------------------------- */
+
+enum stack_mode probes_stack_mode(const struct probes *p)
+{
+	return (enum stack_mode)p->bpf->rodata->stack_mode;
+}
+
+const char *probes_stack_mode_reason(const struct probes *p)
+{
+	return p->mode_reason;
+}
+
+int probes_list_code(struct probes *p, struct unwind_mapping **ret, size_t *ret_n)
+{
+	uint8_t *data = NULL;
+	size_t len = 0, cap = 0;
+	ssize_t n = 0;
+	int fd = p->code_list ? bpf_iter_create(bpf_link__fd(p->code_list)) : -ENOTSUP;
+
+	if (fd < 0)
+		return fd;
+	do {
+		ARRAY_GROW(data, cap, len + 4096);
+		n = read(fd, data + len, cap - len);
+		len += n > 0 ? (size_t)n : 0;
+	} while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
+	close(fd);
+	if (n < 0) {
+		free(data);
+		return -errno;
+	}
+	*ret = (struct unwind_mapping *)data;
+	*ret_n = len / sizeof(**ret);
+	return 0;
+}
+
+int probes_add_unwind_slab(struct probes *p, uint32_t at)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "unwind_slab", sizeof(uint32_t),
+				UNWIND_SLAB_WORDS * sizeof(uint32_t), 1, &opts);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (bpf_map_update_elem(bpf_map__fd(p->bpf->maps.unwind_slabs), &at, &fd, BPF_ANY)) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+void probes_set_unwind_rule(struct probes *p, uint32_t number, uint64_t rule)
+{
+	p->bpf->bss->unwind_rules[number] = rule;
+}
+
+int probes_show_unwind_file(struct probes *p, const struct unwind_file_key *key,
+			    const struct unwind_file *table)
+{
+	int fd = bpf_map__fd(p->bpf->maps.unwind_files);
+	int r = table ? bpf_map_update_elem(fd, key, table, BPF_ANY) : bpf_map_delete_elem(fd, key);
+
+	return r ? -errno : 0;
+}
+
+void probes_set_vdso_table(struct probes *p, const struct unwind_file *table)
+{
+	p->bpf->bss->vdso_file = *table;
+}
+
+void probes_set_vdso(struct probes *p, uint64_t start, uint64_t end)
+{
+	__atomic_store_n(&p->bpf->bss->vdso_end, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&p->bpf->bss->vdso_start, start, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&p->bpf->bss->vdso_end, end, __ATOMIC_SEQ_CST);
+}
+
+uint64_t probes_tables_asked(const struct probes *p)
+{
+	return __atomic_load_n(&p->bpf->bss->tables_asked, __ATOMIC_SEQ_CST);
+}
+
+void probes_set_tables_ready(struct probes *p, uint64_t asked)
+{
+	__atomic_store_n(&p->bpf->bss->tables_ready, asked, __ATOMIC_SEQ_CST);
+}
+
+bool probes_take_tables_wanted(struct probes *p)
+{
+	return __atomic_exchange_n(&p->bpf->bss->tables_wanted, 0, __ATOMIC_SEQ_CST);
 }

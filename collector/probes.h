@@ -9,6 +9,7 @@
 
 #include "collector/plan.h"
 #include "collector/ring_events.h"
+#include "collector/unwind_layout.h"
 #include "common/err.h"
 
 /*
@@ -22,7 +23,12 @@ struct probes_options {
 	bool wait_when_full;
 	bool verbose;	      /* libbpf's own messages go to stderr */
 	size_t ring_bytes;    /* a power of two */
-	bool empty;	      /* load programs that do nothing: for measuring the probes alone */
+	enum stack_mode stack_mode; /* what is wished; see probes_stack_mode() */
+	enum probes_measure {
+		PROBES_WHOLE,
+		PROBES_EMPTY,  /* they do nothing: what probes cost alone */
+		PROBES_STACKS, /* entries take the stack, and do nothing else */
+	} measure;
 };
 
 int probes_load(const struct probes_options *options, struct probes **ret, struct err *err);
@@ -66,6 +72,33 @@ void probes_set_sink(struct probes *p,
 bool probes_drain(struct probes *p, size_t most);
 size_t probes_ring_used(const struct probes *p); /* bytes */
 
+/* Becomes readable with what is urgent: an exec, changed mappings; take it before draining. */
+int probes_wakeup_fd(const struct probes *p);
+void probes_take_wakeup(struct probes *p);
+
 uint64_t probes_counter(const struct probes *p, enum probe_counter c);
+
+/* ---- stacks: see unwind_tables.h --------------------------------------------------- */
+
+/* How stacks are taken: a kernel that refuses the unwinder leaves the callers. */
+enum stack_mode probes_stack_mode(const struct probes *p);
+/* Why the wish could not be fulfilled, or NULL. */
+const char *probes_stack_mode_reason(const struct probes *p);
+
+/* The mappings of code as the unwinder sees them.  Returns 0 with an array to free. */
+int probes_list_code(struct probes *p, struct unwind_mapping **ret, size_t *ret_n);
+/* Creates slab number @at; returns its descriptor, to be mapped and closed, or a negative errno. */
+int probes_add_unwind_slab(struct probes *p, uint32_t at);
+void probes_set_unwind_rule(struct probes *p, uint32_t number, uint64_t rule);
+/* With NULL the kernel knows nothing of the file any more. */
+int probes_show_unwind_file(struct probes *p, const struct unwind_file_key *key,
+			    const struct unwind_file *table);
+void probes_set_vdso_table(struct probes *p, const struct unwind_file *table);
+void probes_set_vdso(struct probes *p, uint64_t start, uint64_t end);
+/* So often has a thread asked for tables, and waits; what was asked before was made. */
+uint64_t probes_tables_asked(const struct probes *p);
+void probes_set_tables_ready(struct probes *p, uint64_t asked);
+/* Was code met without a table, since this was asked last? */
+bool probes_take_tables_wanted(struct probes *p);
 
 #endif

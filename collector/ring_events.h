@@ -66,7 +66,8 @@ enum ring_kind {
 	RING_THREAD,	    /* before a thread's first event */
 	RING_THREAD_EXIT,
 	RING_EXEC,	    /* the address space was replaced */
-	RING_MAPS,	    /* ld.so mapped or unmapped something */
+	RING_MAPS,	    /* ld.so mapped or unmapped something, or code came or went */
+	RING_STACK,	    /* a stack's frames, before the first event that has it */
 	RING_KINDS
 };
 
@@ -83,6 +84,7 @@ struct ring_alloc {
 	ht_u64 address, size;
 	ht_u64 size_word; /* of the glibc chunk; 0: not known */
 	ht_u64 caller;	  /* return address of the call */
+	ht_u64 stack;	  /* id of a RING_STACK; 0: none was taken */
 };
 
 struct ring_free {
@@ -99,8 +101,22 @@ struct ring_realloc_begin {
 struct ring_realloc_end {
 	struct ring_head head;
 	ht_u64 old_address;
-	ht_u64 address, size, size_word, caller;
+	ht_u64 address, size, size_word, caller, stack;
 };
+
+/* A stack has at most so many frames; deeper ones are cut at the outer end. */
+#define RING_FRAMES_MAX 127
+
+struct ring_stack {
+	struct ring_head head;
+	ht_u64 id;    /* a hash of all below, and of how often code came or went */
+	ht_u32 n;     /* frames */
+	ht_u16 end;   /* enum stack_end (store/record.h) */
+	ht_u16 guesses; /* frames that were found by the frame pointer, for want of a rule */
+	ht_u64 frames[RING_FRAMES_MAX + 1]; /* return addresses, innermost first; n are sent */
+};
+
+#define RING_STACK_BYTES(n) (32 + 8 * (n))
 
 #define RING_NAME_BYTES 16
 
@@ -118,10 +134,11 @@ struct ring_mark {
 };
 
 _Static_assert(sizeof(struct ring_head) == 16, "ring_head");
-_Static_assert(sizeof(struct ring_alloc) == 48, "ring_alloc");
+_Static_assert(sizeof(struct ring_alloc) == 56, "ring_alloc");
 _Static_assert(sizeof(struct ring_free) == 32, "ring_free");
 _Static_assert(sizeof(struct ring_realloc_begin) == 24, "ring_realloc_begin");
-_Static_assert(sizeof(struct ring_realloc_end) == 56, "ring_realloc_end");
+_Static_assert(sizeof(struct ring_realloc_end) == 64, "ring_realloc_end");
+_Static_assert(sizeof(struct ring_stack) == RING_STACK_BYTES(RING_FRAMES_MAX + 1), "ring_stack");
 _Static_assert(sizeof(struct ring_thread) == 48, "ring_thread");
 _Static_assert(sizeof(struct ring_mark) == 24, "ring_mark");
 
@@ -135,6 +152,9 @@ enum probe_counter {
 	COUNTER_NO_STATE,     /* no memory for a thread's state: a call not seen */
 	COUNTER_STALE_CALLS,  /* calls that never returned: longjmp, exceptions */
 	COUNTER_UNREADABLE,   /* the target's memory could not be read: a block without address */
+	COUNTER_LOST_STACK,   /* the ring was full: sent again the next time */
+	COUNTER_STACKS_NOT_READY, /* stacks that met code whose tables were not there yet */
+	COUNTER_LATE_TABLES,  /* waits for tables that were given up */
 	COUNTER_MAIN_THREAD_GONE, /* it ended before others, and the probes with it */
 	COUNTER_SPINS,	      /* a thread waited because the ring was nearly full */
 	COUNTER_HOLDS,	      /* the target was stopped for it */

@@ -21,6 +21,7 @@
 #include "collector/probes.h"
 #include "collector/process_facts.h"
 #include "collector/refusal.h"
+#include "collector/unwind_tables.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -34,6 +35,7 @@
 #define HOLD_MEMORY_NS 1000000000ull
 /* An attached process that changed its program is looked at for so long. */
 #define SETTLE_NS 5000000000ull
+#define TABLES_AGAIN_NS 10000000ull
 #define SETTLE_EVERY_NS 10000000ull
 
 /* What was called before the probes were disarmed has so long to return. */
@@ -45,6 +47,9 @@ struct session {
 	struct probes *probes;
 	struct store_writer *writer;
 	struct drain drain;
+	struct unwind_tables *tables; /* NULL where stacks are not taken by them */
+	uint64_t tables_updated_ns, tables_asked;
+	bool tables_wanted;
 	char *path;
 	char *command; /* JSON; later the process may be gone */
 	char *warning;
@@ -66,6 +71,23 @@ struct session {
 	int interrupts;
 	bool wants_stop;
 };
+
+static const char *const stack_mode_names[] = {
+	[STACK_MODE_AUTO] = "auto",
+	[STACK_MODE_FP] = "fp",
+	[STACK_MODE_CALLER] = "caller",
+	[STACK_MODE_NONE] = "none",
+};
+
+bool stack_mode_by_name(const char *name, enum stack_mode *ret)
+{
+	for (size_t i = 0; i < COUNT_OF(stack_mode_names); i++)
+		if (!strcmp(name, stack_mode_names[i])) {
+			*ret = (enum stack_mode)i;
+			return true;
+		}
+	return false;
+}
 
 /* ---- facts ---------------------------------------------------------------------------- */
 
@@ -105,7 +127,6 @@ static void put_facts(struct session *s)
 	store_writer_put_text(s->writer, "mode", s->target.launched ? "launch" : "attach");
 	if (s->target.launched)
 		store_writer_put_text(s->writer, "stops", s->target.traced ? "ptrace" : "signals");
-	store_writer_put_text(s->writer, "stack_mode", "caller");
 	store_writer_put_number(s->writer, "pid", s->target.pid);
 	store_writer_put_number(s->writer, "start_ns", (int64_t)s->start_ns);
 	store_writer_put_number(s->writer, "start_realtime_ns", (int64_t)clock_realtime_ns());
@@ -146,6 +167,43 @@ static void put_probe_sites(struct session *s, const struct plan *plan)
 				       "known: its blocks are not in the recording",
 				       plan->other_allocator);
 	}
+}
+
+/* ---- unwind tables -------------------------------------------------------------------- */
+
+/* What the target has mapped now: for its stacks to be taken, and to be named. */
+static void update_tables(struct session *s)
+{
+	uint64_t asked = probes_tables_asked(s->probes);
+
+	s->tables_wanted = false;
+	s->tables_updated_ns = clock_now_ns();
+	if (call_sites_read_maps(&s->drain.sites, s->tables_updated_ns) && s->tables)
+		unwind_tables_update(s->tables, s->target.pid, &s->drain.sites.maps);
+	s->tables_asked = asked;
+	probes_set_tables_ready(s->probes, asked);
+}
+
+/* The target has loaded or unloaded code.  Who loads it waits for us. */
+static void after_maps(void *arg)
+{
+	struct session *s = arg;
+
+	if (s->is_armed && probes_tables_asked(s->probes) != s->tables_asked)
+		update_tables(s);
+}
+
+/* Code was met that no hook had told of. */
+static void mind_tables(struct session *s, uint64_t now)
+{
+	if (!s->tables)
+		return;
+	if (probes_take_tables_wanted(s->probes))
+		s->tables_wanted = true;
+	if (!s->tables_wanted || now - s->tables_updated_ns < TABLES_AGAIN_NS)
+		return;
+	call_sites_maps_changed(&s->drain.sites);
+	update_tables(s);
 }
 
 /* ---- attaching ------------------------------------------------------------------------ */
@@ -189,6 +247,8 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	guard_keep(&s->guard, s->probes);
 	if (!r && *ret_found)
 		put_probe_sites(s, &plan);
+	if (!r)
+		update_tables(s);
 	plan_release(&plan);
 	process_maps_release(&maps);
 	return r;
@@ -196,7 +256,6 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 
 static void arm(struct session *s)
 {
-	call_sites_read_maps(&s->drain.sites, clock_now_ns());
 	if (s->is_armed)
 		return;
 	probes_arm(s->probes, true);
@@ -368,7 +427,8 @@ static int open_recording(struct session *s, struct err *err)
 	drain_init(&s->drain, s->writer, s->target.pid);
 	s->drain.losses_so_far = &s->losses;
 	s->drain.on_exec = after_exec;
-	s->drain.on_exec_arg = s;
+	s->drain.on_maps = after_maps;
+	s->drain.on_arg = s;
 	put_facts(s);
 	return 0;
 }
@@ -380,12 +440,20 @@ static int load(struct session *s, struct err *err)
 	struct probes_options o = {.pid = s->target.pid,
 				   .wait_when_full = wait,
 				   .verbose = s->options.verbose,
+				   .stack_mode = s->options.stack_mode,
 				   .ring_bytes = s->options.ring_bytes};
 	int r = probes_load(&o, &s->probes, err);
 
 	if (r)
 		return r;
 	probes_set_sink(s->probes, feed, &s->drain);
+	s->drain.stack_mode = probes_stack_mode(s->probes);
+	store_writer_put_text(s->writer, "stack_mode", stack_mode_names[s->drain.stack_mode]);
+	if (probes_stack_mode_reason(s->probes))
+		store_writer_put_text(s->writer, "stack_mode_reason",
+				      probes_stack_mode_reason(s->probes));
+	if (s->drain.stack_mode == STACK_MODE_AUTO)
+		s->tables = unwind_tables_new(s->probes);
 	store_writer_put_text(s->writer, "links", probes_link_kind(s->probes));
 	return 0;
 }
@@ -586,6 +654,9 @@ static void put_losses(struct session *s)
 		[COUNTER_NO_STATE] = "no_thread_state",
 		[COUNTER_STALE_CALLS] = "stale_calls",
 		[COUNTER_UNREADABLE] = "unreadable_blocks",
+		[COUNTER_LOST_STACK] = "lost_stacks",
+		[COUNTER_STACKS_NOT_READY] = "stacks_not_ready",
+		[COUNTER_LATE_TABLES] = "late_tables",
 		[COUNTER_MAIN_THREAD_GONE] = "main_thread_gone",
 		[COUNTER_SPINS] = "spins",
 		[COUNTER_HOLDS] = "holds",
@@ -633,8 +704,9 @@ static int sleep_ms(const struct session *s, uint64_t events, uint64_t now)
 
 static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 {
-	struct pollfd fds[2] = {{.fd = s->signals, .events = POLLIN},
-				{.fd = s->target.pidfd, .events = POLLIN}};
+	struct pollfd fds[3] = {{.fd = s->signals, .events = POLLIN},
+				{.fd = s->target.pidfd, .events = POLLIN},
+				{.fd = probes_wakeup_fd(s->probes), .events = POLLIN}};
 
 	*ret_error = 0;
 	for (;;) {
@@ -642,7 +714,9 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		bool more;
 
 		count_losses(s);
+		probes_take_wakeup(s->probes);
 		more = probes_drain(s->probes, DRAIN_EVENTS);
+		mind_tables(s, now);
 		if (s->settle_until_ns)
 			settle(s);
 		if (!follow_target(s, err, ret_error))
@@ -658,7 +732,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		    now >= s->armed_ns + s->options.duration_ns)
 			return SESSION_DURATION_OVER;
 		if (!more)
-			poll(fds, 2, sleep_ms(s, s->drain.counts.events - before, now));
+			poll(fds, 3, sleep_ms(s, s->drain.counts.events - before, now));
 	}
 }
 
@@ -759,6 +833,7 @@ int session_close(struct session *s, struct err *err)
 		return 0;
 	if (!s->target.ended) /* after a failed start: else it would hold the probes a while */
 		guard_stop(&s->guard);
+	unwind_tables_free(s->tables);
 	probes_free(s->probes);
 	target_release(&s->target);
 	if (s->drain.writer)

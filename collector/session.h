@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "collector/target.h"
+#include "collector/unwind_layout.h"
 #include "common/err.h"
 #include "store/writer.h"
 
@@ -23,6 +24,9 @@ enum on_full {
 	ON_FULL_DROP,
 };
 
+/* "auto", "fp", "caller", "none" */
+bool stack_mode_by_name(const char *name, enum stack_mode *ret);
+
 struct session_options {
 	pid_t pid;		 /* to attach to; or 0 and … */
 	char *const *argv;	 /* … the command to launch, ending with NULL */
@@ -32,6 +36,7 @@ struct session_options {
 	enum on_full on_full;
 	size_t ring_bytes;	 /* a power of two; 0: the default */
 	bool no_ptrace;
+	enum stack_mode stack_mode;
 	/* the user's first interrupt, which is for the command: the recording goes on */
 	void (*on_interrupt)(void);
 	bool verbose;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/xalloc.h"
+#include "image/dwarf_reader.h"
 
 #define PAGE_BYTES 4096
 
@@ -36,11 +37,14 @@ struct function {
 };
 
 struct elf_file {
-	int fd;
+	int fd;		      /* -1: it is in memory */
+	const uint8_t *bytes; /* then; the caller's */
+	uint64_t size_bytes;  /* when it was opened */
 	Elf *elf;
 	GElf_Ehdr header;
 	struct segment *segments;
 	size_t n_segments, cap_segments;
+	uint64_t eh_frame_hdr; /* address of; 0: none */
 	char *interpreter;
 	char *soname, *build_id;
 	bool soname_read, build_id_read;
@@ -48,6 +52,25 @@ struct elf_file {
 	size_t n_functions, cap_functions;
 	bool functions_read;
 };
+
+/* As pread(): what is not there is not read. */
+static ssize_t read_at(const struct elf_file *f, uint64_t offset, void *buf, size_t len)
+{
+	ssize_t n;
+
+	if (offset > INT64_MAX)
+		return -EINVAL;
+	if (f->fd < 0) {
+		if (offset >= f->size_bytes)
+			return 0;
+		if (len > f->size_bytes - offset)
+			len = f->size_bytes - offset;
+		memcpy(buf, f->bytes + offset, len);
+		return (ssize_t)len;
+	}
+	n = pread(f->fd, buf, len, (off_t)offset);
+	return n < 0 ? -errno : n;
+}
 
 static int read_segments(struct elf_file *f)
 {
@@ -71,17 +94,19 @@ static int read_segments(struct elf_file *f)
 			   p.p_filesz <= 4096) {
 			char *s = xcalloc(1, p.p_filesz + 1);
 
-			if (pread(f->fd, s, p.p_filesz, (off_t)p.p_offset) == (ssize_t)p.p_filesz)
+			if (read_at(f, p.p_offset, s, p.p_filesz) == (ssize_t)p.p_filesz)
 				f->interpreter = s;
 			else
 				free(s);
+		} else if (p.p_type == PT_GNU_EH_FRAME) {
+			f->eh_frame_hdr = p.p_vaddr;
 		}
 	}
 	return 0;
 }
 
 /* To open a device may do something, and a fifo has no end. */
-static int open_regular(const char *path)
+static int open_regular(const char *path, uint64_t *ret_size)
 {
 	struct stat st;
 	int fd;
@@ -97,7 +122,14 @@ static int open_regular(const char *path)
 		close(fd);
 		return -ENOEXEC;
 	}
+	*ret_size = (uint64_t)st.st_size;
 	return fd;
+}
+
+static bool read_headers(struct elf_file *f)
+{
+	return f->elf && elf_kind(f->elf) == ELF_K_ELF && gelf_getehdr(f->elf, &f->header) &&
+	       read_segments(f) == 0;
 }
 
 int elf_file_open(const char *path, struct elf_file **ret, struct err *err)
@@ -106,19 +138,36 @@ int elf_file_open(const char *path, struct elf_file **ret, struct err *err)
 	int r = 0;
 
 	elf_version(EV_CURRENT);
-	f->fd = open_regular(path);
+	f->fd = open_regular(path, &f->size_bytes);
 	if (f->fd < 0) {
 		r = err_set(err, ERR_FAILED, -f->fd, "cannot open '%s'", path);
 	} else {
 		/* never mapped: who cuts the file off would end us by SIGBUS */
 		f->elf = elf_begin(f->fd, ELF_C_READ, NULL);
-		if (!f->elf || elf_kind(f->elf) != ELF_K_ELF || !gelf_getehdr(f->elf, &f->header) ||
-		    read_segments(f) < 0)
+		if (!read_headers(f))
 			r = err_set(err, ERR_FAILED, ENOEXEC, "'%s' is not an ELF file", path);
 	}
 	if (r) {
 		elf_file_close(f);
 		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+int elf_file_open_memory(const uint8_t *bytes, size_t len, struct elf_file **ret, struct err *err)
+{
+	struct elf_file *f = xcalloc(1, sizeof(*f));
+
+	elf_version(EV_CURRENT);
+	f->fd = -1;
+	f->bytes = bytes;
+	f->size_bytes = len;
+	f->elf = elf_memory((char *)(uintptr_t)bytes, len); /* only read */
+	if (!read_headers(f)) {
+		elf_file_close(f);
+		return err_set(err, ERR_FAILED, ENOEXEC, "%zu bytes of memory are not an ELF file",
+			       len);
 	}
 	*ret = f;
 	return 0;
@@ -414,14 +463,109 @@ ssize_t elf_file_read(const struct elf_file *f, uint64_t address, void *buf, siz
 {
 	for (size_t i = 0; i < f->n_segments; i++) {
 		const struct segment *s = &f->segments[i];
-		ssize_t n;
 
 		if (address < s->address || address - s->address >= s->file_size)
 			continue;
 		if (len > s->file_size - (address - s->address))
 			len = s->file_size - (address - s->address);
-		n = pread(f->fd, buf, len, (off_t)(address - s->address + s->offset));
-		return n < 0 ? -errno : n;
+		return read_at(f, address - s->address + s->offset, buf, len);
 	}
 	return -ERANGE;
+}
+
+bool elf_file_code_segment(const struct elf_file *f, size_t i, uint64_t *ret_address,
+			   uint64_t *ret_offset, uint64_t *ret_file_bytes)
+{
+	for (size_t k = 0; k < f->n_segments; k++) {
+		const struct segment *s = &f->segments[k];
+
+		if (!s->executable || i-- > 0)
+			continue;
+		*ret_address = s->address;
+		*ret_offset = s->offset;
+		*ret_file_bytes = s->file_size;
+		return true;
+	}
+	return false;
+}
+
+/* ---- .eh_frame --------------------------------------------------------------- */
+
+/* What may be read: where it lies, and where in the file. */
+struct extent {
+	uint64_t address, offset, len;
+};
+
+static bool eh_frame_by_section(struct elf_file *f, struct extent *ret)
+{
+	Elf_Scn *s = NULL;
+	size_t strings;
+	GElf_Shdr sh;
+
+	if (elf_getshdrstrndx(f->elf, &strings))
+		return false;
+	while ((s = elf_nextscn(f->elf, s))) {
+		const char *name;
+
+		if (!gelf_getshdr(s, &sh) || sh.sh_type == SHT_NOBITS || sh.sh_type == SHT_NULL)
+			continue;
+		name = string_at(f, strings, sh.sh_name);
+		if (!name || strcmp(name, ".eh_frame"))
+			continue;
+		*ret = (struct extent){sh.sh_addr, sh.sh_offset, sh.sh_size};
+		return true;
+	}
+	return false;
+}
+
+/* By the pointer in .eh_frame_hdr, which is a segment (LSB 5.0 core, 10.6.2); up to that one's end. */
+static bool eh_frame_by_segment(const struct elf_file *f, struct extent *ret)
+{
+	uint8_t hdr[16];
+	ssize_t n = f->eh_frame_hdr ? elf_file_read(f, f->eh_frame_hdr, hdr, sizeof(hdr)) : 0;
+	struct dwarf_reader r = dwarf_reader(hdr, n > 0 ? (size_t)n : 0, f->eh_frame_hdr);
+	uint64_t version = dwarf_fixed(&r, 1);
+	uint8_t encoding = (uint8_t)dwarf_fixed(&r, 1);
+
+	dwarf_fixed(&r, 2); /* how the table behind it is coded */
+	ret->address = dwarf_pointer(&r, encoding, f->eh_frame_hdr);
+	if (r.bad || version != 1 || encoding == DWARF_OMIT)
+		return false;
+	for (size_t i = 0; i < f->n_segments; i++) {
+		const struct segment *s = &f->segments[i];
+		uint64_t before = ret->address - s->address;
+
+		if (ret->address < s->address || before >= s->file_size)
+			continue;
+		ret->offset = s->offset + before;
+		ret->len = s->file_size - before;
+		if (ret->len > SECTION_BYTES_MAX) /* it is not all of that */
+			ret->len = SECTION_BYTES_MAX;
+		return true;
+	}
+	return false;
+}
+
+int elf_file_eh_frame(struct elf_file *f, uint8_t **ret_data, size_t *ret_len,
+		      uint64_t *ret_address)
+{
+	struct extent e;
+	uint8_t *data;
+	ssize_t n;
+
+	if (!eh_frame_by_section(f, &e) && !eh_frame_by_segment(f, &e))
+		return -ENOENT;
+	if (!e.len || e.len > SECTION_BYTES_MAX || e.offset > f->size_bytes ||
+	    e.len > f->size_bytes - e.offset)
+		return -ENOENT;
+	data = xmalloc(e.len);
+	n = read_at(f, e.offset, data, e.len);
+	if (n != (ssize_t)e.len) {
+		free(data);
+		return n < 0 ? (int)n : -ENOENT;
+	}
+	*ret_data = data;
+	*ret_len = e.len;
+	*ret_address = e.address;
+	return 0;
 }

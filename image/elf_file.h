@@ -20,6 +20,8 @@ struct elf_file;
 
 /* Opens @path.  -ENOEXEC with @err where it is no ELF file. */
 int elf_file_open(const char *path, struct elf_file **ret, struct err *err);
+/* The same of @bytes, a vdso for instance; they must outlive @ret. */
+int elf_file_open_memory(const uint8_t *bytes, size_t len, struct elf_file **ret, struct err *err);
 void elf_file_close(struct elf_file *f);
 
 bool elf_file_is_64bit(const struct elf_file *f);
@@ -49,5 +51,17 @@ bool elf_file_code_address_of(const struct elf_file *f, uint64_t offset, uint64_
 
 /* Reads code; returns the bytes read (fewer at the end of a segment), or a negative errno. */
 ssize_t elf_file_read(const struct elf_file *f, uint64_t address, void *buf, size_t len_bytes);
+
+/* Executable segment number @i, as far as it is in the file; false from their number on. */
+bool elf_file_code_segment(const struct elf_file *f, size_t i, uint64_t *ret_address,
+			   uint64_t *ret_offset, uint64_t *ret_file_bytes);
+
+/*
+ * The unwind table, for eh_frame_parse(); @ret_data is to be freed.  -ENOENT where
+ * there is none, -EIO and the like where it cannot be read.  Without section
+ * headers there are other bytes behind the table, whose end is marked in itself.
+ */
+int elf_file_eh_frame(struct elf_file *f, uint8_t **ret_data, size_t *ret_len,
+		      uint64_t *ret_address);
 
 #endif

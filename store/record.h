@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "store/stack_end.h"
+
 /*
  * What a recording is made of, as the parts of heaptrail hand it to each other.
  * The ids are those of the tables (schema.sql), from 1 on; 0 is "none".
@@ -51,23 +53,6 @@ enum free_class {
 	FREE_INTERNAL = 3, /* the allocator's own call on memory that is no block */
 	FREE_DOUBLE = 4,   /* of a block already freed */
 	FREE_CLASSES
-};
-
-/*
- * Why a stack ends where it does: at the beginning of the thread, or before.
- * Stored as they are numbered: never renumber.
- */
-enum stack_end {
-	STACK_COMPLETE = 0,
-	STACK_CALLER = 1,	  /* only the caller was recorded */
-	STACK_TOO_DEEP = 2,	  /* more frames than are recorded */
-	STACK_NO_UNWIND_INFO = 3, /* code without unwind information, and no frame pointer */
-	STACK_NOT_READY = 4,	  /* the code was mapped so recently that its tables were not ready */
-	STACK_UNREADABLE = 5,	  /* the stack's memory could not be read */
-	STACK_BROKEN = 6,	  /* what was found as the next frame cannot be one */
-	STACK_UNSUPPORTED = 7,	  /* its unwind information is of a kind that is not understood */
-	STACK_LOST = 8,		  /* its frames were lost on their way: only the caller is known */
-	STACK_ENDS
 };
 
 #define USABLE_UNKNOWN UINT64_MAX

@@ -16,7 +16,8 @@
 int main(int argc, char **argv)
 {
 	pid_t pid = argc == 2 ? (pid_t)strtol(argv[1], NULL, 10) : 0;
-	struct probes_options options = {.pid = pid, .ring_bytes = 4096, .empty = true};
+	struct probes_options options = {.pid = pid, .ring_bytes = 4096, .measure = PROBES_EMPTY,
+					 .stack_mode = STACK_MODE_CALLER};
 	struct process_maps maps;
 	struct probes *probes;
 	struct plan plan;

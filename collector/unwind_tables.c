@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "collector/unwind_tables.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "collector/unwind_layout.h"
+#include "common/hash.h"
+#include "common/xalloc.h"
+#include "image/eh_frame.h"
+#include "image/elf_file.h"
+#include "image/unwind_rule.h"
+
+#define PAGE_ROWS (1 << UNWIND_PAGE_SHIFT)
+#define SLAB_BYTES (UNWIND_SLAB_WORDS * sizeof(uint32_t))
+#define VDSO_BYTES_MAX (64 << 10)
+/* A file with more code than this is not read: its index alone would fill all slabs. */
+#define CODE_BYTES_MAX (1ull << 31)
+
+/* The same file of the same content, as far as can be told without reading it. */
+struct signature {
+	off_t size;
+	struct timespec changed, modified;
+};
+
+struct known_file {
+	struct unwind_file_key key;
+	struct signature signature;
+	struct unwind_file table;
+	uint64_t round;	      /* of the update in which it was last seen mapped */
+	bool is_shown;	      /* to the kernel */
+};
+
+struct unwind_tables {
+	struct probes *probes;
+	struct known_file *files;
+	size_t n_files, cap_files;
+	struct hashmap by_key; /* hash of a key -> its file, the last one of that key */
+	struct hashmap by_rule;
+	size_t n_rules;
+	uint32_t *slabs[UNWIND_SLABS_MAX]; /* mapped while they are filled */
+	int slab_fds[UNWIND_SLABS_MAX];
+	uint32_t n_slabs;
+	uint32_t used; /* words, over all slabs */
+	uint64_t round;
+	bool has_vdso;
+	struct unwind_tables_counts counts;
+};
+
+struct unwind_tables *unwind_tables_new(struct probes *p)
+{
+	struct unwind_tables *t = xcalloc(1, sizeof(*t));
+
+	t->probes = p;
+	t->n_rules = 1; /* number 0: no row */
+	return t;
+}
+
+static void unmap_slabs(struct unwind_tables *t)
+{
+	for (size_t i = 0; i < COUNT_OF(t->slabs); i++) {
+		if (t->slabs[i])
+			munmap(t->slabs[i], SLAB_BYTES);
+		t->slabs[i] = NULL;
+	}
+}
+
+void unwind_tables_free(struct unwind_tables *t)
+{
+	if (!t)
+		return;
+	unmap_slabs(t);
+	for (uint32_t i = 0; i < t->n_slabs; i++)
+		close(t->slab_fds[i]);
+	hashmap_release(&t->by_key);
+	hashmap_release(&t->by_rule);
+	free(t->files);
+	free(t);
+}
+
+void unwind_tables_count(const struct unwind_tables *t, struct unwind_tables_counts *ret)
+{
+	*ret = t->counts;
+	ret->bytes = t->n_slabs * SLAB_BYTES;
+	ret->rules = t->n_rules - 1;
+}
+
+/* ---- words -------------------------------------------------------------------------- */
+
+/* Where the word lies, or NULL where there is no memory for it. */
+static uint32_t *word_at(struct unwind_tables *t, uint32_t position)
+{
+	uint32_t slab = position >> UNWIND_SLAB_SHIFT;
+
+	if (slab >= UNWIND_SLABS_MAX)
+		return NULL;
+	for (; t->n_slabs <= slab; t->n_slabs++) {
+		t->slab_fds[t->n_slabs] = probes_add_unwind_slab(t->probes, t->n_slabs);
+		if (t->slab_fds[t->n_slabs] < 0)
+			return NULL;
+	}
+	if (!t->slabs[slab]) {
+		void *m = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			       t->slab_fds[slab], 0);
+
+		if (m == MAP_FAILED)
+			return NULL;
+		t->slabs[slab] = m;
+	}
+	return &t->slabs[slab][position & (UNWIND_SLAB_WORDS - 1)];
+}
+
+/* The rule's number; one that has no number any more is as if it were not understood. */
+static uint32_t number_of(struct unwind_tables *t, uint64_t rule)
+{
+	uint32_t *number;
+
+	if (!rule)
+		return 0;
+	number = hashmap_put(&t->by_rule, rule);
+	if (*number != HASHMAP_NONE)
+		return *number;
+	if (t->n_rules == UNWIND_RULES_MAX)
+		return *number = UNWIND_RULES_MAX - 1;
+	if (t->n_rules == UNWIND_RULES_MAX - 1)
+		rule = UNWIND_UNSUPPORTED;
+	*number = (uint32_t)t->n_rules++;
+	probes_set_unwind_rule(t->probes, *number, rule);
+	return *number;
+}
+
+/* ---- a file's table ------------------------------------------------------------------ */
+
+struct build {
+	struct unwind_tables *t;
+	uint32_t index;	 /* the word of the first page */
+	uint64_t first_page, n_pages;
+	uint64_t page;	 /* that is being made */
+	uint32_t rows[PAGE_ROWS]; /* of that page */
+	uint32_t n;
+	uint32_t rule;	 /* in force at its end */
+	uint32_t lone_rule, lone_at; /* a page of one row, which others may share */
+	int error;
+};
+
+static void end_page(struct build *b)
+{
+	struct unwind_tables *t = b->t;
+	uint32_t at = t->used, *index = word_at(t, b->index + (uint32_t)b->page);
+	bool is_shared = b->n == 1 && b->lone_at && b->rows[0] == b->lone_rule;
+
+	if (is_shared) {
+		at = b->lone_at;
+	} else {
+		if ((at & (UNWIND_SLAB_WORDS - 1)) + b->n > UNWIND_SLAB_WORDS)
+			at = (at + UNWIND_SLAB_WORDS) & ~(UNWIND_SLAB_WORDS - 1);
+		for (uint32_t i = 0; i < b->n && !b->error; i++) {
+			uint32_t *word = word_at(t, at + i);
+
+			if (word)
+				*word = b->rows[i];
+			else
+				b->error = -ENOSPC;
+		}
+		t->used = at + b->n;
+		t->counts.rows += b->n;
+		if (b->n == 1) {
+			b->lone_rule = b->rows[0];
+			b->lone_at = at;
+		}
+	}
+	if (!index || b->error)
+		b->error = -ENOSPC;
+	else
+		*index = at << 8 | (b->n - 1);
+	b->page++;
+	b->rows[0] = b->rule << 8;
+	b->n = 1;
+}
+
+/* From file offset @offset on, the rule of that number is in force. */
+static void begin_rule(struct build *b, uint64_t offset, uint32_t rule)
+{
+	uint64_t page = (offset >> UNWIND_PAGE_SHIFT) - b->first_page;
+	uint32_t low = offset & (PAGE_ROWS - 1);
+
+	while (b->page < page && !b->error)
+		end_page(b);
+	if (b->error || rule == b->rule)
+		return;
+	if ((b->rows[b->n - 1] & 255) == low)
+		b->n--; /* it begins where the one before would */
+	b->rows[b->n++] = rule << 8 | low;
+	b->rule = rule;
+}
+
+static int compare_segments(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return x[1] < y[1] ? -1 : x[1] > y[1];
+}
+
+#define SEGMENTS_MAX 64
+
+static void add_segment(struct build *b, const struct eh_frame_rows *rows, const uint64_t *segment)
+{
+	uint64_t address = segment[0], offset = segment[1], end = address + segment[2];
+	size_t lo = 0, hi = rows->n;
+
+	while (lo < hi) { /* the first row after the segment's beginning */
+		size_t middle = lo + (hi - lo) / 2;
+
+		if (rows->rows[middle].address <= address)
+			lo = middle + 1;
+		else
+			hi = middle;
+	}
+	begin_rule(b, offset, lo ? number_of(b->t, rows->rows[lo - 1].rule) : 0);
+	for (; lo < rows->n && rows->rows[lo].address < end && !b->error; lo++)
+		begin_rule(b, rows->rows[lo].address - address + offset,
+			   number_of(b->t, rows->rows[lo].rule));
+	begin_rule(b, offset + segment[2], 0);
+}
+
+/* Cuts the rows into pages of the file.  @ret->n_pages stays 0 where there is nothing. */
+static int put_rows(struct unwind_tables *t, const struct elf_file *elf,
+		    const struct eh_frame_rows *rows, struct unwind_file *ret)
+{
+	uint64_t segments[SEGMENTS_MAX][3], last = 0; /* address, offset, bytes */
+	struct build b = {.t = t, .index = t->used, .n = 1};
+	size_t n = 0;
+
+	while (n < SEGMENTS_MAX && elf_file_code_segment(elf, n, &segments[n][0], &segments[n][1],
+							 &segments[n][2])) {
+		uint64_t end = segments[n][1] + segments[n][2];
+
+		if (segments[n][2] > CODE_BYTES_MAX || end < segments[n][1])
+			return -EINVAL;
+		last = end > last ? end : last;
+		n++;
+	}
+	if (!n)
+		return 0;
+	qsort(segments, n, sizeof(segments[0]), compare_segments);
+	for (size_t i = 1; i < n; i++)
+		if (segments[i][1] < segments[i - 1][1] + segments[i - 1][2])
+			return -EINVAL; /* one offset would have two addresses */
+	b.first_page = segments[0][1] >> UNWIND_PAGE_SHIFT;
+	b.n_pages = (last >> UNWIND_PAGE_SHIFT) - b.first_page + 1;
+	if (b.n_pages > (uint64_t)UNWIND_SLABS_MAX * UNWIND_SLAB_WORDS - t->used)
+		return -ENOSPC;
+	t->used += (uint32_t)b.n_pages;
+	for (size_t i = 0; i < n && !b.error; i++)
+		add_segment(&b, rows, segments[i]);
+	while (b.page < b.n_pages && !b.error)
+		end_page(&b);
+	if (b.error)
+		return b.error;
+	*ret = (struct unwind_file){.index = b.index,
+				    .first_page = (uint32_t)b.first_page,
+				    .n_pages = (uint32_t)b.n_pages};
+	return 0;
+}
+
+static int build_table(struct unwind_tables *t, struct elf_file *elf, struct unwind_file *ret)
+{
+	struct eh_frame_rows rows = {0};
+	uint64_t address;
+	uint8_t *data;
+	size_t len;
+	int r = elf_file_eh_frame(elf, &data, &len, &address);
+
+	*ret = (struct unwind_file){0};
+	if (r == -ENOENT)
+		return 0;
+	if (r)
+		return r;
+	r = eh_frame_parse(data, len, address, &rows);
+	free(data);
+	if (!r)
+		r = put_rows(t, elf, &rows, ret);
+	t->counts.damaged += rows.skipped;
+	eh_frame_rows_release(&rows);
+	return r;
+}
+
+/* ---- files --------------------------------------------------------------------------- */
+
+static uint64_t hash_key(const struct unwind_file_key *key)
+{
+	return hash_bytes(key, sizeof(*key));
+}
+
+static bool is_same_key(const struct unwind_file_key *a, const struct unwind_file_key *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
+
+static struct known_file *find_file(const struct unwind_tables *t,
+				    const struct unwind_file_key *key)
+{
+	uint32_t i = hashmap_get(&t->by_key, hash_key(key));
+
+	return i != HASHMAP_NONE && is_same_key(&t->files[i].key, key) ? &t->files[i] : NULL;
+}
+
+static bool is_unchanged(const struct signature *a, const struct signature *b)
+{
+	return a->size == b->size && a->changed.tv_sec == b->changed.tv_sec &&
+	       a->changed.tv_nsec == b->changed.tv_nsec &&
+	       a->modified.tv_sec == b->modified.tv_sec &&
+	       a->modified.tv_nsec == b->modified.tv_nsec;
+}
+
+static void read_file(struct unwind_tables *t, const char *path, struct known_file *f)
+{
+	struct elf_file *elf;
+	int r = elf_file_open(path, &elf, NULL);
+
+	if (r == 0) {
+		r = build_table(t, elf, &f->table);
+		elf_file_close(elf);
+	} else if (r == -ENOEXEC) { /* code, but of no program: there is nothing to know of it */
+		r = 0;
+	}
+	if (r) {
+		f->table = (struct unwind_file){.is_unusable = 1};
+		t->counts.unusable++;
+	} else if (f->table.n_pages) {
+		t->counts.files++;
+	} else {
+		t->counts.without++;
+	}
+}
+
+/* A mapping of a file that was not mapped before, or never. */
+static struct known_file *meet_file(struct unwind_tables *t, const struct unwind_file_key *key,
+				    const char *path)
+{
+	struct known_file *f = find_file(t, key);
+	struct signature signature = {0};
+	struct stat st;
+
+	if (path && !stat(path, &st))
+		signature = (struct signature){st.st_size, st.st_ctim, st.st_mtim};
+	if (f && is_unchanged(&f->signature, &signature))
+		return f;
+	if (!f) {
+		ARRAY_GROW(t->files, t->cap_files, t->n_files);
+		*hashmap_put(&t->by_key, hash_key(key)) = (uint32_t)t->n_files;
+		f = &t->files[t->n_files++];
+	}
+	*f = (struct known_file){.key = *key, .signature = signature};
+	if (path)
+		read_file(t, path, f);
+	else
+		f->table.is_unusable = 1;
+	return f;
+}
+
+static void show(struct unwind_tables *t, struct known_file *f, bool shown)
+{
+	if (f->is_shown == shown)
+		return;
+	if (probes_show_unwind_file(t->probes, &f->key, shown ? &f->table : NULL) == 0)
+		f->is_shown = shown;
+}
+
+static void update_mapping(struct unwind_tables *t, pid_t pid, const struct process_maps *maps,
+			   const struct unwind_mapping *m)
+{
+	struct known_file *f = find_file(t, &m->key);
+	const struct process_map *map;
+	char *path = NULL;
+
+	if (!f || !f->is_shown) { /* while it is mapped, its number is no other file's */
+		map = process_maps_find(maps, m->start);
+		if (map && map->start == m->start && process_map_file(pid, map, &path))
+			path = NULL;
+		if (!map || map->start != m->start)
+			return; /* it came after the maps were read: next time */
+		f = meet_file(t, &m->key, path);
+		free(path);
+		show(t, f, true);
+	}
+	f->round = t->round;
+}
+
+/* Ours is the target's: the kernel has one for all processes. */
+static void update_vdso(struct unwind_tables *t, const struct process_maps *maps)
+{
+	const uint8_t *own = (const uint8_t *)getauxval(AT_SYSINFO_EHDR);
+	const struct process_map *vdso = NULL;
+	struct unwind_file table = {0};
+	struct elf_file *elf;
+
+	for (size_t i = 0; i < maps->n && !vdso; i++)
+		if (!strcmp(maps->maps[i].path, "[vdso]"))
+			vdso = &maps->maps[i];
+	if (!vdso || !own || vdso->end - vdso->start > VDSO_BYTES_MAX)
+		return;
+	if (!t->has_vdso) {
+		if (elf_file_open_memory(own, vdso->end - vdso->start, &elf, NULL) == 0) {
+			build_table(t, elf, &table);
+			elf_file_close(elf);
+		}
+		t->has_vdso = true;
+		probes_set_vdso_table(t->probes, &table);
+	}
+	probes_set_vdso(t->probes, vdso->start, vdso->end);
+}
+
+int unwind_tables_update(struct unwind_tables *t, pid_t pid, const struct process_maps *maps)
+{
+	struct unwind_mapping *mappings;
+	size_t n;
+	int r = probes_list_code(t->probes, &mappings, &n);
+
+	if (r)
+		return r;
+	t->round++;
+	for (size_t i = 0; i < n; i++)
+		update_mapping(t, pid, maps, &mappings[i]);
+	free(mappings);
+	for (size_t i = 0; i < t->n_files; i++)
+		if (t->files[i].round != t->round)
+			show(t, &t->files[i], false);
+	update_vdso(t, maps);
+	unmap_slabs(t);
+	return 0;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef IMAGE_EH_FRAME_H
+#define IMAGE_EH_FRAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * .eh_frame of an x86-64 file, as a table: which rule finds the caller of a frame,
+ * by the place in the code.  (System V ABI for x86-64, section 4.2.4; LSB 5.0 core,
+ * section 10.6.)
+ *
+ * The bytes are untrusted.  Time is linear in them but for a sort, memory within
+ * some times their length.
+ */
+
+/* In force from @address to that of the next row. */
+struct eh_frame_row {
+	uint64_t address; /* the file's own */
+	uint64_t rule;	  /* unwind_rule.h; 0: nothing is known */
+};
+
+/*
+ * Strictly increasing by address, neighbours of different rules; the last row's
+ * rule is 0.  Gaps of less than 16 bytes between functions are padding, in which
+ * the rule before them goes on.  Of functions that overlap, the one that begins
+ * last is right from there on (of those, the last in .eh_frame).
+ */
+struct eh_frame_rows {
+	struct eh_frame_row *rows;
+	size_t n, cap;
+	size_t skipped; /* records left out: damaged, or of a kind that we do not know */
+};
+
+/*
+ * Parses the @len bytes of .eh_frame that lie at the ELF address @address.  On
+ * success @ret is to be released; it is empty where no function is described.
+ * -EINVAL where the bytes are not .eh_frame at all.
+ */
+int eh_frame_parse(const uint8_t *data, size_t len, uint64_t address, struct eh_frame_rows *ret);
+void eh_frame_rows_release(struct eh_frame_rows *r);
+
+/* 0 where nothing is known. */
+uint64_t eh_frame_rule_at(const struct eh_frame_rows *r, uint64_t address);
+
+#endif
