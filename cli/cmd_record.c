@@ -102,7 +102,7 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
 			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
 					      "not '%s'", optarg);
-		break;
+		return 0;
 	case OPTION_ON_FULL:
 		if (!strcmp(optarg, "wait"))
 			o->session.on_full = ON_FULL_WAIT;

@@ -422,12 +422,10 @@ static void note_exec(struct drain *d)
 		d->on_exec(d->on_arg);
 }
 
-static void note_maps(struct drain *d)
+void drain_code_changed(struct drain *d)
 {
 	call_sites_maps_changed(&d->sites);
 	forget_old_stacks(d);
-	if (d->on_maps)
-		d->on_maps(d->on_arg);
 }
 
 static bool is_stack(const struct ring_stack *r, size_t len)
@@ -481,7 +479,9 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		note_exec(d);
 		break;
 	case RING_MAPS:
-		note_maps(d);
+		drain_code_changed(d);
+		if (d->on_maps)
+			d->on_maps(d->on_arg);
 		break;
 	case RING_STACK:
 		note_stack(d, (const void *)h);

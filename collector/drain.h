@@ -83,6 +83,8 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns);
 void drain_end_space(struct drain *d, const char *how, uint64_t t_ns);
 /* One raw event, of @len bytes. */
 void drain_feed(struct drain *d, const struct ring_head *e, size_t len);
+/* Code came or went: what was learnt of addresses is void. */
+void drain_code_changed(struct drain *d);
 /* Writes what changes slowly (the timeline) to the recording. */
 void drain_write_slow(struct drain *d);
 /* Writes what was set right or could not be told (table loss). */

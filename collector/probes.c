@@ -34,6 +34,7 @@ struct probes {
 	struct probes_bpf *bpf;
 	struct ring_buffer *ring;
 	pid_t pid;
+	bool entries_only;
 	bool use_multi; /* perf events are not ours to make: links are of the other kind */
 	struct bpf_link **links;
 	size_t n_links, cap_links;
@@ -218,6 +219,7 @@ int probes_load(const struct probes_options *o, struct probes **ret, struct err 
 	last_message[0] = '\0';
 	libbpf_set_print(keep_message);
 	p->pid = o->pid;
+	p->entries_only = o->entries_only;
 	p->wakeup = -1;
 	r = load_or_do_without(p, o);
 	if (r) {
@@ -349,6 +351,10 @@ static int attach_point(struct probes *p, const struct plan_object *o,
 
 	if (!point->family)
 		return attach_one(p, o, point, p->bpf->progs.probe_debug_hook, false, err);
+	if (p->entries_only)
+		return family_function_returns(point->function)
+			       ? attach_one(p, o, point, p->bpf->progs.probe_call_entry, false, err)
+			       : 0;
 	if (!family_function_returns(point->function))
 		return attach_one(p, o, point, p->bpf->progs.probe_free, false, err);
 	/* the return first: an entry without it would leave a call in flight */

@@ -29,6 +29,7 @@ struct probes_options {
 		PROBES_EMPTY,  /* they do nothing: what probes cost alone */
 		PROBES_STACKS, /* entries take the stack, and do nothing else */
 	} measure;
+	bool entries_only; /* of what allocates: for measuring, too */
 };
 
 int probes_load(const struct probes_options *options, struct probes **ret, struct err *err);

@@ -202,7 +202,7 @@ static void mind_tables(struct session *s, uint64_t now)
 		s->tables_wanted = true;
 	if (!s->tables_wanted || now - s->tables_updated_ns < TABLES_AGAIN_NS)
 		return;
-	call_sites_maps_changed(&s->drain.sites);
+	drain_code_changed(&s->drain);
 	update_tables(s);
 }
 

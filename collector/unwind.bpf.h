@@ -57,15 +57,11 @@ ht_u32 listed_pid;
 /* Code was met whose table is not there. */
 ht_u32 tables_wanted;
 
-/* By a return address: its rule.  Lock-free: one that was half written misses. */
-struct cached_rule {
-	ht_u64 tag; /* key ^ rule * TAG_FACTOR */
-	ht_u64 rule;
-};
+/* By a return address: key ^ rule * TAG_FACTOR, and the rule.  One half written misses. */
 #define CACHE_SHIFT 16
 #define TAG_FACTOR 0x9e3779b97f4a7c15ull
 #define GENERATION_FACTOR 0xd1342543de82ef95ull
-struct cached_rule rule_cache[1 << CACHE_SHIFT];
+ht_u64 rule_cache[1 << CACHE_SHIFT][2];
 
 /* By its hash: the stack that was sent last.  Others are sent again: never lost. */
 #define SENT_SHIFT 18
@@ -285,8 +281,8 @@ __noinline ht_u64 miss(ht_u64 key, ht_u64 pc)
 	ht_u32 at = key * TAG_FACTOR >> (64 - CACHE_SHIFT);
 
 	if (rule < UNWIND_GUESS || rule > UNWIND_OUTSIDE) { /* they change without our knowing */
-		rule_cache[at & ((1 << CACHE_SHIFT) - 1)].tag = key ^ rule * TAG_FACTOR;
-		rule_cache[at & ((1 << CACHE_SHIFT) - 1)].rule = rule;
+		rule_cache[at & ((1 << CACHE_SHIFT) - 1)][0] = key ^ rule * TAG_FACTOR;
+		rule_cache[at & ((1 << CACHE_SHIFT) - 1)][1] = rule;
 	}
 	return rule;
 }
@@ -296,10 +292,10 @@ static __always_inline ht_u64 frame_rule(struct unwind_state *u)
 	ht_u64 pc = u->frame.pc - !u->frame.is_exact; /* a call's own place is before its end */
 	ht_u64 key = pc ^ code_generation * GENERATION_FACTOR, rule;
 	ht_u32 at = key * TAG_FACTOR >> (64 - CACHE_SHIFT);
-	struct cached_rule *c = &rule_cache[at & ((1 << CACHE_SHIFT) - 1)];
+	ht_u64 *cached = rule_cache[at & ((1 << CACHE_SHIFT) - 1)];
 
-	rule = c->rule;
-	if ((c->tag ^ rule * TAG_FACTOR) == key && rule)
+	rule = cached[1];
+	if ((cached[0] ^ rule * TAG_FACTOR) == key && rule)
 		return rule;
 	return miss(key, pc);
 }

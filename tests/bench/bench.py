@@ -21,6 +21,7 @@ import tap  # noqa: E402
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
 PAIRS = os.environ["BENCH_PAIRS"]    # the target
+PAIRS_FP = os.environ["BENCH_PAIRS_FP"]  # the same with frame pointers
 FLOOR = os.environ["BENCH_FLOOR"]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -29,14 +30,17 @@ work = tempfile.mkdtemp(prefix="heaptrail-bench.")
 libs = tap.private_libc(work)
 
 
+FRAMES = 10  # as deep as a call usually is
+
+
 class Target:
-    def __init__(self, prefix=()):
-        self.p = subprocess.Popen([*prefix, PAIRS], env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs},
+    def __init__(self, prefix=(), program=PAIRS):
+        self.p = subprocess.Popen([*prefix, program], env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs},
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=work,
                                   stderr=subprocess.DEVNULL if prefix else None)  # heaptrack's own report
 
-    def run(self, pairs, expect_probe=None):
-        self.p.stdin.write(f"{pairs}\n")
+    def run(self, pairs, expect_probe=None, frames=FRAMES):
+        self.p.stdin.write(f"{pairs} {frames}\n")
         while True:
             line = self.p.stdout.readline()
             if re.fullmatch(r"\d+ \d+ \d\n", line):  # heaptrack prints some lines of its own
@@ -71,21 +75,22 @@ def wait_for_probe(target, what, process):
     sys.exit(f"{what} put no probe in place")
 
 
-def floor(target, pairs):
-    f = subprocess.Popen([FLOOR, str(target.p.pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def floor(target, pairs, what="pair", frames=(FRAMES,)):
+    f = subprocess.Popen([FLOOR, str(target.p.pid), what], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     if f.stdout.readline() != "ready\n":
-        sys.exit("the floor did not attach")
-    result = target.run(pairs, True)[0]
+        sys.exit(f"the floor '{what}' did not attach")
+    result = [target.run(pairs, True, n)[0] for n in frames]
     f.stdin.close()
     f.wait()
-    return result, None
+    return result
 
 
-def heaptrail(target, pairs):
-    r = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", f"{work}/bench.trail", "-p", str(target.p.pid)])
+def heaptrail(target, pairs, how, frames=FRAMES):
+    r = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", f"--call-graph={how}", "-o", f"{work}/bench.trail", "-p",
+                          str(target.p.pid)])
     wait_for_probe(target, "heaptrail", r)
     before = cpu_seconds(r.pid)
-    ns, wall = target.run(pairs, True)
+    ns, wall = target.run(pairs, True, frames)
     cpu = (cpu_seconds(r.pid) - before) / (wall / 1e9)
     r.send_signal(2)
     if r.wait():
@@ -114,46 +119,88 @@ def bpftrace(target, pairs):
     return result, None
 
 
-def main():
-    if os.geteuid():
-        sys.exit("the benchmark needs root")
+def table(title, results, base, note=""):
+    print(title)
+    print(f"  {'':34} {'median':>8} {'min':>8} {'max':>8}  {'ratio':>8}")
+    for name, values in results.items():
+        m = statistics.median(values)
+        print(f"  {name:34} {m:8.0f} {min(values):8.0f} {max(values):8.0f}  {m / base:8.2f}")
+    if note:
+        print(note)
+
+
+def pairs_of_all():
     target = Target()
     tracked = Target(["heaptrack", "-o", f"{work}/heaptrack"]) if shutil.which("heaptrack") else None
-    tools = {"native": (lambda: (target.run(2000000, False)[0], None)),
-             "empty probes (the floor)": lambda: floor(target, 200000),
-             "heaptrail": lambda: heaptrail(target, 400000)}
-    if shutil.which("bpftrace"):
-        tools["bpftrace"] = lambda: bpftrace(target, 50000)
-    if tracked:
-        tools["heaptrack"] = lambda: (tracked.run(200000)[0], None)
-    results = {name: [] for name in tools}
     cpus, losts = [], []
+
+    def ours(how, frames=FRAMES):
+        ns, (cpu, lost) = heaptrail(target, 400000, how, frames)
+        if frames == FRAMES and how == "caller":
+            cpus.append(cpu)
+        losts.append(lost)
+        return ns
+
+    tools = {"native": lambda: target.run(2000000, False)[0],
+             "empty probes (the floor)": lambda: floor(target, 200000)[0],
+             "heaptrail, callers only": lambda: ours("caller"),
+             f"heaptrail, stacks of {FRAMES}": lambda: ours("auto"),
+             "empty probes, 30 frames": lambda: floor(target, 200000, frames=(30,))[0],
+             "heaptrail, stacks of 30": lambda: ours("auto", 30)}
+    if shutil.which("bpftrace"):
+        tools["bpftrace"] = lambda: bpftrace(target, 50000)[0]
+    if tracked:
+        tools["heaptrack"] = lambda: tracked.run(200000)[0]
+    results = {name: [] for name in tools}
     for _ in range(ROUNDS):
         for name, run in tools.items():
-            ns, more = run()
-            results[name].append(ns)
-            if more:
-                cpus.append(more[0])
-                losts.append(more[1])
+            results[name].append(run())
     target.close()
     if tracked:
         tracked.close()
-    base = statistics.median(results["empty probes (the floor)"])
-    print(f"ns per malloc+free pair (CPU time of the target's thread), {ROUNDS} interleaved rounds")
-    print(f"  {'':26} {'median':>8} {'min':>8} {'max':>8}  {'x floor':>8}")
-    for name, values in results.items():
-        m = statistics.median(values)
-        print(f"  {name:26} {m:8.0f} {min(values):8.0f} {max(values):8.0f}  {m / base:8.2f}")
+    median = {name: statistics.median(values) for name, values in results.items()}
+    base = median["empty probes (the floor)"]
+    mine = median["heaptrail, callers only"]
+    table(f"ns per malloc+free pair (CPU time of the target's thread), {ROUNDS} interleaved rounds", results, base)
     for name in ("bpftrace", "heaptrack"):
         if name not in tools:
             print(f"  {name}: not installed")
-    mine = statistics.median(results["heaptrail"])
-    print(f"heaptrail / floor            {mine / base:.2f}   (bar: 1.45)")
+    print(f"callers only / floor         {mine / base:.2f}   (bar: 1.45)")
     if "bpftrace" in tools:
-        print(f"heaptrail / bpftrace         {mine / statistics.median(results['bpftrace']):.2f}   (bar: 0.25)")
+        print(f"callers only / bpftrace      {mine / median['bpftrace']:.2f}   (bar: 0.25)")
+    print(f"stacks of 30 / floor         {median['heaptrail, stacks of 30'] / median['empty probes, 30 frames']:.2f}"
+          "   (bar: 1.9)")
     print(f"recorder's CPU at full rate  {100 * statistics.median(cpus):.0f} % of a core "
           f"({100 * min(cpus):.0f}-{100 * max(cpus):.0f})   (bar: 35)")
     print(f"events lost                  {sum(losts)}")
+
+
+def stacks():
+    """The probe at malloc's entry alone: what taking the stack adds, next to the kernel's walk of frame pointers."""
+    depths = (5, 15, 30, 60)
+    target, with_fp = Target(), Target(program=PAIRS_FP)
+    tools = {"empty": (target, "entry"), "unwound by tables": (target, "stack"),
+             "bpf_get_stackid, frame pointers": (with_fp, "kernel")}
+    results = {(name, n): [] for name in tools for n in depths}
+    for _ in range(ROUNDS):
+        for name, (t, what) in tools.items():
+            for n, ns in zip(depths, floor(t, 200000, what, depths)):
+                results[name, n].append(ns)
+    target.close()
+    with_fp.close()
+    for n in depths:
+        base = statistics.median(results["empty", n])
+        table(f"ns per pair with a probe at malloc's entry only, {n} frames", {name: results[name, n] for name in tools}, base)
+    empty, unwound, kernel = (statistics.median(results[name, 30]) for name in tools)
+    print(f"unwound / empty at 30        {unwound / empty:.2f}   (bar: 2.0)")
+    print(f"unwound / bpf_get_stackid    {unwound / kernel:.2f}   (bar: 1)")
+
+
+def main():
+    if os.geteuid():
+        sys.exit("the benchmark needs root")
+    pairs_of_all()
+    stacks()
 
 
 try:

@@ -246,7 +246,7 @@ static void test_alloc_free(void)
 		   got.catalog.spaces[1].start_ns == 1000000000 &&
 		   got.catalog.spaces[1].end_ns == 1000004000,
 	   "the space has its begin and end");
-	ok(got.catalog.n_losses == 6 && catalog_loss(&got.catalog, "implied_frees") == 0,
+	ok(got.catalog.n_losses == 7 && catalog_loss(&got.catalog, "implied_frees") == 0,
 	   "the losses are all there, and 0");
 }
 
@@ -610,7 +610,7 @@ static void test_exec(void)
 
 	begin();
 	drain.on_exec = on_exec;
-	drain.on_exec_arg = &execs;
+	drain.on_arg = &execs;
 	feed_alloc(1, 0x1000, 100);
 	feed_alloc(1, 0x2000, 10);
 	feed_begin(1, 0x1000);
