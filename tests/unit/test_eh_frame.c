@@ -551,9 +551,9 @@ static void test_odd_functions(void)
 	put_fde(&t, UINT64_MAX - 8, 16, "0e10");
 	put_fde(&t, START + 8, UINT64_MAX, "0e10");
 	EXPECT("functions that wrap around are left out", &t, 2, {0, PLAIN(SP, 8)}, {LEN, 0});
-	put_fde(&t, UINT64_MAX - 31, 16, "0e10");
+	put_fde(&t, UINT64_MAX - 32, 16, "0e10");
 	EXPECT("one that ends just before that is not", &t, 2, {0, PLAIN(SP, 8)}, {LEN, 0},
-	       {UINT64_MAX - 31 - START, PLAIN(SP, 16)}, {UINT64_MAX - 15 - START, 0});
+	       {UINT64_MAX - 32 - START, PLAIN(SP, 16)}, {UINT64_MAX - 16 - START, 0});
 }
 
 /* Each cut off earlier than the one before. */
@@ -584,6 +584,7 @@ static void test_reverse(void)
 	struct table t = {.len = 0};
 	struct eh_frame_rows r = {0};
 	size_t at;
+	int status;
 
 	put_cie(&t, 0x03);
 	memcpy(bytes, t.bytes, at = t.len);
@@ -595,7 +596,8 @@ static void test_reverse(void)
 		memcpy(bytes + at, one.bytes, one.len);
 		at += one.len;
 	}
-	ok(parse(bytes, at, TABLE, &r) == 0 && is_sound(&r) && r.n == N + 1,
+	status = parse(bytes, at, TABLE, &r);
+	ok(status == 0 && is_sound(&r) && r.n == N + 1,
 	   "%d functions, the last one first, each within all others: %zu rows", N, r.n);
 	eh_frame_rows_release(&r);
 	free(bytes);
@@ -670,7 +672,7 @@ static size_t count(const struct eh_frame_rows *r, enum unwind_cfa kind)
 
 static bool same_rows(const struct eh_frame_rows *a, const struct eh_frame_rows *b)
 {
-	return a->n == b->n && !memcmp(a->rows, b->rows, a->n * sizeof(*a->rows));
+	return a->n == b->n && (!a->n || !memcmp(a->rows, b->rows, a->n * sizeof(*a->rows)));
 }
 
 /* @f of the C library, and @rows its rows. */
@@ -737,17 +739,17 @@ static void test_vdso(void)
 	struct eh_frame_rows rows = {0};
 	struct elf_symbol symbol = {0};
 	struct elf_file *f = NULL;
-	const uint8_t *image;
 	size_t len;
+	const uint8_t *image = vdso_image(&len);
+	bool read;
 
-	image = vdso_image(&len);
 	if (!image) {
 		diag("no vdso");
 		return;
 	}
-	ok(elf_file_open_memory(image, len, &f, NULL) == 0 && rows_of(f, &rows) &&
-		   is_sound(&rows) && rows.n > 2,
-	   "the vdso of %zu bytes has %zu rows", len, rows.n);
+	read = elf_file_open_memory(image, len, &f, NULL) == 0 && rows_of(f, &rows);
+	ok(read && is_sound(&rows) && rows.n > 2, "the vdso of %zu bytes has %zu rows", len,
+	   rows.n);
 	ok(f && elf_file_find_function(f, "__vdso_clock_gettime", &symbol) &&
 		   eh_frame_rule_at(&rows, symbol.address) == PLAIN(SP, 8),
 	   "at the entry of its clock it is rsp + 8");
@@ -775,7 +777,7 @@ static void damage(uint8_t *bytes, size_t len)
 static void test_damaged(const uint8_t *data, size_t len, uint64_t address)
 {
 	const char *text = getenv("HEAPTRAIL_CASES");
-	size_t cases = text ? strtoul(text, NULL, 0) : 4000, tables = 0, skipped = 0;
+	size_t cases = text ? strtoul(text, NULL, 0) : 10000, tables = 0, skipped = 0;
 	uint8_t *copy = xmalloc(len);
 	uint64_t start = clock_now_ns();
 	bool fine = true;

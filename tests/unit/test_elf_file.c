@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/xalloc.h"
 #include "image/demangle.h"
+#include "image/eh_frame.h"
 #include "image/probe_site.h"
 #include "tests/unit/tap.h"
 
@@ -56,6 +57,22 @@ static void write_file(const uint8_t *data, size_t len)
 	close(fd);
 }
 
+static void use_unwind_table(struct elf_file *f)
+{
+	uint64_t address, offset, bytes;
+	struct eh_frame_rows rows;
+	uint8_t *data;
+	size_t len, i = 0;
+
+	while (elf_file_code_segment(f, i, &address, &offset, &bytes))
+		i++;
+	if (elf_file_eh_frame(f, &data, &len, &address))
+		return;
+	if (eh_frame_parse(data, len, address, &rows) == 0)
+		eh_frame_rows_release(&rows);
+	free(data);
+}
+
 /* Asks everything that the collector asks. */
 static void use(struct elf_file *f)
 {
@@ -89,6 +106,7 @@ static void use(struct elf_file *f)
 		}
 	}
 	elf_file_function_at(f, UINT64_MAX);
+	use_unwind_table(f);
 }
 
 static void damage(struct bytes *b)
@@ -124,6 +142,10 @@ static void test_damaged(const char *name)
 		write_file(b.data, b.len);
 		if (elf_file_open(path, &f, NULL) == 0) {
 			opened++;
+			use(f);
+			elf_file_close(f);
+		}
+		if (i % 8 == 0 && elf_file_open_memory(b.data, b.len, &f, NULL) == 0) {
 			use(f);
 			elf_file_close(f);
 		}
