@@ -518,7 +518,7 @@ static bool eh_frame_by_section(struct elf_file *f, struct extent *ret)
 	return false;
 }
 
-/* By the pointer in .eh_frame_hdr (LSB 5.0 core, 10.6.2), up to the end of the segment that it points into. */
+/* By the pointer in .eh_frame_hdr (LSB 5.0 core, 10.6.2), up to its segment's end. */
 static bool eh_frame_by_segment(const struct elf_file *f, struct extent *ret)
 {
 	uint8_t hdr[16];
