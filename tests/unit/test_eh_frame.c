@@ -418,6 +418,24 @@ static void test_cies(void)
 	}
 }
 
+/* What depends on the factors, and what a function can go back to. */
+static void test_common(void)
+{
+	struct table t = {.len = 0};
+
+	put_raw_cie(&t, "01 7a5200 04 04 10 01 1b 0c0708 11107e", 0x1b, true);
+	put_fde(&t, START, LEN, "41 0e10 0201 0e18 030100 0e20 0401000000 11067c");
+	EXPECT("factors of 4 and 4", &t, 0, {0, PLAIN(SP, 8)}, {4, PLAIN(SP, 16)},
+	       {8, PLAIN(SP, 24)}, {12, PLAIN(SP, 32)}, {16, SAVED(SP, 32, -16)}, {LEN, 0});
+	t.len = t.cie = 0;
+	put_raw_cie(&t, "01 7a5200 01 78 10 01 1b 0c0710 9001 8602", 0x1b, true);
+	put_fde(&t, START, LEN, "44 8603 44 c6 44 0706 44 0606");
+	EXPECT("restore goes back to what the CIE says", &t, 0, {0, SAVED(SP, 16, -16)},
+	       {4, SAVED(SP, 16, -24)}, {8, SAVED(SP, 16, -16)},
+	       {12, UNWIND_RULE(UNWIND_CFA_SP, 16, UNWIND_BP_UNDEFINED, 0)},
+	       {16, SAVED(SP, 16, -16)}, {LEN, 0});
+}
+
 static void test_signal(void)
 {
 	static const char layout[] = "0f0477a00106 1006 0377f800 1007 0377a001 1010 0377a801";
@@ -554,6 +572,20 @@ static void test_odd_functions(void)
 	put_fde(&t, UINT64_MAX - 32, 16, "0e10");
 	EXPECT("one that ends just before that is not", &t, 2, {0, PLAIN(SP, 8)}, {LEN, 0},
 	       {UINT64_MAX - 32 - START, PLAIN(SP, 16)}, {UINT64_MAX - 16 - START, 0});
+}
+
+/* A linker that drops a function leaves a 0 in place of its address, relative or not. */
+static void test_removed(void)
+{
+	struct table t = {.len = 0};
+	size_t at;
+
+	put_cie(&t, 0x1b);
+	put_fde(&t, START, LEN, "");
+	at = t.len;
+	put_fde(&t, START + LEN, LEN, "0e10");
+	memset(t.bytes + at + 8, 0, 4);
+	EXPECT("a function removed, relative", &t, 0, {0, PLAIN(SP, 8)}, {LEN, 0});
 }
 
 /* Each cut off earlier than the one before. */
@@ -698,40 +730,56 @@ static void test_libc_rows(struct elf_file *f, const struct eh_frame_rows *rows)
 	ok(!elf_file_code_segment(f, 100, &address, &offset, &bytes), "which are not a hundred");
 }
 
-/* The same from memory, then without section headers, then without anything. */
+static void drop_eh_frame_segment(Elf64_Ehdr *header)
+{
+	Elf64_Phdr *segments = (Elf64_Phdr *)(void *)((uint8_t *)header + header->e_phoff);
+
+	for (size_t i = 0; i < header->e_phnum; i++)
+		if (segments[i].p_type == PT_GNU_EH_FRAME)
+			segments[i].p_type = PT_NULL;
+}
+
+static void expect_rows(struct bytes file, const struct eh_frame_rows *rows, const char *name)
+{
+	struct eh_frame_rows other = {0};
+	struct elf_file *f = NULL;
+
+	ok(elf_file_open_memory(file.data, file.len, &f, NULL) == 0 && rows_of(f, &other) &&
+		   same_rows(rows, &other) && !other.skipped,
+	   "%s", name);
+	eh_frame_rows_release(&other);
+	elf_file_close(f);
+}
+
+/* The same from memory, then without segment, without section headers, without either. */
 static void test_copies(struct bytes file, const struct eh_frame_rows *rows)
 {
 	Elf64_Ehdr *header = (Elf64_Ehdr *)(void *)file.data;
-	Elf64_Phdr *segments = (Elf64_Phdr *)(void *)(file.data + header->e_phoff);
-	struct eh_frame_rows other = {0};
+	struct bytes copy = {xmalloc(file.len), file.len};
 	struct elf_file *f = NULL;
 	uint64_t address;
 	uint8_t *data;
 	size_t len;
 
-	ok(elf_file_open_memory(file.data, file.len, &f, NULL) == 0 && rows_of(f, &other) &&
-		   same_rows(rows, &other),
-	   "a copy in memory has the same rows");
-	ok(f && elf_file_build_id(f) && elf_file_interpreter(f), "and says what else it says");
-	eh_frame_rows_release(&other);
+	memcpy(copy.data, file.data, file.len);
+	expect_rows(copy, rows, "a copy in memory has the same rows");
+	ok(elf_file_open_memory(copy.data, copy.len, &f, NULL) == 0 && elf_file_build_id(f) &&
+		   elf_file_interpreter(f),
+	   "and says what else it says");
 	elf_file_close(f);
-	f = NULL;
+	drop_eh_frame_segment((Elf64_Ehdr *)(void *)copy.data);
+	expect_rows(copy, rows, "without the segment of the table, too");
 	header->e_shoff = header->e_shnum = header->e_shstrndx = 0;
-	ok(elf_file_open_memory(file.data, file.len, &f, NULL) == 0 && rows_of(f, &other) &&
-		   same_rows(rows, &other) && !other.skipped,
-	   "without section headers, too");
-	eh_frame_rows_release(&other);
-	elf_file_close(f);
+	expect_rows(file, rows, "and without section headers");
+	drop_eh_frame_segment(header);
 	f = NULL;
-	for (size_t i = 0; i < header->e_phnum; i++)
-		if (segments[i].p_type == PT_GNU_EH_FRAME)
-			segments[i].p_type = PT_NULL;
 	ok(elf_file_open_memory(file.data, file.len, &f, NULL) == 0 &&
 		   elf_file_eh_frame(f, &data, &len, &address) == -ENOENT,
 	   "without either it has none");
 	elf_file_close(f);
 	ok(elf_file_open_memory((const uint8_t *)"no", 2, &f, NULL) == -ENOEXEC,
 	   "2 bytes of memory are no ELF file");
+	free(copy.data);
 }
 
 static void test_vdso(void)
@@ -839,11 +887,13 @@ int main(void)
 	test_depth();
 	test_encodings();
 	test_cies();
+	test_common();
 	test_signal();
 	test_records();
 	test_no_table();
 	test_places();
 	test_odd_functions();
+	test_removed();
 	test_cut();
 	test_reverse();
 	test_real();
