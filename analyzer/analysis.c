@@ -21,6 +21,7 @@ struct pass {
 	analysis_progress *progress;
 	uint64_t peaks; /* how often the heap was as large as never before */
 	struct hashmap index; /* key -> place in a->groups */
+	struct hashmap index_stacks; /* stack -> place in a->stacks; unused with GROUP_STACK */
 	struct replay replay;
 };
 
@@ -79,6 +80,31 @@ static void note_share(const struct pass *p, struct group *g)
 	g->totals.peak_bytes = g->totals.live_bytes;
 }
 
+static void put_stack(struct analysis *a, struct stack_id stack, uint64_t alloc_calls)
+{
+	ARRAY_GROW(a->stacks, a->cap_stacks, a->n_stacks);
+	a->stacks[a->n_stacks++] = (struct stack_calls){stack, alloc_calls};
+}
+
+static void count_stack(struct pass *p, struct stack_id stack)
+{
+	uint32_t *place = hashmap_put(&p->index_stacks, stack.v);
+
+	if (*place == HASHMAP_NONE) {
+		*place = (uint32_t)p->a->n_stacks;
+		put_stack(p->a, stack, 0);
+	}
+	p->a->stacks[*place].alloc_calls++;
+}
+
+/* With GROUP_STACK the groups have counted already. */
+static void stacks_of_groups(struct analysis *a)
+{
+	for (size_t i = 0; i < a->n_groups; i++)
+		put_stack(a, (struct stack_id){(uint32_t)a->groups[i].key},
+			  a->groups[i].totals.alloc_calls);
+}
+
 static void count_end(struct pass *p, const struct replay_step *step)
 {
 	struct group *g = group_of(p, &step->old);
@@ -102,6 +128,8 @@ static void count_made(struct pass *p, const struct replay_block *b)
 	p->a->totals.allocated_bytes += b->size;
 	g->totals.alloc_calls++;
 	g->totals.allocated_bytes += b->size;
+	if (p->key != GROUP_STACK)
+		count_stack(p, b->stack);
 }
 
 static void count_step(struct pass *p, const struct event *e, const struct replay_step *step)
@@ -202,9 +230,12 @@ int analysis_make(struct store_reader *reader, enum group_key key, analysis_prog
 		if (last.v > p.replay.space.v) /* a program that never allocated */
 			begin_space(&p, last);
 		count_live(&p);
+		if (key == GROUP_STACK)
+			stacks_of_groups(ret);
 	}
 	replay_release(&p.replay);
 	hashmap_release(&p.index);
+	hashmap_release(&p.index_stacks);
 	if (r)
 		analysis_release(ret);
 	return r;
@@ -213,5 +244,6 @@ int analysis_make(struct store_reader *reader, enum group_key key, analysis_prog
 void analysis_release(struct analysis *a)
 {
 	free(a->groups);
+	free(a->stacks);
 	memset(a, 0, sizeof(*a));
 }

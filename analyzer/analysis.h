@@ -28,6 +28,12 @@ struct group {
 	uint64_t peaks_seen;	       /* while it is made: the peak its share is of */
 };
 
+/* How often a stack allocated. */
+struct stack_calls {
+	struct stack_id stack; /* may be one that is not in the catalog */
+	uint64_t alloc_calls;
+};
+
 struct analysis {
 	struct heap_totals totals;
 	uint64_t free_calls;
@@ -39,6 +45,8 @@ struct analysis {
 	uint64_t frees[FREE_CLASSES];
 	struct group *groups; /* in no order */
 	size_t n_groups, cap_groups;
+	struct stack_calls *stacks; /* in no order; whatever the groups are */
+	size_t n_stacks, cap_stacks;
 };
 
 /* Told now and then how many events have been read; may be NULL. */

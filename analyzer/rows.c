@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/stacks.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 
@@ -47,7 +48,7 @@ const char *path_base(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
-static char *place_name(const struct catalog *c, const struct catalog_frame *f)
+char *place_name(const struct catalog *c, const struct catalog_frame *f)
 {
 	const char *module = catalog_module_path(c, f->module);
 
@@ -119,7 +120,7 @@ static struct row describe(const struct catalog *c, enum rows_by by, const struc
 				(f->function ? hash_bytes(f->function, strlen(f->function)) : 0);
 		return row;
 	case ROWS_BY_LINE:
-	case ROWS_BY_STACK:
+	case ROWS_BY_STACK: /* its identity is that of all its frames: rows_make() */
 		row.module = f->module;
 		row.function = f->function;
 		row.file = f->file;
@@ -132,9 +133,18 @@ static struct row describe(const struct catalog *c, enum rows_by by, const struc
 	return row;
 }
 
+static uint64_t identity_of_stack(const struct catalog *c, const uint32_t *classes, uint64_t key)
+{
+	struct stack_walk w;
+
+	stacks_walk(c, (struct stack_id){(uint32_t)key}, &w);
+	return stacks_identity(c, classes, &w);
+}
+
 void rows_make(struct rows *ret, const struct catalog *c, const struct analysis *a,
 	       enum rows_by by)
 {
+	uint32_t *classes = by == ROWS_BY_STACK ? stacks_classify_frames(c) : NULL;
 	struct hashmap index = {0};
 
 	memset(ret, 0, sizeof(*ret));
@@ -142,8 +152,11 @@ void rows_make(struct rows *ret, const struct catalog *c, const struct analysis 
 		const struct group *g = &a->groups[i];
 		uint64_t identity;
 		struct row row = describe(c, by, g, &identity), *to;
-		uint32_t *place = hashmap_put(&index, identity);
+		uint32_t *place;
 
+		if (classes)
+			identity = identity_of_stack(c, classes, g->key);
+		place = hashmap_put(&index, identity);
 		if (*place == HASHMAP_NONE) {
 			*place = (uint32_t)ret->n;
 			ARRAY_GROW(ret->rows, ret->cap, ret->n);
@@ -159,6 +172,7 @@ void rows_make(struct rows *ret, const struct catalog *c, const struct analysis 
 			to->newest_ns = g->newest_ns;
 	}
 	hashmap_release(&index);
+	free(classes);
 }
 
 void rows_release(struct rows *r)
@@ -191,7 +205,10 @@ static uint64_t value_of(const struct row *r, size_t offset)
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct row *)a)->name, ((const struct row *)b)->name);
+	const struct row *x = a, *y = b;
+	int r = strcmp(x->name, y->name);
+
+	return r ? r : x->key < y->key ? -1 : x->key > y->key;
 }
 
 static int by_column(const void *a, const void *b, void *arg)

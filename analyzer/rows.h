@@ -32,7 +32,7 @@ struct row {
 	struct module_id module;
 	uint64_t offset; /* in the module; of a line or stack */
 	int tid;	 /* of a thread */
-	struct stack_id stack;
+	struct stack_id stack; /* the first of those that read the same, see stacks.h */
 	uint64_t key;
 	struct heap_totals totals;
 	uint64_t oldest_ns, newest_ns;
@@ -55,6 +55,8 @@ void rows_release(struct rows *r);
 /* Columns to sort by: "peak", "allocated", "calls", "live", "blocks", "temporary", "name". */
 bool rows_sort(struct rows *r, const char *column);
 
+/* "function", or "module+0x1234", or "0x1234"; to be freed. */
+char *place_name(const struct catalog *c, const struct catalog_frame *f);
 /* The last part of a path. */
 const char *path_base(const char *path);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/rows.h"
 #include "cli/view.h"
 #include "common/format.h"
 
@@ -15,8 +16,8 @@ static const char help[] =
 	"usage: heaptrail info [--json] FILE\n"
 	"\n"
 	"Says how a recording came about and how far it can be trusted: what was\n"
-	"recorded, how it ended, what was lost or could not be told, where the probes\n"
-	"were.\n"
+	"recorded, how it ended, what was lost or could not be told, how many stacks are\n"
+	"complete and where the others end, where the probes were.\n"
 	"\n"
 	"      --json   JSON, schema heaptrail-info/1\n"
 	"\n"
@@ -111,10 +112,88 @@ static void print_spaces(const struct view *v)
 		       format_duration(t, s->start_ns > start ? s->start_ns - start : 0),
 		       s->end ? s->end : "cut off");
 	}
-	printf("\n  %zu threads, %zu modules, %zu call sites\n",
+	printf("\n  %zu threads, %zu modules\n",
 	       v->catalog.n_threads ? v->catalog.n_threads - 1 : 0,
-	       v->catalog.n_modules ? v->catalog.n_modules - 1 : 0,
-	       v->catalog.n_stacks ? v->catalog.n_stacks - 1 : 0);
+	       v->catalog.n_modules ? v->catalog.n_modules - 1 : 0);
+}
+
+static void print_count(const struct stack_count *n)
+{
+	char stacks[FORMAT_MAX], calls[FORMAT_MAX];
+
+	printf(" %11s %13s", format_count(stacks, n->stacks), format_count(calls, n->alloc_calls));
+}
+
+/* The allocating stacks: how they end, and where those that are truncated do. */
+static void print_stacks(const struct view *v)
+{
+	struct stack_blames blames;
+
+	printf("\n%-39s %11s %13s\n", "Stacks", "DISTINCT", "ALLOC CALLS");
+	printf("  %-37s", "all");
+	print_count(&v->stacks.all);
+	putchar('\n');
+	for (unsigned int end = 0; end <= STACK_ENDS; end++) {
+		if (end && !v->stacks.ends[end].stacks)
+			continue;
+		printf("  %s%-*s", end ? "truncated: " : "", end ? 26 : 37, stacks_end_text(end));
+		print_count(&v->stacks.ends[end]);
+		putchar('\n');
+	}
+	stacks_blame(&v->catalog, &v->analysis, &blames);
+	if (blames.n)
+		printf("\n%-39s %11s %13s\n", "Where truncated stacks end", "DISTINCT",
+		       "ALLOC CALLS");
+	for (size_t i = 0; i < blames.n; i++) {
+		const struct stack_blame *b = &blames.blames[i];
+		const char *module = catalog_module_path(&v->catalog, b->module);
+
+		fputs("  ", stdout);
+		printf("%*s", 37 - print_cut(module ? path_base(module) : "[unknown]", 37), "");
+		print_count(&b->count);
+		printf("\n    %s\n", stacks_end_text(b->end));
+	}
+	stacks_blame_release(&blames);
+}
+
+static void json_stack_count(const struct stack_count *n, struct json *j)
+{
+	json_u64(j, "stacks", n->stacks);
+	json_u64(j, "alloc_calls", n->alloc_calls);
+}
+
+static void json_stacks(const struct view *v, struct json *j)
+{
+	const struct stack_count *ends = v->stacks.ends;
+	struct stack_blames blames;
+
+	json_begin_object(j, "stacks");
+	json_u64(j, "distinct", v->stacks.all.stacks);
+	json_u64(j, "complete", ends[STACK_COMPLETE].stacks);
+	json_begin_array(j, "truncated");
+	for (unsigned int end = STACK_COMPLETE + 1; end <= STACK_ENDS; end++) {
+		if (!ends[end].stacks)
+			continue;
+		json_begin_object(j, NULL);
+		json_string(j, "reason", stacks_end_name(end));
+		json_stack_count(&ends[end], j);
+		json_end_object(j);
+	}
+	json_end_array(j);
+	stacks_blame(&v->catalog, &v->analysis, &blames);
+	json_begin_array(j, "truncated_in");
+	for (size_t i = 0; i < blames.n; i++) {
+		const struct stack_blame *b = &blames.blames[i];
+
+		json_begin_object(j, NULL);
+		json_string(j, "module", catalog_module_path(&v->catalog, b->module));
+		json_string(j, "reason", stacks_end_name(b->end));
+		json_stack_count(&b->count, j);
+		json_end_object(j);
+	}
+	json_end_array(j);
+	json_end_object(j);
+	stacks_blame_release(&blames);
 }
 
 static void print_json(const struct view *v)
@@ -135,6 +214,7 @@ static void print_json(const struct view *v)
 	for (size_t i = 0; i < v->catalog.n_losses; i++)
 		json_u64(&j, v->catalog.losses[i].kind, v->catalog.losses[i].count);
 	json_end_object(&j);
+	json_stacks(v, &j);
 	json_end_object(&j);
 }
 
@@ -162,6 +242,7 @@ static int run(const struct command *c, int argc, char **argv)
 		view_print_head(&v, false);
 		print_facts(&v);
 		print_losses(&v);
+		print_stacks(&v);
 		print_spaces(&v);
 		print_probes(&v);
 	}

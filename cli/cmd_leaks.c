@@ -8,29 +8,32 @@
 #include <string.h>
 
 #include "analyzer/rows.h"
+#include "cli/stack_view.h"
 #include "cli/view.h"
 #include "common/format.h"
 
 static const char help[] =
 	"usage: heaptrail leaks [OPTION...] FILE\n"
 	"\n"
-	"Shows the blocks that were never freed, by where they were allocated.  They are\n"
-	"called leaked where the recording saw the process exit, else unfreed.\n"
+	"Shows the blocks that were never freed, by the call stack that allocated them.\n"
+	"They are called leaked where the recording saw the process exit, else unfreed.\n"
 	"\n"
-	"      --rows N      at most N places (default 20; 0: all)\n"
+	"      --rows N      at most N stacks (default 20; 0: all)\n"
+	"      --frames N    of a stack at most N lines (default 15; 0 or all: all)\n"
 	"      --bytes       exact bytes instead of KiB and MiB\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
-	"      --json        JSON, schema heaptrail-leaks/1; all places\n"
+	"      --json        JSON, schema heaptrail-leaks/1; all stacks and frames\n"
 	"\n"
 	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
 	"\n"
 	"Example:\n"
 	"  heaptrail leaks server.trail\n";
 
-enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_BYTES, OPTION_JSON };
+enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_BYTES, OPTION_JSON };
 
 static const struct option options[] = {
 	{"rows", required_argument, NULL, OPTION_ROWS},
+	{"frames", required_argument, NULL, OPTION_FRAMES},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -40,7 +43,7 @@ static const struct option options[] = {
 
 struct leaks_options {
 	const char *path;
-	uint64_t rows;
+	uint64_t rows, frames;
 	bool bytes, wide, json, done;
 };
 
@@ -53,6 +56,10 @@ static int parse(const struct command *c, int argc, char **argv, struct leaks_op
 		case OPTION_ROWS:
 			if (!parse_u64(optarg, UINT32_MAX, &o->rows))
 				return usage_error(c, "'%s' is not a number of rows", optarg);
+			break;
+		case OPTION_FRAMES:
+			if (!stack_view_parse_frames(optarg, &o->frames))
+				return usage_error(c, "'%s' is not a number of frames", optarg);
 			break;
 		case OPTION_BYTES:
 			o->bytes = true;
@@ -81,43 +88,72 @@ static uint64_t since_start(const struct view *v, uint64_t t_ns)
 	return t_ns > view_start_ns(v) ? t_ns - view_start_ns(v) : 0;
 }
 
+static void print_leak(const struct view *v, const struct row *r, const struct leaks_options *o)
+{
+	char bytes[FORMAT_MAX], blocks[FORMAT_MAX], oldest[FORMAT_MAX], newest[FORMAT_MAX];
+	int width = output_width();
+
+	printf("%15s %9s %9s %9s  ", view_bytes(bytes, r->totals.live_bytes, o->bytes),
+	       format_count(blocks, r->totals.live_blocks),
+	       format_duration(oldest, since_start(v, r->oldest_ns)),
+	       format_duration(newest, since_start(v, r->newest_ns)));
+	if (stacks_are_callers(&v->stacks))
+		print_cut(r->name, o->wide ? 0 : width - 47 < 12 ? 12 : width - 47);
+	else
+		stack_view_print_depth(v, r->stack);
+	putchar('\n');
+}
+
+/* Returns whether frames were left out. */
+static bool print_leaks(const struct view *v, const struct rows *rows,
+			const struct leaks_options *o)
+{
+	bool has_frames = !stacks_are_callers(&v->stacks), left_out = false;
+	struct stack_view_options frames = {o->frames, o->wide};
+	size_t shown = 0, left = 0;
+	char count[FORMAT_MAX];
+
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct row *r = &rows->rows[i];
+
+		if (!r->totals.live_blocks)
+			continue;
+		if (o->rows && shown == o->rows) {
+			left++;
+			continue;
+		}
+		if (shown++ && has_frames)
+			putchar('\n');
+		print_leak(v, r, o);
+		if (has_frames)
+			left_out |= stack_view_print(v, r->stack, &frames);
+	}
+	if (left)
+		printf("%s  and %s more (--rows 0 shows all)\n", has_frames ? "\n" : "",
+		       format_count(count, left));
+	return left_out;
+}
+
 static void print_text(const struct view *v, const struct rows *rows,
 		       const struct leaks_options *o)
 {
 	const char *on = output_has_color() ? "\033[1m" : "";
 	const char *off = output_has_color() ? "\033[0m" : "";
-	char bytes[FORMAT_MAX], blocks[FORMAT_MAX], oldest[FORMAT_MAX], newest[FORMAT_MAX];
+	char bytes[FORMAT_MAX], blocks[FORMAT_MAX];
 	const struct heap_totals *t = &v->analysis.totals;
-	size_t n = 0, left = 0;
-	int width = output_width();
 
 	printf("%s %s in %s blocks%s\n", view_exited(v) ? "Leaked" : "Unfreed so far",
 	       view_bytes(bytes, t->live_bytes, o->bytes), format_count(blocks, t->live_blocks),
 	       view_lost_events(v) ? "; events were lost: the numbers are incomplete" : "");
+	stack_view_print_health(v);
 	view_print_state_warnings(v);
 	view_print_no_allocator(v, "WARNING: ");
 	if (!t->live_blocks)
 		return;
 	printf("\n%s%15s %9s %9s %9s  %s%s\n", on, "BYTES", "BLOCKS", "OLDEST", "NEWEST",
 	       "ALLOCATED BY", off);
-	for (size_t i = 0; i < rows->n; i++) {
-		const struct row *r = &rows->rows[i];
-
-		if (!r->totals.live_blocks)
-			continue;
-		if (o->rows && n++ >= o->rows) {
-			left++;
-			continue;
-		}
-		printf("%15s %9s %9s %9s  ", view_bytes(bytes, r->totals.live_bytes, o->bytes),
-		       format_count(blocks, r->totals.live_blocks),
-		       format_duration(oldest, since_start(v, r->oldest_ns)),
-		       format_duration(newest, since_start(v, r->newest_ns)));
-		print_cut(r->name, o->wide ? 0 : width - 47 < 12 ? 12 : width - 47);
-		putchar('\n');
-	}
-	if (left)
-		printf("  and %s more (--rows 0 shows all)\n", format_count(bytes, left));
+	if (print_leaks(v, rows, o))
+		stack_view_print_hint();
 	printf("\nOLDEST and NEWEST: when the first and the last of them was allocated,\n"
 	       "since the recording began.\n");
 }
@@ -145,16 +181,9 @@ static void print_json(const struct view *v, const struct rows *rows)
 		json_u64(&j, "blocks", r->totals.live_blocks);
 		json_u64(&j, "oldest_ns", since_start(v, r->oldest_ns));
 		json_u64(&j, "newest_ns", since_start(v, r->newest_ns));
-		json_begin_array(&j, "frames");
-		json_begin_object(&j, NULL);
-		json_string(&j, "function", r->function);
-		json_string(&j, "file", r->file);
-		json_u64(&j, "line", r->line);
-		json_string(&j, "module", catalog_module_path(&v->catalog, r->module));
-		json_u64(&j, "offset", r->offset);
-		json_bool(&j, "inlined", false);
-		json_end_object(&j);
-		json_end_array(&j);
+		json_u64(&j, "stack", r->stack.v);
+		stack_view_json_truncated(v, r->stack, &j);
+		stack_view_json_frames(v, r->stack, &j);
 		json_end_object(&j);
 	}
 	json_end_array(&j);
@@ -163,7 +192,7 @@ static void print_json(const struct view *v, const struct rows *rows)
 
 static int run(const struct command *c, int argc, char **argv)
 {
-	struct leaks_options o = {.rows = 20};
+	struct leaks_options o = {.rows = 20, .frames = STACK_VIEW_FRAMES};
 	struct rows rows;
 	struct view v;
 	struct err err;

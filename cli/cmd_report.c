@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "analyzer/rows.h"
+#include "cli/stack_view.h"
 #include "cli/view.h"
 #include "common/format.h"
 
@@ -16,17 +17,18 @@ static const char help[] =
 	"usage: heaptrail report [OPTION...] FILE\n"
 	"\n"
 	"Shows where the heap of a recording went: its totals, and a row for each\n"
-	"module, function, thread or size.\n"
+	"module, function, call stack, thread or size.\n"
 	"\n"
 	"      --by KEY      module (default), function, file, line, stack, thread, size\n"
 	"                    or family\n"
 	"      --sort COL    peak (default), allocated, calls, live (or leaked), blocks,\n"
 	"                    temporary or name\n"
 	"      --rows N      at most N rows (default 20; 0: all)\n"
+	"      --frames N    of a stack at most N lines (default 15; 0 or all: all)\n"
 	"      --bytes       exact bytes instead of KiB and MiB\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
-	"      --json        JSON, schema heaptrail-report/1; all rows\n"
-	"      --csv         comma-separated values; all rows\n"
+	"      --json        JSON, schema heaptrail-report/1; all rows and frames\n"
+	"      --csv         comma-separated values; all rows and frames\n"
 	"\n"
 	"PEAK is what a row had live at the moment the whole heap was largest; LEAKED is\n"
 	"what was live when the process exited (UNFREED: at the end of the recording);\n"
@@ -37,15 +39,17 @@ static const char help[] =
 	"Examples:\n"
 	"  heaptrail report server.trail\n"
 	"  heaptrail report --by function --sort allocated server.trail\n"
+	"  heaptrail report --by stack --rows 5 server.trail\n"
 	"  heaptrail report --json server.trail | jq .summary.peak_bytes\n";
 
-enum { OPTION_BY = OPTION_FIRST_LONG, OPTION_SORT, OPTION_ROWS, OPTION_BYTES, OPTION_JSON,
-       OPTION_CSV };
+enum { OPTION_BY = OPTION_FIRST_LONG, OPTION_SORT, OPTION_ROWS, OPTION_FRAMES,
+       OPTION_BYTES, OPTION_JSON, OPTION_CSV };
 
 static const struct option options[] = {
 	{"by", required_argument, NULL, OPTION_BY},
 	{"sort", required_argument, NULL, OPTION_SORT},
 	{"rows", required_argument, NULL, OPTION_ROWS},
+	{"frames", required_argument, NULL, OPTION_FRAMES},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -57,7 +61,7 @@ static const struct option options[] = {
 struct report_options {
 	const char *path, *sort;
 	enum rows_by by;
-	uint64_t rows;
+	uint64_t rows, frames;
 	bool bytes, wide, json, csv, done;
 };
 
@@ -80,6 +84,10 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 		case OPTION_ROWS:
 			if (!parse_u64(optarg, UINT32_MAX, &o->rows))
 				return usage_error(c, "'%s' is not a number of rows", optarg);
+			break;
+		case OPTION_FRAMES:
+			if (!stack_view_parse_frames(optarg, &o->frames))
+				return usage_error(c, "'%s' is not a number of frames", optarg);
 			break;
 		case OPTION_BYTES:
 			o->bytes = true;
@@ -130,7 +138,10 @@ static void print_row(const struct view *v, const struct row *r, const struct re
 		       format_count(calls, t->alloc_calls), view_bytes(live, t->live_bytes, false),
 		       format_count(blocks, t->live_blocks));
 	used += 2;
-	print_cut(r->name, o->wide ? 0 : width - used < 12 ? 12 : width - used);
+	if (o->by == ROWS_BY_STACK && !stacks_are_callers(&v->stacks))
+		stack_view_print_depth(v, r->stack);
+	else
+		print_cut(r->name, o->wide ? 0 : width - used < 12 ? 12 : width - used);
 	putchar('\n');
 }
 
@@ -154,16 +165,27 @@ static void print_text(const struct view *v, const struct rows *rows,
 		       const struct report_options *o)
 {
 	size_t n = !o->rows || rows->n < o->rows ? rows->n : o->rows;
+	bool has_frames = o->by == ROWS_BY_STACK && !stacks_are_callers(&v->stacks);
+	struct stack_view_options frames = {o->frames, o->wide};
+	bool left_out = false;
 	char count[FORMAT_MAX];
 
 	view_print_head(v, o->bytes);
 	if (!rows->n)
 		return;
 	print_title(v, o);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		if (i && has_frames)
+			putchar('\n');
 		print_row(v, &rows->rows[i], o, output_width());
+		if (has_frames)
+			left_out |= stack_view_print(v, rows->rows[i].stack, &frames);
+	}
 	if (n < rows->n)
-		printf("  and %s more (--rows 0 shows all)\n", format_count(count, rows->n - n));
+		printf("%s  and %s more (--rows 0 shows all)\n", has_frames ? "\n" : "",
+		       format_count(count, rows->n - n));
+	if (left_out)
+		stack_view_print_hint();
 }
 
 /* ---- for machines ------------------------------------------------------------------- */
@@ -206,6 +228,8 @@ static void json_row(const struct view *v, const struct row *r, enum rows_by by,
 		json_string(j, "module", module);
 	if (by == ROWS_BY_LINE || by == ROWS_BY_STACK)
 		json_u64(j, "offset", r->offset);
+	if (by == ROWS_BY_STACK)
+		stack_view_json_truncated(v, r->stack, j);
 	json_u64(j, "allocated_bytes", t->allocated_bytes);
 	json_u64(j, "alloc_calls", t->alloc_calls);
 	json_u64(j, "live_bytes", t->live_bytes);
@@ -215,6 +239,8 @@ static void json_row(const struct view *v, const struct row *r, enum rows_by by,
 	json_u64(j, "peak_bytes", t->peak_bytes);
 	json_u64(j, "peak_blocks", t->peak_blocks);
 	json_u64(j, "temporary_allocs", t->temporary_allocs);
+	if (by == ROWS_BY_STACK)
+		stack_view_json_frames(v, r->stack, j);
 	json_end_object(j);
 }
 
@@ -258,7 +284,10 @@ static void print_csv(const struct view *v, const struct rows *rows,
 		const struct row *r = &rows->rows[i];
 		const struct heap_totals *t = &r->totals;
 
-		print_csv_text(r->name);
+		if (o->by == ROWS_BY_STACK)
+			stack_view_print_csv(v, r->stack);
+		else
+			print_csv_text(r->name);
 		putchar(',');
 		print_csv_text(catalog_module_path(&v->catalog, r->module));
 		printf(",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
@@ -271,7 +300,8 @@ static void print_csv(const struct view *v, const struct rows *rows,
 
 static int run(const struct command *c, int argc, char **argv)
 {
-	struct report_options o = {.by = ROWS_BY_MODULE, .sort = "peak", .rows = 20};
+	struct report_options o = {.by = ROWS_BY_MODULE, .sort = "peak", .rows = 20,
+				   .frames = STACK_VIEW_FRAMES};
 	struct rows rows;
 	struct view v;
 	struct err err;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/stack_view.h"
 #include "collector/process_facts.h"
 #include "common/buffer.h"
 #include "common/clock.h"
@@ -57,6 +58,8 @@ static int open_once(struct view *v, const char *path, enum group_key key, struc
 		r = store_reader_load(v->reader, &v->catalog, err);
 	if (r)
 		view_close(v);
+	else
+		stacks_count(&v->catalog, &v->analysis, &v->stacks);
 	return r;
 }
 
@@ -224,7 +227,7 @@ int output_width(void)
 	return 80;
 }
 
-void print_cut(const char *text, int width)
+int print_cut(const char *text, int width)
 {
 	char *safe = xmalloc(strlen(text) + 1);
 	size_t columns = 0, seen = 0, head = width > 3 ? (size_t)(width - 1) / 2 : 0, tail;
@@ -235,7 +238,7 @@ void print_cut(const char *text, int width)
 	if (!width || columns <= (size_t)width) {
 		fputs(safe, stdout);
 		free(safe);
-		return;
+		return (int)columns;
 	}
 	tail = (size_t)width - 1 - head;
 	for (const char *p = safe; *p; p += utf8_length(p), seen++) {
@@ -245,6 +248,7 @@ void print_cut(const char *text, int width)
 			fwrite(p, 1, utf8_length(p), stdout);
 	}
 	free(safe);
+	return width;
 }
 
 static void print_command(const struct view *v)
@@ -375,6 +379,7 @@ void view_print_head(const struct view *v, bool exact)
 	printf("\n  Temporary   %s allocations (%s)\n", format_count(x, t->temporary_allocs),
 	       format_percent(y, t->temporary_allocs, t->alloc_calls));
 	printf("  Lost events %s\n", format_count(x, view_lost_events(v)));
+	stack_view_print_health(v);
 	print_warnings(v);
 }
 
@@ -448,8 +453,6 @@ void view_json_summary(const struct view *v, struct json *j)
 	json_u64(j, "internal_frees", a->frees[FREE_INTERNAL]);
 	json_u64(j, "double_frees", a->frees[FREE_DOUBLE]);
 	json_u64(j, "mismatched_frees", 0);
-	/* with stack_mode "caller" a stack is its innermost frame: none is complete */
-	json_u64(j, "stacks_complete", 0);
-	json_u64(j, "stacks_truncated", v->catalog.n_stacks ? v->catalog.n_stacks - 1 : 0);
+	stack_view_json_health(v, j);
 	json_end_object(j);
 }

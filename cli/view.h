@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "analyzer/analysis.h"
+#include "analyzer/stacks.h"
 #include "common/err.h"
 #include "common/json.h"
 #include "store/reader.h"
@@ -16,6 +17,7 @@ struct view {
 	struct store_reader *reader;
 	struct catalog catalog;
 	struct analysis analysis;
+	struct stack_counts stacks;
 };
 
 int view_open(struct view *v, const char *path, enum group_key key, struct err *err);
@@ -69,7 +71,10 @@ void end_progress(void);
 bool output_has_color(void);
 /* Columns of the terminal; 80 where it is none. */
 int output_width(void);
-/* Prints @text, cut in its middle to @width columns if it is longer (0: never). */
-void print_cut(const char *text, int width);
+/*
+ * Prints @text, cut in its middle to @width columns if it is longer (0: never).
+ * Returns how many columns that were.
+ */
+int print_cut(const char *text, int width);
 
 #endif

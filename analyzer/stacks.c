@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "analyzer/stacks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/hash.h"
+#include "common/xalloc.h"
+
+static const struct {
+	const char *name, *text;
+} ends[] = {
+	[STACK_COMPLETE] = {NULL, "complete"},
+	[STACK_CALLER] = {"caller", "caller only"},
+	[STACK_TOO_DEEP] = {"too_deep", "too deep"},
+	[STACK_NO_UNWIND_INFO] = {"no_unwind_info", "without unwind information"},
+	[STACK_NOT_READY] = {"not_ready", "in code just mapped"},
+	[STACK_UNREADABLE] = {"unreadable", "unreadable"},
+	[STACK_BROKEN] = {"broken", "broken"},
+	[STACK_UNSUPPORTED] = {"unsupported", "with unsupported unwind information"},
+	[STACK_LOST] = {"lost", "lost on the way"},
+	[STACK_ENDS] = {"unknown", "for an unknown reason"},
+};
+
+static unsigned int known_end(unsigned int end)
+{
+	return end < STACK_ENDS ? end : STACK_ENDS;
+}
+
+const char *stacks_end_name(unsigned int end)
+{
+	return ends[known_end(end)].name;
+}
+
+const char *stacks_end_text(unsigned int end)
+{
+	return ends[known_end(end)].text;
+}
+
+/* Why a complete chain of parents that stops at @id is none. */
+static uint8_t broken_end(uint8_t end, enum stack_end why)
+{
+	return end == STACK_COMPLETE ? (uint8_t)why : end;
+}
+
+void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk *ret)
+{
+	const struct catalog_stack *s = catalog_stack(c, id);
+
+	ret->n = 0;
+	ret->end = (uint8_t)known_end(s->end);
+	if (!id.v || !s->frame.v) { /* frames have ids from 1 on: there is no such stack */
+		ret->end = STACK_LOST;
+		return;
+	}
+	for (; id.v; id = s->parent) {
+		s = catalog_stack(c, id);
+		if (!s->frame.v || ret->n == STACK_FRAMES_MAX) {
+			ret->end = broken_end(ret->end, s->frame.v ? STACK_TOO_DEEP : STACK_BROKEN);
+			return;
+		}
+		ret->frames[ret->n++] = s->frame;
+	}
+}
+
+/* ---- frames that read the same ------------------------------------------------------ */
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+bool stacks_same_frame(const struct catalog *c, struct frame_id a, struct frame_id b)
+{
+	const struct catalog_frame *x = catalog_frame(c, a), *y = catalog_frame(c, b);
+
+	if (x == y)
+		return true;
+	if (x->module.v != y->module.v)
+		return false;
+	if (!x->function || !y->function)
+		return !x->function && !y->function && x->offset == y->offset;
+	return x->line == y->line && !strcmp(x->function, y->function) &&
+	       same_text(x->file, y->file);
+}
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+	return hash_u64(h * 31 + v + 1);
+}
+
+static uint64_t hash_text(const char *text)
+{
+	return text ? hash_bytes(text, strlen(text)) : 0;
+}
+
+static uint64_t hash_frame(const struct catalog_frame *f)
+{
+	uint64_t h = mix(f->module.v, hash_text(f->function));
+
+	return f->function ? mix(mix(h, hash_text(f->file)), f->line) : mix(h, f->offset);
+}
+
+uint32_t *stacks_classify_frames(const struct catalog *c)
+{
+	uint32_t *classes = xcalloc(c->n_frames + 1, sizeof(*classes));
+	struct hashmap first = {0};
+
+	for (uint32_t i = 1; i < c->n_frames; i++) {
+		uint32_t *place = hashmap_put(&first, hash_frame(&c->frames[i]));
+
+		if (*place == HASHMAP_NONE)
+			*place = i;
+		classes[i] = stacks_same_frame(c, (struct frame_id){*place}, (struct frame_id){i})
+				     ? *place
+				     : i;
+	}
+	hashmap_release(&first);
+	return classes;
+}
+
+uint64_t stacks_identity(const struct catalog *c, const uint32_t *classes,
+			 const struct stack_walk *w)
+{
+	uint64_t h = mix(w->n, w->end);
+
+	for (size_t i = 0; i < w->n; i++)
+		h = mix(h, w->frames[i].v < c->n_frames ? classes[w->frames[i].v] : 0);
+	return h;
+}
+
+/* ---- what to show of a long one ----------------------------------------------------- */
+
+#define CYCLE_MAX 8 /* functions that call each other in turn */
+
+/* How often the @cycle frames from @at on come again right behind them. */
+static size_t repeats(const struct catalog *c, const struct stack_walk *w, size_t at, size_t cycle)
+{
+	size_t i = at + cycle;
+
+	while (i < w->n && stacks_same_frame(c, w->frames[i], w->frames[i - cycle]))
+		i++;
+	return (i - at - cycle) / cycle;
+}
+
+/* The cycle from @at on that folds the most frames; returns how often it comes again, or 0. */
+static size_t find_cycle(const struct catalog *c, const struct stack_walk *w, size_t at,
+			 size_t *ret_cycle)
+{
+	size_t best = 0;
+
+	for (size_t cycle = 1; cycle <= CYCLE_MAX && at + cycle < w->n; cycle++) {
+		size_t n = repeats(c, w, at, cycle);
+
+		/* two calls in a row are no recursion that needs folding */
+		if (n >= 2 && n * cycle > best * *ret_cycle) {
+			best = n;
+			*ret_cycle = cycle;
+		}
+	}
+	return best;
+}
+
+static size_t fold(const struct catalog *c, const struct stack_walk *w, struct stack_line *ret)
+{
+	size_t n = 0;
+
+	for (size_t at = 0; at < w->n;) {
+		size_t cycle = 1, again = find_cycle(c, w, at, &cycle);
+
+		for (size_t i = 0; i < cycle; i++)
+			ret[n++] = (struct stack_line){STACK_LINE_FRAME, .n = at++, .frames = 1};
+		if (again)
+			ret[n++] = (struct stack_line){STACK_LINE_REPEATED, .n = again,
+						       .cycle = cycle, .frames = again * cycle};
+		at += again * cycle;
+	}
+	return n;
+}
+
+/* The outer end begins at @from: not between frames and the line that says they come again. */
+static size_t begin_of_outer(const struct stack_line *lines, size_t n, size_t from)
+{
+	for (size_t i = from; i < n; i++)
+		if (lines[i].kind == STACK_LINE_REPEATED)
+			return i - from < lines[i].cycle ? i + 1 : from;
+	return from;
+}
+
+size_t stacks_lines(const struct catalog *c, const struct stack_walk *w, size_t max,
+		    struct stack_line *ret)
+{
+	struct stack_line out = {.kind = STACK_LINE_LEFT_OUT};
+	size_t n = fold(c, w, ret), inner = max - max / 3, outer;
+
+	if (!max || n <= max + 1) /* leaving out one saves nothing */
+		return n;
+	outer = begin_of_outer(ret, n, n - max / 3);
+	for (size_t i = inner; i < outer; i++)
+		out.frames += ret[i].frames;
+	out.n = out.frames;
+	ret[inner] = out;
+	memmove(ret + inner + 1, ret + outer, (n - outer) * sizeof(*ret));
+	return inner + 1 + n - outer;
+}
+
+/* ---- how complete they are ---------------------------------------------------------- */
+
+static void add(struct stack_count *count, uint64_t alloc_calls)
+{
+	count->stacks++;
+	count->alloc_calls += alloc_calls;
+}
+
+void stacks_count(const struct catalog *c, const struct analysis *a, struct stack_counts *ret)
+{
+	struct stack_walk w;
+
+	memset(ret, 0, sizeof(*ret));
+	for (size_t i = 0; i < a->n_stacks; i++) {
+		stacks_walk(c, a->stacks[i].stack, &w);
+		add(&ret->ends[w.end], a->stacks[i].alloc_calls);
+		add(&ret->all, a->stacks[i].alloc_calls);
+	}
+}
+
+bool stacks_are_callers(const struct stack_counts *counts)
+{
+	return counts->all.stacks && counts->ends[STACK_CALLER].stacks == counts->all.stacks;
+}
+
+static int by_calls(const void *a, const void *b)
+{
+	const struct stack_blame *x = a, *y = b;
+
+	if (x->count.alloc_calls != y->count.alloc_calls)
+		return x->count.alloc_calls < y->count.alloc_calls ? 1 : -1;
+	if (x->module.v != y->module.v)
+		return x->module.v < y->module.v ? -1 : 1;
+	return x->end - y->end;
+}
+
+void stacks_blame(const struct catalog *c, const struct analysis *a, struct stack_blames *ret)
+{
+	struct hashmap index = {0};
+	struct stack_walk w;
+
+	memset(ret, 0, sizeof(*ret));
+	for (size_t i = 0; i < a->n_stacks; i++) {
+		struct frame_id outermost = {0};
+		struct module_id module;
+		uint32_t *place;
+
+		stacks_walk(c, a->stacks[i].stack, &w);
+		if (w.end == STACK_COMPLETE || w.end == STACK_CALLER)
+			continue;
+		if (w.n)
+			outermost = w.frames[w.n - 1];
+		module = catalog_frame(c, outermost)->module;
+		place = hashmap_put(&index, (uint64_t)module.v << 8 | w.end);
+		if (*place == HASHMAP_NONE) {
+			*place = (uint32_t)ret->n;
+			ARRAY_GROW(ret->blames, ret->cap, ret->n);
+			ret->blames[ret->n++] = (struct stack_blame){module, w.end, {0}};
+		}
+		add(&ret->blames[*place].count, a->stacks[i].alloc_calls);
+	}
+	hashmap_release(&index);
+	if (ret->n)
+		qsort(ret->blames, ret->n, sizeof(*ret->blames), by_calls);
+}
+
+void stacks_blame_release(struct stack_blames *b)
+{
+	free(b->blames);
+	memset(b, 0, sizeof(*b));
+}
