@@ -138,7 +138,7 @@ static uint64_t identity_of_stack(const struct catalog *c, const uint32_t *class
 	struct stack_walk w;
 
 	stacks_walk(c, (struct stack_id){(uint32_t)key}, &w);
-	return stacks_identity(c, classes, &w);
+	return stacks_identity(classes, &w);
 }
 
 void rows_make(struct rows *ret, const struct catalog *c, const struct analysis *a,

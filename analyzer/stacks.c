@@ -18,7 +18,7 @@ static const struct {
 	[STACK_NOT_READY] = {"not_ready", "in code just mapped"},
 	[STACK_UNREADABLE] = {"unreadable", "unreadable"},
 	[STACK_BROKEN] = {"broken", "broken"},
-	[STACK_UNSUPPORTED] = {"unsupported", "with unsupported unwind information"},
+	[STACK_UNSUPPORTED] = {"unsupported", "with unknown unwind information"},
 	[STACK_LOST] = {"lost", "lost on the way"},
 	[STACK_ENDS] = {"unknown", "for an unknown reason"},
 };
@@ -38,10 +38,10 @@ const char *stacks_end_text(unsigned int end)
 	return ends[known_end(end)].text;
 }
 
-/* Why a complete chain of parents that stops at @id is none. */
-static uint8_t broken_end(uint8_t end, enum stack_end why)
+/* Frames have ids from 1 on. */
+static bool is_there(const struct catalog *c, const struct catalog_stack *s)
 {
-	return end == STACK_COMPLETE ? (uint8_t)why : end;
+	return s->frame.v && s->frame.v < c->n_frames;
 }
 
 void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk *ret)
@@ -49,19 +49,15 @@ void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk 
 	const struct catalog_stack *s = catalog_stack(c, id);
 
 	ret->n = 0;
-	ret->end = (uint8_t)known_end(s->end);
-	if (!id.v || !s->frame.v) { /* frames have ids from 1 on: there is no such stack */
-		ret->end = STACK_LOST;
-		return;
-	}
-	for (; id.v; id = s->parent) {
-		s = catalog_stack(c, id);
-		if (!s->frame.v || ret->n == STACK_FRAMES_MAX) {
-			ret->end = broken_end(ret->end, s->frame.v ? STACK_TOO_DEEP : STACK_BROKEN);
-			return;
-		}
+	ret->end = is_there(c, s) ? (uint8_t)known_end(s->end) : STACK_LOST;
+	while (is_there(c, s) && ret->n < STACK_FRAMES_MAX) {
 		ret->frames[ret->n++] = s->frame;
+		if (!s->parent.v)
+			return;
+		s = catalog_stack(c, s->parent);
 	}
+	if (ret->end == STACK_COMPLETE)
+		ret->end = is_there(c, s) ? STACK_TOO_DEEP : STACK_BROKEN;
 }
 
 /* ---- frames that read the same ------------------------------------------------------ */
@@ -120,13 +116,12 @@ uint32_t *stacks_classify_frames(const struct catalog *c)
 	return classes;
 }
 
-uint64_t stacks_identity(const struct catalog *c, const uint32_t *classes,
-			 const struct stack_walk *w)
+uint64_t stacks_identity(const uint32_t *classes, const struct stack_walk *w)
 {
 	uint64_t h = mix(w->n, w->end);
 
 	for (size_t i = 0; i < w->n; i++)
-		h = mix(h, w->frames[i].v < c->n_frames ? classes[w->frames[i].v] : 0);
+		h = mix(h, classes[w->frames[i].v]);
 	return h;
 }
 

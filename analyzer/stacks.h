@@ -17,15 +17,15 @@
 #define STACK_FRAMES_MAX 1024
 
 struct stack_walk {
-	struct frame_id frames[STACK_FRAMES_MAX]; /* innermost first */
+	struct frame_id frames[STACK_FRAMES_MAX]; /* innermost first; all are in the catalog */
 	size_t n;
 	uint8_t end; /* enum stack_end; STACK_ENDS: for a reason that is not known */
 };
 
 /*
- * The frames of the stack @id.  One that is longer than can be is STACK_TOO_DEEP,
- * one whose parents are not there is STACK_BROKEN, one that is not there itself
- * has no frames and is STACK_LOST: none of these is ever STACK_COMPLETE.
+ * The frames of the stack @id.  Whatever the recording says of them, these are not
+ * complete: one that is not there has no frames and is STACK_LOST; where its
+ * parents are not there it is STACK_BROKEN, where they do not end STACK_TOO_DEEP.
  */
 void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk *ret);
 
@@ -45,8 +45,7 @@ bool stacks_same_frame(const struct catalog *c, struct frame_id a, struct frame_
 /* [frame id] the first of the frames that read the same; to be freed. */
 uint32_t *stacks_classify_frames(const struct catalog *c);
 /* A hash that is the same for stacks whose frames read the same and that end alike. */
-uint64_t stacks_identity(const struct catalog *c, const uint32_t *classes,
-			 const struct stack_walk *w);
+uint64_t stacks_identity(const uint32_t *classes, const struct stack_walk *w);
 
 /* ---- what to show of a long one ----------------------------------------------------- */
 

@@ -117,41 +117,42 @@ static void print_spaces(const struct view *v)
 	       v->catalog.n_modules ? v->catalog.n_modules - 1 : 0);
 }
 
-static void print_count(const struct stack_count *n)
+static void print_stack_title(const char *text)
+{
+	printf("\n%-25s %8s %13s\n", text, "DISTINCT", "ALLOC CALLS");
+}
+
+static void print_stack_count(const char *name, const struct stack_count *n, const char *reason)
 {
 	char stacks[FORMAT_MAX], calls[FORMAT_MAX];
 
-	printf(" %11s %13s", format_count(stacks, n->stacks), format_count(calls, n->alloc_calls));
+	fputs("  ", stdout);
+	printf("%*s", 20 - print_cut(name, 20), "");
+	printf(" %11s %13s%s%s\n", format_count(stacks, n->stacks),
+	       format_count(calls, n->alloc_calls), reason ? "  " : "", reason ? reason : "");
 }
 
 /* The allocating stacks: how they end, and where those that are truncated do. */
 static void print_stacks(const struct view *v)
 {
+	const struct stack_count *ends = v->stacks.ends;
 	struct stack_blames blames;
 
-	printf("\n%-39s %11s %13s\n", "Stacks", "DISTINCT", "ALLOC CALLS");
-	printf("  %-37s", "all");
-	print_count(&v->stacks.all);
-	putchar('\n');
-	for (unsigned int end = 0; end <= STACK_ENDS; end++) {
-		if (end && !v->stacks.ends[end].stacks)
-			continue;
-		printf("  %s%-*s", end ? "truncated: " : "", end ? 26 : 37, stacks_end_text(end));
-		print_count(&v->stacks.ends[end]);
-		putchar('\n');
-	}
+	print_stack_title("Stacks");
+	print_stack_count("all", &v->stacks.all, NULL);
+	print_stack_count("complete", &ends[STACK_COMPLETE], NULL);
+	for (unsigned int end = STACK_COMPLETE + 1; end <= STACK_ENDS; end++)
+		if (ends[end].stacks)
+			print_stack_count("truncated", &ends[end], stacks_end_text(end));
 	stacks_blame(&v->catalog, &v->analysis, &blames);
 	if (blames.n)
-		printf("\n%-39s %11s %13s\n", "Where truncated stacks end", "DISTINCT",
-		       "ALLOC CALLS");
+		print_stack_title("Truncated stacks end in");
 	for (size_t i = 0; i < blames.n; i++) {
 		const struct stack_blame *b = &blames.blames[i];
 		const char *module = catalog_module_path(&v->catalog, b->module);
 
-		fputs("  ", stdout);
-		printf("%*s", 37 - print_cut(module ? path_base(module) : "[unknown]", 37), "");
-		print_count(&b->count);
-		printf("\n    %s\n", stacks_end_text(b->end));
+		print_stack_count(module ? path_base(module) : "[unknown]", &b->count,
+				  stacks_end_text(b->end));
 	}
 	stacks_blame_release(&blames);
 }

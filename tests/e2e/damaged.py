@@ -30,7 +30,7 @@ env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
 PAGE = 8192
 GROUPINGS = ("module", "function", "file", "line", "stack", "thread", "size", "family")
 COMMANDS = [["report", "--json", "--by", g] for g in GROUPINGS] + [["leaks", "--json"], ["info", "--json"]]
-TEXTS = (["report"], ["leaks"], ["info"], ["report", "--csv"])
+TEXTS = (["report"], ["leaks"], ["info"], ["report", "--csv"], ["report", "--by", "stack"])
 
 
 def look(path, command, program=HEAPTRAIL):
@@ -51,9 +51,9 @@ def plain(command, text):
 def names(data):
     found = set()
     for row in data.get("rows", []):
-        found.update(str(row[k]) for k in (*GROUPINGS, "module") if k in row and k != "size")
-    for leak in data.get("leaks", []):
-        found.update(str(f[k]) for f in leak["frames"] for k in ("function", "module"))
+        found.update(str(row[k]) for k in (*GROUPINGS, "module") if k in row and k not in ("size", "stack"))
+    for row in data.get("rows", []) + data.get("leaks", []):
+        found.update(str(f[k]) for f in row.get("frames", []) for k in ("function", "module"))
     return found
 
 
