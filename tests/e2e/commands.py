@@ -131,6 +131,8 @@ def reports():
         "peak_bytes", "peak_blocks", "peak_time_ns", "temporary_allocs", "usable_bytes", "peak_rss_bytes", "lost_events",
         "unknown_frees", "internal_frees", "double_frees", "mismatched_frees", "stacks_complete", "stacks_truncated"],
         "the keys of its summary")
+    tap.ok(data["summary"]["stacks_complete"] + data["summary"]["stacks_truncated"] == data["summary"]["alloc_calls"],
+           "each call has a stack, complete or not")
     tap.ok(data["recording"]["command"][1:3] == ["malloc", "100"] and data["recording"]["complete"] and
            data["recording"]["exited"], "the command, and how it ended")
     mine = next(x for x in data["rows"] if x["module"].endswith("/simple"))

@@ -93,6 +93,12 @@ def record(name, *command):
     return base
 
 
+def forge():
+    base = Base("stacks")
+    subprocess.run([f"{TARGETS}/forge", "stacks", base.path], check=True)
+    return base
+
+
 def cut_off():
     base = Base("cut-off")
     p = subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", base.path, "--", f"{TARGETS}/noisy", "3", "10000000"], env=env,
@@ -174,6 +180,8 @@ def judge(base, command, r):
         n = data["recording"]["events"]
         if n >= len(base.prefixes) or base.prefixes[n] != got:
             return f"not the numbers of its first {n} events: {got}"
+        if s["stacks_complete"] + s["stacks_truncated"] != s["alloc_calls"]:
+            return "the stacks do not add up"
     return None
 
 
@@ -206,14 +214,15 @@ def damaged():
     bases = [record("small", f"{TARGETS}/simple", "malloc", "50", "100", "free", "20"),
              record("threads", "/bin/sh", "-c", f"exec {TARGETS}/noisy 4 1000"),
              record("chunks", f"{TARGETS}/noisy", "2", "40000"),
-             cut_off()]
+             cut_off(),
+             forge()]
     for b in bases:
         b.learn()
         print(f"# {b.name}: {', '.join(f'{len(d):,} bytes{e}' for e, d in b.files.items())}, "
               f"{len(b.prefixes) - 1:,} events", flush=True)
     tap.ok(bases[3].is_cut_off and len(bases[3].prefixes) > 1000, "a recording that was cut off has a WAL beside it")
     rng = random.Random(SEED)
-    cases = [(rng.choices(bases, (4, 3, 1, 2))[0], rng.randrange(1 << 48)) for _ in range(CASES)]
+    cases = [(rng.choices(bases, (4, 3, 1, 2, 2))[0], rng.randrange(1 << 48)) for _ in range(CASES)]
     refused, wrong = 0, {b.name: [] for b in bases}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         for (base, _), (bad, was_refused) in zip(cases, pool.map(lambda c: run_case(*c), cases)):
