@@ -15,6 +15,7 @@
 #define INDENT 4
 #define PLACE_COLUMNS 20 /* for the module, at the right edge */
 #define NAME_COLUMNS_MIN 20
+#define NAME_COLUMNS_USUAL 74 /* on wide terminals the module shall not be far off */
 
 bool stack_view_parse_frames(const char *text, uint64_t *ret)
 {
@@ -62,6 +63,7 @@ static void print_frame(const struct view *v, struct frame_id id, bool wide, cha
 	printf("%*s", INDENT, "");
 	used = print_cut(name, wide ? 0 : room < NAME_COLUMNS_MIN ? NAME_COLUMNS_MIN : room);
 	if (is_new) {
+		room = room < NAME_COLUMNS_USUAL ? room : NAME_COLUMNS_USUAL;
 		printf("%*s", used < room ? room - used + 2 : 2, "");
 		print_cut(place, wide ? 0 : PLACE_COLUMNS);
 	}
