@@ -105,7 +105,7 @@ struct ring_realloc_end {
 };
 
 /* A stack has at most so many frames; deeper ones are cut at the outer end. */
-#define RING_FRAMES_MAX 127
+#define RING_FRAMES_MAX 255
 
 struct ring_stack {
 	struct ring_head head;

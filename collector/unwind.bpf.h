@@ -17,7 +17,7 @@
 #include "store/stack_end.h"
 
 #define WINDOW_WORDS 256
-#define TURNS 4 /* of FRAMES_A_TURN: more than RING_FRAMES_MAX frames */
+#define TURNS 8 /* of FRAMES_A_TURN: more than RING_FRAMES_MAX frames */
 #define FRAMES_A_TURN 32
 #define STACK_RUNNING 0xffff /* no enum stack_end yet */
 
