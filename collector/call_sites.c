@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "collector/family.h"
+#include "collector/ring_events.h"
 #include "common/xalloc.h"
 #include "image/demangle.h"
 
 /* An address in no known mapping makes us look again, but not more often than this. */
 #define READ_AGAIN_NS 10000000ull
+#define READ_TIMES 8
 
 void call_sites_init(struct call_sites *c, struct store_writer *writer, pid_t pid)
 {
@@ -31,10 +33,12 @@ void call_sites_release(struct call_sites *c)
 	free(c->modules);
 	free(c->frames);
 	process_maps_release(&c->maps);
+	process_maps_release(&c->older_maps);
 	hashmap_release(&c->by_address);
 	hashmap_release(&c->by_frame);
 	hashmap_release(&c->by_branch);
 	free(c->innermost);
+	free(c->files);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -42,7 +46,9 @@ void call_sites_set_space(struct call_sites *c, struct space_id space)
 {
 	c->space = space;
 	c->last_read_ns = 0;
+	c->is_exact = c->is_older_exact = c->is_recording = false;
 	process_maps_release(&c->maps);
+	process_maps_release(&c->older_maps);
 	hashmap_clear(&c->by_address);
 }
 
@@ -107,21 +113,54 @@ static uint64_t bias_of(const struct call_sites *c, const struct process_map *ma
 	return map->start - address;
 }
 
+static bool is_same_mapping(const struct process_map *a, const struct process_map *b)
+{
+	return a->start == b->start && a->end == b->end && a->inode == b->inode &&
+	       a->device == b->device;
+}
+
 static bool has_mapping(const struct process_maps *maps, const struct process_map *map)
 {
 	const struct process_map *old = process_maps_find(maps, map->start);
 
-	return old && old->start == map->start && old->end == map->end &&
-	       old->inode == map->inode && old->device == map->device;
+	return old && is_same_mapping(old, map);
+}
+
+static uint16_t current_generation(const struct call_sites *c)
+{
+	return c->current_generation ? c->current_generation(c->generation_arg) : 0;
+}
+
+/* Reads until no code has come or gone meanwhile; not for ever, though. */
+static bool read_exactly(struct call_sites *c, struct process_maps *ret)
+{
+	for (int i = 0; i < READ_TIMES; i++) {
+		uint16_t before = current_generation(c);
+
+		if (process_maps_read(c->pid, ret, NULL) < 0)
+			return false;
+		c->generation = current_generation(c);
+		c->is_exact = c->generation == before;
+		if (c->is_exact)
+			break;
+		if (i < READ_TIMES - 1)
+			process_maps_release(ret);
+	}
+	return true;
 }
 
 bool call_sites_read_maps(struct call_sites *c, uint64_t now_ns)
 {
+	uint16_t generation = c->generation;
+	bool was_exact = c->is_exact;
 	struct process_maps maps;
 
 	c->last_read_ns = now_ns;
-	if (process_maps_read(c->pid, &maps, NULL) < 0)
+	if (!read_exactly(c, &maps)) {
+		c->generation = generation;
+		c->is_exact = was_exact;
 		return false;
+	}
 	for (size_t i = 0; i < maps.n; i++) {
 		const struct process_map *map = &maps.maps[i];
 		struct module_id module;
@@ -129,6 +168,7 @@ bool call_sites_read_maps(struct call_sites *c, uint64_t now_ns)
 		if (!map->executable || !map->inode || has_mapping(&c->maps, map))
 			continue;
 		module = intern_module(c, map);
+		c->modules[module.v].is_transient |= c->is_recording;
 		store_writer_put_mapping(c->writer, &(struct mapping_record){
 			.space = c->space,
 			.module = module,
@@ -138,42 +178,100 @@ bool call_sites_read_maps(struct call_sites *c, uint64_t now_ns)
 			.first_ns = now_ns,
 		});
 	}
-	process_maps_release(&c->maps);
+	process_maps_release(&c->older_maps);
+	c->older_maps = c->maps;
+	c->older_generation = generation;
+	c->is_older_exact = was_exact;
 	c->maps = maps;
+	hashmap_clear(&c->by_address);
 	return true;
 }
 
-static struct frame_id new_frame(struct call_sites *c, uint64_t address)
+/* What was mapped there in that generation, or NULL where it cannot be told. */
+static const struct process_map *map_of(struct call_sites *c, uint64_t address, uint16_t generation)
 {
-	const struct process_map *map = process_maps_find(&c->maps, address);
-	struct call_site_frame frame = {.offset = address};
-	uint32_t *id;
+	const struct process_map *map = process_maps_find(&c->maps, address), *older;
 
-	if (map && map->executable) {
-		frame.module = intern_module(c, map);
-		frame.offset = address - bias_of(c, map, frame.module);
-	}
-	id = hashmap_put(&c->by_frame, (uint64_t)frame.module.v << 48 ^ frame.offset);
+	if ((int16_t)(generation - c->generation) >= 0) /* those of later ones were not to be had */
+		return map;
+	older = process_maps_find(&c->older_maps, address);
+	if (c->is_older_exact && generation == c->older_generation)
+		return older;
+	return map && older && is_same_mapping(map, older) &&
+			       !c->modules[intern_module(c, map).v].is_transient
+		       ? map
+		       : NULL;
+}
+
+static struct frame_id intern_frame(struct call_sites *c, struct module_id module, uint64_t offset)
+{
+	uint32_t *id = hashmap_put(&c->by_frame, (uint64_t)module.v << 48 ^ offset);
+
 	if (*id == HASHMAP_NONE) {
 		*id = (uint32_t)c->n_frames++;
 		ARRAY_GROW(c->frames, c->cap_frames, *id);
-		c->frames[*id] = frame;
-		store_writer_put_frame(c->writer, (struct frame_id){*id}, frame.module,
-				       frame.offset);
+		c->frames[*id] = (struct call_site_frame){module, offset};
+		store_writer_put_frame(c->writer, (struct frame_id){*id}, module, offset);
 	}
 	return (struct frame_id){*id};
 }
 
-static struct frame_id frame_of(struct call_sites *c, uint64_t address, uint64_t now_ns)
+static struct frame_id new_frame(struct call_sites *c, uint64_t address, uint16_t generation)
 {
-	uint32_t *known = hashmap_put(&c->by_address, address);
+	const struct process_map *map = map_of(c, address, generation);
+	struct module_id module;
 
+	if (!map || !map->executable)
+		return intern_frame(c, (struct module_id){0}, address);
+	module = intern_module(c, map);
+	return intern_frame(c, module, address - bias_of(c, map, module));
+}
+
+void call_sites_set_file(struct call_sites *c, uint32_t id, const struct process_map *map)
+{
+	ARRAY_GROW(c->files, c->cap_files, id);
+	c->files[id] = intern_module(c, map);
+}
+
+/* A frame that tells its file itself. */
+static struct frame_id located_frame(struct call_sites *c, uint64_t frame)
+{
+	static const struct process_map no_file = {.path = (char *)""};
+	uint32_t id = RING_FRAME_FILE(frame);
+	struct module_id module = {0};
+	uint64_t offset = RING_FRAME_OFFSET(frame), address;
+
+	if (!(frame & RING_FRAME_IN_FILE))
+		return intern_frame(c, intern_module(c, &no_file),
+				    frame & ~RING_FRAME_IN_NO_FILE);
+	if (id < c->cap_files)
+		module = c->files[id];
+	if (module.v && c->modules[module.v].elf &&
+	    elf_file_code_address_of(c->modules[module.v].elf, offset, &address))
+		offset = address;
+	return intern_frame(c, module, offset);
+}
+
+static struct frame_id frame_of(struct call_sites *c, uint64_t address, uint16_t generation,
+				uint64_t now_ns)
+{
+	bool is_later = (int16_t)(generation - c->generation) > 0;
+	uint32_t *known = NULL;
+
+	if (address & (RING_FRAME_IN_FILE | RING_FRAME_IN_NO_FILE))
+		return located_frame(c, address);
+	if (!c->last_read_ns || (is_later && now_ns - c->last_read_ns > READ_AGAIN_NS))
+		call_sites_read_maps(c, now_ns);
+	if (generation != c->generation) /* addresses mean something else */
+		return new_frame(c, address, generation);
+	known = hashmap_put(&c->by_address, address);
 	if (*known != HASHMAP_NONE)
 		return (struct frame_id){*known};
-	if (!c->last_read_ns || (!process_maps_find(&c->maps, address) &&
-				 now_ns - c->last_read_ns > READ_AGAIN_NS))
+	if (!process_maps_find(&c->maps, address) && now_ns - c->last_read_ns > READ_AGAIN_NS) {
 		call_sites_read_maps(c, now_ns);
-	*known = new_frame(c, address).v;
+		known = hashmap_put(&c->by_address, address);
+	}
+	*known = new_frame(c, address, generation).v;
 	return (struct frame_id){*known};
 }
 
@@ -194,12 +292,12 @@ static struct stack_id branch(struct call_sites *c, struct stack_id caller, stru
 }
 
 struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses, size_t n,
-				 enum stack_end end, uint64_t now_ns)
+				 uint16_t generation, enum stack_end end, uint64_t now_ns)
 {
 	struct stack_id stack = {0};
 
 	while (n--)
-		stack = branch(c, stack, frame_of(c, addresses[n], now_ns), end);
+		stack = branch(c, stack, frame_of(c, addresses[n], generation, now_ns), end);
 	return stack;
 }
 

@@ -26,7 +26,18 @@ struct call_sites {
 	struct store_writer *writer;
 	pid_t pid;
 	struct space_id space;
-	struct process_maps maps;
+	/*
+	 * The mappings as they were read last, and before that.  Code may have come and
+	 * gone between an event and our reading: each is right for the events of its
+	 * generation only.  For those between, what both have holds, unless it is of a
+	 * file that is known to come and go.
+	 */
+	struct process_maps maps, older_maps;
+	uint16_t generation, older_generation;
+	bool is_exact, is_older_exact; /* code did not come or go while they were read */
+	uint16_t (*current_generation)(void *arg); /* NULL: code never comes nor goes */
+	void *generation_arg;
+	bool is_recording; /* events come: what is mapped from now on may go again */
 	uint64_t last_read_ns;
 	struct hashmap by_address; /* return address -> frame; cleared when the maps change */
 	struct hashmap by_frame;   /* module and offset -> frame */
@@ -37,8 +48,11 @@ struct call_sites {
 		ino_t inode;
 		struct elf_file *elf; /* NULL: no ELF file */
 		bool is_allocator;
+		bool is_transient; /* it was mapped while events were recorded */
 	} *modules; /* [id], from 1 */
 	size_t n_modules, cap_modules;
+	struct module_id *files; /* [id of a file that frames tell] */
+	size_t cap_files;
 	struct call_site_frame {
 		struct module_id module;
 		uint64_t offset;
@@ -56,9 +70,15 @@ void call_sites_set_space(struct call_sites *c, struct space_id space);
 bool call_sites_read_maps(struct call_sites *c, uint64_t now_ns);
 /* Code may have come or gone: what was learnt of addresses is forgotten. */
 void call_sites_maps_changed(struct call_sites *c);
-/* The stack of these return addresses, innermost first; @n is 1 or more. */
+/* Frames in the file of that number (ring_events.h) are in what is mapped there. */
+void call_sites_set_file(struct call_sites *c, uint32_t id, const struct process_map *map);
+/*
+ * The stack of these return addresses (or of what they are put as where code comes
+ * and goes, see ring_events.h), innermost first; @n is 1 or more.  They are
+ * of the code of that @generation: one that cannot be told any more is in no module.
+ */
 struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses, size_t n,
-				 enum stack_end end, uint64_t now_ns);
+				 uint16_t generation, enum stack_end end, uint64_t now_ns);
 /* Does the stack's innermost frame lie in an allocator's own code? */
 bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack);
 /* Writes the function names of all frames. */

@@ -156,8 +156,8 @@ static void note_stack(struct drain *d, const struct ring_stack *r)
 
 	if (*stack != HASHMAP_NONE)
 		return; /* sent by two threads, or again */
-	*stack = call_sites_stack(&d->sites, r->frames, r->n, (enum stack_end)r->end,
-				  d->last_ns).v;
+	*stack = call_sites_stack(&d->sites, r->frames, r->n, r->head.generation,
+				  (enum stack_end)r->end, d->last_ns).v;
 	d->counts.guessed_frames += r->guesses;
 }
 
@@ -171,12 +171,14 @@ static void forget_old_stacks(struct drain *d)
 	d->stacks = (struct hashmap){0};
 }
 
-static struct stack_id caller_stack(struct drain *d, uint64_t caller, enum stack_end end)
+static struct stack_id caller_stack(struct drain *d, const struct ring_head *h, uint64_t caller,
+				    enum stack_end end)
 {
-	return call_sites_stack(&d->sites, &caller, 1, end, d->last_ns);
+	return call_sites_stack(&d->sites, &caller, 1, h->generation, end, d->last_ns);
 }
 
-static struct stack_id stack_of_alloc(struct drain *d, uint64_t id, uint64_t caller)
+static struct stack_id stack_of_alloc(struct drain *d, const struct ring_head *h, uint64_t id,
+				      uint64_t caller)
 {
 	uint32_t stack = HASHMAP_NONE;
 
@@ -184,7 +186,7 @@ static struct stack_id stack_of_alloc(struct drain *d, uint64_t id, uint64_t cal
 	case STACK_MODE_NONE:
 		return (struct stack_id){0};
 	case STACK_MODE_CALLER:
-		return caller_stack(d, caller, STACK_CALLER);
+		return caller_stack(d, h, caller, STACK_CALLER);
 	case STACK_MODE_AUTO:
 	case STACK_MODE_FP:
 		break;
@@ -193,7 +195,7 @@ static struct stack_id stack_of_alloc(struct drain *d, uint64_t id, uint64_t cal
 		stack = hashmap_get(&d->stacks, id);
 	if (id && stack == HASHMAP_NONE)
 		stack = hashmap_get(&d->older_stacks, id);
-	return stack == HASHMAP_NONE ? caller_stack(d, caller, STACK_LOST)
+	return stack == HASHMAP_NONE ? caller_stack(d, h, caller, STACK_LOST)
 				     : (struct stack_id){stack};
 }
 
@@ -246,7 +248,7 @@ static enum free_class classify(struct drain *d, const struct event *e, enum pai
 static void end_block(struct drain *d, const struct ring_head *h, enum pairing_found found,
 		      uint32_t slot, uint64_t size, uint64_t address, uint64_t caller)
 {
-	struct event e = make_event(d, h, EVENT_FREE, caller_stack(d, caller, STACK_CALLER));
+	struct event e = make_event(d, h, EVENT_FREE, caller_stack(d, h, caller, STACK_CALLER));
 
 	if (found == PAIRING_LIVE) {
 		e.slot = slot;
@@ -347,10 +349,10 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 		end_block(d, &r->head, t->found, t->slot, t->old_size, r->old_address, r->caller);
 		if (r->address)
 			add_block(d, &r->head, r->address, r->size, r->size_word,
-				  stack_of_alloc(d, r->stack, r->caller));
+				  stack_of_alloc(d, &r->head, r->stack, r->caller));
 		return;
 	}
-	e = make_event(d, &r->head, EVENT_REALLOC, stack_of_alloc(d, r->stack, r->caller));
+	e = make_event(d, &r->head, EVENT_REALLOC, stack_of_alloc(d, &r->head, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
 	e.usable = family_usable(family, r->size_word);
@@ -460,7 +462,7 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 	switch ((enum ring_kind)h->kind) {
 	case RING_ALLOC:
 		add_block(d, h, a->address, a->size, a->size_word,
-			  stack_of_alloc(d, a->stack, a->caller));
+			  stack_of_alloc(d, h, a->stack, a->caller));
 		break;
 	case RING_FREE:
 		free_block(d, h, f->address, f->caller);

@@ -18,6 +18,9 @@
 /* Programs, maps and probes of one C library, and the recording; the modules come on top. */
 #define FILES_MIN 100
 
+/* The target may wait for us, when it loads code or the ring is full: little at a time, but soon. */
+#define NICE_RECORDER (-10)
+
 int privileges_begin(struct err *err)
 {
 	struct rlimit files;
@@ -25,6 +28,7 @@ int privileges_begin(struct err *err)
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
+	setpriority(PRIO_PROCESS, 0, NICE_RECORDER); /* if we may */
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
 		return 0;
 	files.rlim_cur = files.rlim_max;

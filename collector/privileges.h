@@ -10,8 +10,9 @@
  */
 
 /*
- * No closed pipe and no limit of file sizes may end the recorder, and it may open
- * as many files as it is allowed to: each probe is two.  Fails where that is too few.
+ * No closed pipe and no limit of file sizes may end the recorder, it comes before
+ * others where there is little CPU time, and it may open as many files as it is
+ * allowed to: each probe is two.  Fails where that is too few.
  */
 int privileges_begin(struct err *err);
 

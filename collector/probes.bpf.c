@@ -83,6 +83,9 @@ ht_u32 hold_at_exec;
 /* Unwind tables: asked for by the probes, and made by user space, so often. */
 ht_u64 tables_asked, tables_ready;
 
+/* So often has code come or gone: what was learnt of addresses in it before is void. */
+ht_u64 code_generation;
+
 /* When the probes last stopped the process; 0: user space has let it go on. */
 ht_u64 held_ns;
 
@@ -140,7 +143,7 @@ static __always_inline void fill_head(struct ring_head *h, enum ring_kind kind, 
 {
 	h->kind = kind;
 	h->family = COOKIE_FAMILY(cookie);
-	h->reserved = 0;
+	h->generation = (ht_u16)code_generation;
 	h->thread = thread;
 	h->t_ns = bpf_ktime_get_ns();
 }
@@ -517,6 +520,7 @@ int probe_debug_hook(struct pt_regs *ctx)
 
 	if (closed)
 		return 0;
+	code_changes |= armed;
 	__sync_fetch_and_add(&code_generation, 1);
 	if (armed && stack_mode == STACK_MODE_AUTO && !hold_at_debug_hook) {
 		wait_for_tables();

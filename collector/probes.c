@@ -557,6 +557,11 @@ void probes_set_vdso(struct probes *p, uint64_t start, uint64_t end)
 	__atomic_store_n(&p->bpf->bss->vdso_end, end, __ATOMIC_SEQ_CST);
 }
 
+uint16_t probes_code_generation(const struct probes *p)
+{
+	return (uint16_t)__atomic_load_n(&p->bpf->bss->code_generation, __ATOMIC_SEQ_CST);
+}
+
 uint64_t probes_tables_asked(const struct probes *p)
 {
 	return __atomic_load_n(&p->bpf->bss->tables_asked, __ATOMIC_SEQ_CST);

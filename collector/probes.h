@@ -96,6 +96,8 @@ int probes_show_unwind_file(struct probes *p, const struct unwind_file_key *key,
 			    const struct unwind_file *table);
 void probes_set_vdso_table(struct probes *p, const struct unwind_file *table);
 void probes_set_vdso(struct probes *p, uint64_t start, uint64_t end);
+/* How often code has come or gone: what events say when they are taken, see ring_head. */
+uint16_t probes_code_generation(const struct probes *p);
 /* So often has a thread asked for tables, and waits; what was asked before was made. */
 uint64_t probes_tables_asked(const struct probes *p);
 void probes_set_tables_ready(struct probes *p, uint64_t asked);

@@ -74,7 +74,7 @@ enum ring_kind {
 struct ring_head {
 	ht_u8 kind;
 	ht_u8 family;
-	ht_u16 reserved;
+	ht_u16 generation; /* how often code had come or gone, its low bits */
 	ht_u32 thread; /* serial number of the thread, from 1 */
 	ht_u64 t_ns;   /* taken after the place in the ring: may run back a little */
 };
@@ -118,6 +118,17 @@ struct ring_stack {
 
 #define RING_STACK_BYTES(n) (32 + 8 * (n))
 
+/*
+ * Where code comes and goes, addresses would soon mean something else: a frame then
+ * says which file (unwind_file.id) it is in, and where in that; or that it is in none.
+ */
+#define RING_FRAME_IN_FILE (1ull << 63)
+#define RING_FRAME_IN_NO_FILE (1ull << 62) /* and the address */
+#define RING_FRAME_FILE_SHIFT 40
+#define RING_FRAME_FILE_MAX ((1u << 22) - 1)
+#define RING_FRAME_FILE(frame) ((ht_u32)((frame) >> RING_FRAME_FILE_SHIFT) & RING_FRAME_FILE_MAX)
+#define RING_FRAME_OFFSET(frame) ((frame) & ((1ull << RING_FRAME_FILE_SHIFT) - 1))
+
 #define RING_NAME_BYTES 16
 
 struct ring_thread {
@@ -154,6 +165,7 @@ enum probe_counter {
 	COUNTER_UNREADABLE,   /* the target's memory could not be read: a block without address */
 	COUNTER_LOST_STACK,   /* the ring was full: sent again the next time */
 	COUNTER_STACKS_NOT_READY, /* stacks that met code whose tables were not there yet */
+	COUNTER_MAPPINGS_BUSY, /* … of them: because another thread was changing the mappings */
 	COUNTER_LATE_TABLES,  /* waits for tables that were given up */
 	COUNTER_MAIN_THREAD_GONE, /* it ended before others, and the probes with it */
 	COUNTER_SPINS,	      /* a thread waited because the ring was nearly full */

@@ -256,6 +256,7 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 
 static void arm(struct session *s)
 {
+	s->drain.sites.is_recording = true;
 	if (s->is_armed)
 		return;
 	probes_arm(s->probes, true);
@@ -433,6 +434,16 @@ static int open_recording(struct session *s, struct err *err)
 	return 0;
 }
 
+static void name_file(void *arg, uint32_t id, const struct process_map *map)
+{
+	call_sites_set_file(arg, id, map);
+}
+
+static uint16_t code_generation(void *arg)
+{
+	return probes_code_generation(arg);
+}
+
 static int load(struct session *s, struct err *err)
 {
 	bool wait = s->options.on_full == ON_FULL_WAIT ||
@@ -448,12 +459,14 @@ static int load(struct session *s, struct err *err)
 		return r;
 	probes_set_sink(s->probes, feed, &s->drain);
 	s->drain.stack_mode = probes_stack_mode(s->probes);
+	s->drain.sites.current_generation = code_generation;
+	s->drain.sites.generation_arg = s->probes;
 	store_writer_put_text(s->writer, "stack_mode", stack_mode_names[s->drain.stack_mode]);
 	if (probes_stack_mode_reason(s->probes))
 		store_writer_put_text(s->writer, "stack_mode_reason",
 				      probes_stack_mode_reason(s->probes));
 	if (s->drain.stack_mode == STACK_MODE_AUTO)
-		s->tables = unwind_tables_new(s->probes);
+		s->tables = unwind_tables_new(s->probes, name_file, &s->drain.sites);
 	store_writer_put_text(s->writer, "links", probes_link_kind(s->probes));
 	return 0;
 }
@@ -656,6 +669,7 @@ static void put_losses(struct session *s)
 		[COUNTER_UNREADABLE] = "unreadable_blocks",
 		[COUNTER_LOST_STACK] = "lost_stacks",
 		[COUNTER_STACKS_NOT_READY] = "stacks_not_ready",
+		[COUNTER_MAPPINGS_BUSY] = "mappings_busy",
 		[COUNTER_LATE_TABLES] = "late_tables",
 		[COUNTER_MAIN_THREAD_GONE] = "main_thread_gone",
 		[COUNTER_SPINS] = "spins",

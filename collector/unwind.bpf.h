@@ -40,6 +40,7 @@ struct unwind_state {
 	ht_u64 window_at; /* its address in the target */
 	ht_u32 window_bytes;
 	ht_u32 was_guess; /* the frame was found by the frame pointer */
+	ht_u64 generation; /* of the code, when it began */
 	ht_u64 window[WINDOW_WORDS];
 	struct ring_stack out;
 };
@@ -49,9 +50,9 @@ const volatile ht_u32 stack_mode;
 ht_u64 vdso_start, vdso_end;
 struct unwind_file vdso_file;
 
-/* So often has code come or gone: what was learnt of return addresses before is void. */
-ht_u64 code_generation;
 ht_u64 last_exec_pages;
+/* It has, while we record. */
+ht_u32 code_changes;
 /* Whose mappings are listed, in the initial PID namespace; 0: of all that are shown. */
 ht_u32 listed_pid;
 /* Code was met whose table is not there. */
@@ -170,7 +171,13 @@ struct seen_mapping {
 	ht_u64 pc;
 	struct unwind_file_key key;
 	ht_u32 is_code, is_file;
+	long result;
+	ht_u64 until_ns;
 };
+
+/* Another thread may be changing the mappings: it is waited for, at most so long. */
+#define MAPPINGS_NS_MAX 2000000
+#define EBUSY 16
 
 static __always_inline void fill_key(struct unwind_file_key *key, struct file *file)
 {
@@ -193,6 +200,16 @@ static long see_mapping(struct task_struct *task, struct vm_area_struct *vma,
 		fill_key(&ret->key, file);
 	}
 	return 0;
+}
+
+static long try_to_see(ht_u32 i, struct seen_mapping *seen)
+{
+	seen->result = bpf_find_vma(bpf_get_current_task_btf(), seen->pc, see_mapping, seen, 0);
+	if (seen->result != -EBUSY)
+		return 1;
+	if (!i)
+		seen->until_ns = bpf_ktime_get_ns() + MAPPINGS_NS_MAX;
+	return bpf_ktime_get_ns() > seen->until_ns;
 }
 
 static __always_inline ht_u32 table_word(ht_u32 position)
@@ -246,20 +263,17 @@ static __noinline ht_u64 find_rule(ht_u64 pc)
 	struct seen_mapping seen = {.pc = pc};
 	struct unwind_file *file;
 	ht_u64 rule;
-	long r = -1;
 
 	if (pc - vdso_start < vdso_end - vdso_start) {
 		rule = table_rule(&vdso_file, pc - vdso_start);
 		return rule ? rule : UNWIND_GUESS;
 	}
-	for (int i = 0; i < 8 && r; i++) { /* another thread may be changing the mappings */
-		r = bpf_find_vma(bpf_get_current_task_btf(), pc, see_mapping, &seen, 0);
-		if (r == -2) /* ENOENT */
-			return UNWIND_OUTSIDE;
-	}
-	if (r)
+	bpf_loop(1 << 20, try_to_see, &seen, 0);
+	if (seen.result == -EBUSY) {
+		count(COUNTER_MAPPINGS_BUSY);
 		return UNWIND_NOT_READY;
-	if (!seen.is_code)
+	}
+	if (seen.result || !seen.is_code)
 		return UNWIND_OUTSIDE;
 	if (!seen.is_file)
 		return UNWIND_GUESS;
@@ -268,7 +282,7 @@ static __noinline ht_u64 find_rule(ht_u64 pc)
 		tables_wanted = 1;
 		return UNWIND_NOT_READY;
 	}
-	if (file->is_unusable)
+	if (file->id & UNWIND_FILE_UNUSABLE)
 		return UNWIND_UNSUPPORTED;
 	rule = table_rule(file, seen.offset);
 	return rule ? rule : UNWIND_GUESS;
@@ -459,10 +473,48 @@ static __always_inline void mind_the_code(void)
 	ht_u64 pages = task->mm->exec_vm;
 
 	if (pages != last_exec_pages) {
+		code_changes |= last_exec_pages != 0;
 		last_exec_pages = pages;
 		__sync_fetch_and_add(&code_generation, 1);
 		tables_wanted = 1;
 	}
+}
+
+/* Says of a frame of @u in which file it is, while that is there. */
+__noinline int locate_frame(struct unwind_state *u, ht_u32 i)
+{
+	struct seen_mapping seen = {};
+	struct unwind_file *file;
+
+	if (!u)
+		return 0;
+	asm volatile("" : "+r"(i));
+	i &= RING_FRAMES_MAX;
+	seen.pc = u->out.frames[i] - 1;
+	if (seen.pc - vdso_start < vdso_end - vdso_start)
+		return 0;
+	bpf_loop(1 << 20, try_to_see, &seen, 0);
+	if (seen.result)
+		return 0;
+	if (!seen.is_file) {
+		u->out.frames[i] |= RING_FRAME_IN_NO_FILE;
+		return 0;
+	}
+	file = bpf_map_lookup_elem(&unwind_files, &seen.key);
+	if (file && !(file->id & UNWIND_FILE_UNUSABLE) && !((seen.offset + 1) >> RING_FRAME_FILE_SHIFT))
+		u->out.frames[i] = RING_FRAME_IN_FILE | (ht_u64)file->id << RING_FRAME_FILE_SHIFT |
+				   (seen.offset + 1);
+	return 0;
+}
+
+static __noinline int locate_frames(struct unwind_state *u)
+{
+	for (ht_u32 i = 0; i < RING_FRAMES_MAX; i++) {
+		if (i >= u->out.n)
+			break;
+		locate_frame(u, i);
+	}
+	return 0;
 }
 
 /* Hands over a stack that may not have been.  If that fails, it is tried again the next time. */
@@ -472,7 +524,10 @@ __noinline int send_stack(struct unwind_state *u, ht_u32 thread)
 
 	if (!u)
 		return -1;
+	if (code_changes)
+		locate_frames(u);
 	fill_head(&u->out.head, RING_STACK, thread, 0);
+	u->out.head.generation = (ht_u16)u->generation;
 	bytes = u->out.n;
 	asm volatile("" : "+r"(bytes));
 	bytes = RING_STACK_BYTES(bytes & RING_FRAMES_MAX);
@@ -501,7 +556,8 @@ static __always_inline ht_u64 take_stack(struct unwind_state *u, ht_u32 thread, 
 	u->frame.bp_at = 0;
 	u->frame.is_exact = 0;
 	u->was_guess = 0;
-	u->hash = mix(TAG_FACTOR, code_generation);
+	u->generation = code_generation;
+	u->hash = mix(TAG_FACTOR, u->generation);
 	u->out.n = 0;
 	u->out.guesses = 0;
 	u->out.end = STACK_TOO_DEEP;

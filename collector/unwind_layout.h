@@ -32,8 +32,10 @@ struct unwind_file {
 	ht_u32 index;	   /* the word at which its index begins */
 	ht_u32 first_page; /* of the file offsets that the index covers */
 	ht_u32 n_pages;	   /* 0: the file has no unwind information */
-	ht_u32 is_unusable; /* it could not be read: nothing can be said */
+	ht_u32 id;	   /* what events call it, from 1; bit 31: it could not be read */
 };
+
+#define UNWIND_FILE_UNUSABLE (1u << 31)
 
 /* A mapping of code, as the iterator over a process's mappings tells it. */
 struct unwind_mapping {

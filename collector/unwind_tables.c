@@ -40,6 +40,8 @@ struct known_file {
 
 struct unwind_tables {
 	struct probes *probes;
+	void (*name)(void *arg, uint32_t id, const struct process_map *map);
+	void *name_arg;
 	struct known_file *files;
 	size_t n_files, cap_files;
 	struct hashmap by_key; /* hash of a key -> its file, the last one of that key */
@@ -50,15 +52,21 @@ struct unwind_tables {
 	uint32_t n_slabs;
 	uint32_t used; /* words, over all slabs */
 	uint64_t round;
+	uint32_t last_id;
 	bool has_vdso;
 	struct unwind_tables_counts counts;
 };
 
-struct unwind_tables *unwind_tables_new(struct probes *p)
+struct unwind_tables *unwind_tables_new(struct probes *p,
+					void (*name)(void *arg, uint32_t id,
+						     const struct process_map *map),
+					void *name_arg)
 {
 	struct unwind_tables *t = xcalloc(1, sizeof(*t));
 
 	t->probes = p;
+	t->name = name;
+	t->name_arg = name_arg;
 	t->n_rules = 1; /* number 0: no row */
 	return t;
 }
@@ -332,7 +340,7 @@ static void read_file(struct unwind_tables *t, const char *path, struct known_fi
 		r = 0;
 	}
 	if (r) {
-		f->table = (struct unwind_file){.is_unusable = 1};
+		f->table = (struct unwind_file){.id = UNWIND_FILE_UNUSABLE};
 		t->counts.unusable++;
 	} else if (f->table.n_pages) {
 		t->counts.files++;
@@ -343,7 +351,7 @@ static void read_file(struct unwind_tables *t, const char *path, struct known_fi
 
 /* A mapping of a file that was not mapped before, or never. */
 static struct known_file *meet_file(struct unwind_tables *t, const struct unwind_file_key *key,
-				    const char *path)
+				    const struct process_map *map, const char *path)
 {
 	struct known_file *f = find_file(t, key);
 	struct signature signature = {0};
@@ -362,7 +370,10 @@ static struct known_file *meet_file(struct unwind_tables *t, const struct unwind
 	if (path)
 		read_file(t, path, f);
 	else
-		f->table.is_unusable = 1;
+		f->table.id = UNWIND_FILE_UNUSABLE;
+	f->table.id |= t->last_id < RING_FRAME_FILE_MAX ? ++t->last_id : UNWIND_FILE_UNUSABLE;
+	if (t->name)
+		t->name(t->name_arg, f->table.id & ~UNWIND_FILE_UNUSABLE, map);
 	return f;
 }
 
@@ -387,7 +398,7 @@ static void update_mapping(struct unwind_tables *t, pid_t pid, const struct proc
 			path = NULL;
 		if (!map || map->start != m->start)
 			return; /* it came after the maps were read: next time */
-		f = meet_file(t, &m->key, path);
+		f = meet_file(t, &m->key, map, path);
 		free(path);
 		show(t, f, true);
 	}

@@ -26,7 +26,11 @@ struct unwind_tables_counts {
 	size_t damaged;	   /* entries of .eh_frame that could not be understood */
 };
 
-struct unwind_tables *unwind_tables_new(struct probes *p);
+/* @name is told which file events mean by an id. */
+struct unwind_tables *unwind_tables_new(struct probes *p,
+					void (*name)(void *arg, uint32_t id,
+						     const struct process_map *map),
+					void *name_arg);
 /* NULL is fine. */
 void unwind_tables_free(struct unwind_tables *t);
 

@@ -54,7 +54,7 @@ static int measure_ours(pid_t pid, bool entries_only, enum probes_measure measur
 
 	if (probes_load(&options, &probes, &err))
 		return fail(err.what);
-	tables = unwind_tables_new(probes);
+	tables = unwind_tables_new(probes, NULL, NULL);
 	if (measure == PROBES_STACKS && unwind_tables_update(tables, pid, &maps))
 		return fail("no unwind tables");
 	if (probes_attach(probes, &plan, &err))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * For the tests: the events of a recording as text, a line each, after a replay
- * that checks them: KIND CLASS THREAD SIZE OLD_SIZE T ADDRESS USABLE.
+ * that checks them: KIND CLASS THREAD SIZE OLD_SIZE T ADDRESS USABLE STACK.
  */
 #include "config.h"
 
@@ -37,11 +37,12 @@ int main(int argc, char **argv)
 				fprintf(stderr, "dump: %s\n", err.what);
 				return 1;
 			}
-			printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64 "\n",
+			printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64
+			       " %u\n",
 			       e->kind < 3 ? kinds[e->kind] : "?", e->free_class, e->thread.v,
 			       step.made ? e->size : 0, step.ended ? step.old.size : 0, e->t_ns,
 			       step.made ? e->address : step.ended ? step.old.address : e->address,
-			       (int64_t)e->usable);
+			       (int64_t)e->usable, e->stack.v);
 		}
 	}
 	if (r < 0)
