@@ -51,6 +51,11 @@ static const struct {
 	{"malformed_events", "raw events of an unknown kind"},
 	{"spins", "times a thread waited for room in the ring"},
 	{"holds", "times the target was stopped for room in the ring"},
+	{"lost_stacks", "stacks that did not fit into the ring: of those calls only the caller"},
+	{"stacks_not_ready", "stacks cut off in code that was just mapped"},
+	{"mappings_busy", "… of them, because another thread was changing the mappings"},
+	{"late_tables", "times a thread that loaded code went on before its unwind tables"},
+	{"guessed_frames", "frames found by the frame pointer, for want of unwind information"},
 };
 
 static void print_facts(const struct view *v)

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "collector/probes.h"
 #include "collector/refusal.h"
 #include "collector/uprobe_multi.h"
 #include "common/xalloc.h"
@@ -84,6 +85,20 @@ static enum feature_state test_loop(void)
 	return of_probe(libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_loop, NULL));
 }
 
+/* The real programs, loaded. */
+static enum feature_state test_unwinder(void)
+{
+	struct probes_options o = {.pid = getpid(), .ring_bytes = 4096};
+	enum feature_state state;
+	struct probes *p;
+
+	if (probes_load(&o, &p, NULL) < 0)
+		return FEATURE_UNKNOWN;
+	state = yes_if(probes_stack_mode(p) == STACK_MODE_AUTO);
+	probes_free(p);
+	return state;
+}
+
 /* A child of our own: may it be traced? */
 static enum feature_state test_trace(void)
 {
@@ -132,6 +147,9 @@ const struct feature features[] = {
 	{"BPF attach cookie", "5.15", true, "nothing can be recorded: use a newer kernel",
 	 test_cookie},
 	{"BPF loops", "5.17", true, "nothing can be recorded: use a newer kernel", test_loop},
+	{"BPF unwinder", "5.17", false,
+	 "of call stacks only the callers of the allocator are recorded (--call-graph caller)",
+	 test_unwinder},
 	{"ptrace of a child", "3.4", false,
 	 "a launched command is followed by signals: no last look at its exit", test_trace},
 };

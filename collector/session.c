@@ -785,12 +785,31 @@ static void let_go(struct session *s, bool ended)
 				     "afterwards is not in the recording");
 }
 
+/* What it took to take stacks. */
+static void put_tables(struct session *s)
+{
+	struct unwind_tables_counts n;
+
+	if (!s->tables)
+		return;
+	unwind_tables_count(s->tables, &n);
+	store_writer_put_number(s->writer, "unwind_files", (int64_t)n.files);
+	store_writer_put_number(s->writer, "unwind_files_without", (int64_t)n.without);
+	store_writer_put_number(s->writer, "unwind_files_unusable", (int64_t)n.unusable);
+	store_writer_put_number(s->writer, "unwind_entries_damaged", (int64_t)n.damaged);
+	store_writer_put_number(s->writer, "unwind_rows", (int64_t)n.rows);
+	store_writer_put_number(s->writer, "unwind_rules", (int64_t)n.rules);
+	store_writer_put_number(s->writer, "unwind_bytes", (int64_t)n.bytes);
+	store_writer_put_number(s->writer, "unwind_ns", (int64_t)n.ns);
+}
+
 /* How it ended.  May be put once more, after a failure. */
 static void put_end(struct session *s, bool ended)
 {
 	drain_end_space(&s->drain, ended ? "exit" : "detach", s->end_ns);
 	drain_finish(&s->drain);
 	put_losses(s);
+	put_tables(s);
 	put_process(s, ended, s->end_ns);
 	store_writer_put_number(s->writer, "end_ns", (int64_t)s->end_ns);
 	store_writer_put_number(s->writer, "exited", ended);

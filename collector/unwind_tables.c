@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "collector/unwind_layout.h"
+#include "common/clock.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 #include "image/eh_frame.h"
@@ -330,6 +331,7 @@ static bool is_unchanged(const struct signature *a, const struct signature *b)
 
 static void read_file(struct unwind_tables *t, const char *path, struct known_file *f)
 {
+	uint64_t begin_ns = clock_now_ns();
 	struct elf_file *elf;
 	int r = elf_file_open(path, &elf, NULL);
 
@@ -347,6 +349,7 @@ static void read_file(struct unwind_tables *t, const char *path, struct known_fi
 	} else {
 		t->counts.without++;
 	}
+	t->counts.ns += clock_now_ns() - begin_ns;
 }
 
 /* A mapping of a file that was not mapped before, or never. */

@@ -24,6 +24,7 @@ struct unwind_tables_counts {
 	size_t bytes;	   /* of the maps */
 	size_t rules;	   /* different ones */
 	size_t damaged;	   /* entries of .eh_frame that could not be understood */
+	uint64_t ns;	   /* the time that reading files took */
 };
 
 /* @name is told which file events mean by an id. */

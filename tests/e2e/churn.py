@@ -54,7 +54,7 @@ def stacks():
 
 def judge(target_right, lost):
     known = stacks()
-    ends, wrong, seen, others = collections.Counter(), [], 0, collections.Counter()
+    ends, wrong, seen, unnamed, others = collections.Counter(), [], 0, 0, collections.Counter()
     dump = subprocess.Popen([f"{TARGETS}/dump", trail], stdout=subprocess.PIPE, text=True)
     for line in dump.stdout:
         kind, _, _, size, _, _, _, _, stack = line.split()
@@ -68,8 +68,8 @@ def judge(target_right, lost):
         seen += 1
         ends[end] += 1
         want = want + ["libc.so.6"] * 2  # start_thread, clone
-        if end:  # what is not ready may be in no file that is known
-            want = [UNKNOWN if n == UNKNOWN else w for n, w in zip(names, want)]
+        unnamed += UNKNOWN in names  # not wrong: it says that it does not know
+        want = [UNKNOWN if n == UNKNOWN else w for n, w in zip(names, want)] + (want[len(names):] if not end else [])
         if names != want:
             wrong.append((int(size), end, names))
     dump.wait()
@@ -78,6 +78,7 @@ def judge(target_right, lost):
     tap.ok(not wrong, f"{len(wrong)} of {seen} stacks are wrong")
     tap.ok(seen == target_right or (lost and seen < target_right), f"{seen} of the target's {target_right} blocks, {lost} lost")
     complete = ends[0] / max(seen, 1)
+    tap.ok(unnamed < 0.1 * seen, f"{unnamed} have a frame in a file that could not be told")
     tap.ok(complete >= 0.9, f"{100 * complete:.3f} % are complete; truncated, by reason: "
            f"{ {k: v for k, v in ends.items() if k} }; of the C library's own: {dict(others)}")
 
