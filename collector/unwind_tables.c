@@ -21,6 +21,7 @@
 
 #define PAGE_ROWS (1 << UNWIND_PAGE_SHIFT)
 #define SLAB_BYTES (UNWIND_SLAB_WORDS * sizeof(uint32_t))
+#define SLABS_MAPPED_MAX 4 /* of them at a time: they count as our memory */
 #define VDSO_BYTES_MAX (64 << 10)
 /* A file with more code than this is not read: its index alone would fill all slabs. */
 #define CODE_BYTES_MAX (1ull << 31)
@@ -49,6 +50,7 @@ struct unwind_tables {
 	struct hashmap by_rule;
 	size_t n_rules;
 	uint32_t *slabs[UNWIND_SLABS_MAX]; /* mapped while they are filled */
+	uint32_t n_mapped;
 	int slab_fds[UNWIND_SLABS_MAX];
 	uint32_t n_slabs;
 	uint32_t used; /* words, over all slabs */
@@ -79,6 +81,7 @@ static void unmap_slabs(struct unwind_tables *t)
 			munmap(t->slabs[i], SLAB_BYTES);
 		t->slabs[i] = NULL;
 	}
+	t->n_mapped = 0;
 }
 
 void unwind_tables_free(struct unwind_tables *t)
@@ -116,12 +119,17 @@ static uint32_t *word_at(struct unwind_tables *t, uint32_t position)
 			return NULL;
 	}
 	if (!t->slabs[slab]) {
-		void *m = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-			       t->slab_fds[slab], 0);
+		void *m;
+
+		if (t->n_mapped == SLABS_MAPPED_MAX)
+			unmap_slabs(t);
+		m = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 t->slab_fds[slab], 0);
 
 		if (m == MAP_FAILED)
 			return NULL;
 		t->slabs[slab] = m;
+		t->n_mapped++;
 	}
 	return &t->slabs[slab][position & (UNWIND_SLAB_WORDS - 1)];
 }
@@ -147,14 +155,23 @@ static uint32_t number_of(struct unwind_tables *t, uint64_t rule)
 
 /* ---- a file's table ------------------------------------------------------------------ */
 
+#define SEGMENTS_MAX 64
+
 struct build {
 	struct unwind_tables *t;
-	uint32_t index;	 /* the word of the first page */
+	/* of the file's code, by address and by offset */
+	struct segment {
+		uint64_t address, offset, bytes;
+	} segments[SEGMENTS_MAX];
+	size_t n_segments, segment; /* the one that rows are being put for … */
+	bool is_in_segment;	    /* … and have been */
+	uint64_t last_rule;	    /* of the rows so far */
+	uint32_t index;		    /* the word of the first page */
 	uint64_t first_page, n_pages;
-	uint64_t page;	 /* that is being made */
-	uint32_t rows[PAGE_ROWS]; /* of that page */
+	uint64_t page;		    /* that is being made */
+	uint32_t rows[PAGE_ROWS];   /* of that page */
 	uint32_t n;
-	uint32_t rule;	 /* in force at its end */
+	uint32_t rule;		    /* in force at its end */
 	uint32_t lone_rule, lone_at; /* a page of one row, which others may share */
 	int error;
 };
@@ -162,7 +179,7 @@ struct build {
 static void end_page(struct build *b)
 {
 	struct unwind_tables *t = b->t;
-	uint32_t at = t->used, *index = word_at(t, b->index + (uint32_t)b->page);
+	uint32_t at = t->used, *index;
 	bool is_shared = b->n == 1 && b->lone_at && b->rows[0] == b->lone_rule;
 
 	if (is_shared) {
@@ -185,6 +202,7 @@ static void end_page(struct build *b)
 			b->lone_at = at;
 		}
 	}
+	index = word_at(t, b->index + (uint32_t)b->page); /* a later one may unmap an earlier one */
 	if (!index || b->error)
 		b->error = -ENOSPC;
 	else
@@ -210,78 +228,98 @@ static void begin_rule(struct build *b, uint64_t offset, uint32_t rule)
 	b->rule = rule;
 }
 
-static int compare_segments(const void *a, const void *b)
+/* The rule that is in force where the segment begins. */
+static void begin_segment(struct build *b)
 {
-	const uint64_t *x = a, *y = b;
-
-	return x[1] < y[1] ? -1 : x[1] > y[1];
+	if (!b->is_in_segment)
+		begin_rule(b, b->segments[b->segment].offset, number_of(b->t, b->last_rule));
+	b->is_in_segment = true;
 }
 
-#define SEGMENTS_MAX 64
-
-static void add_segment(struct build *b, const struct eh_frame_rows *rows, const uint64_t *segment)
+/* Goes on to the segment that holds @address, or to the next one behind it. */
+static void go_to_segment(struct build *b, uint64_t address)
 {
-	uint64_t address = segment[0], offset = segment[1], end = address + segment[2];
-	size_t lo = 0, hi = rows->n;
+	while (b->segment < b->n_segments) {
+		const struct segment *s = &b->segments[b->segment];
 
-	while (lo < hi) { /* the first row after the segment's beginning */
-		size_t middle = lo + (hi - lo) / 2;
-
-		if (rows->rows[middle].address <= address)
-			lo = middle + 1;
-		else
-			hi = middle;
+		if (address < s->address || address - s->address < s->bytes)
+			return;
+		begin_segment(b);
+		begin_rule(b, s->offset + s->bytes, 0);
+		b->is_in_segment = false;
+		b->segment++;
 	}
-	begin_rule(b, offset, lo ? number_of(b->t, rows->rows[lo - 1].rule) : 0);
-	for (; lo < rows->n && rows->rows[lo].address < end && !b->error; lo++)
-		begin_rule(b, rows->rows[lo].address - address + offset,
-			   number_of(b->t, rows->rows[lo].rule));
-	begin_rule(b, offset + segment[2], 0);
+}
+
+static void put_row(void *arg, uint64_t address, uint64_t rule)
+{
+	struct build *b = arg;
+	const struct segment *s;
+
+	go_to_segment(b, address);
+	if (b->segment < b->n_segments && address >= b->segments[b->segment].address) {
+		s = &b->segments[b->segment];
+		begin_segment(b);
+		begin_rule(b, address - s->address + s->offset, number_of(b->t, rule));
+	}
+	b->last_rule = rule;
+}
+
+/* Where the code lies.  False where it is not to be understood. */
+static bool read_segments(struct build *b, const struct elf_file *elf)
+{
+	struct segment *s = b->segments;
+	uint64_t end = 0, end_address = 0;
+	size_t n = 0;
+
+	while (n < SEGMENTS_MAX &&
+	       elf_file_code_segment(elf, n, &s[n].address, &s[n].offset, &s[n].bytes)) {
+		if (s[n].bytes > CODE_BYTES_MAX || s[n].offset > UINT64_MAX / 2 ||
+		    s[n].address > UINT64_MAX / 2 || s[n].offset < end ||
+		    s[n].address < end_address)
+			return false; /* as the standard has it, they are in order */
+		end = s[n].offset + s[n].bytes;
+		end_address = s[n].address + s[n].bytes;
+		n++;
+	}
+	b->n_segments = n;
+	if (n) {
+		b->first_page = s[0].offset >> UNWIND_PAGE_SHIFT;
+		b->n_pages = (end >> UNWIND_PAGE_SHIFT) - b->first_page + 1;
+	}
+	return true;
 }
 
 /* Cuts the rows into pages of the file.  @ret->n_pages stays 0 where there is nothing. */
-static int put_rows(struct unwind_tables *t, const struct elf_file *elf,
-		    const struct eh_frame_rows *rows, struct unwind_file *ret)
+static int put_rows(struct build *b, const uint8_t *data, size_t len, uint64_t address,
+		    struct unwind_file *ret)
 {
-	uint64_t segments[SEGMENTS_MAX][3], last = 0; /* address, offset, bytes */
-	struct build b = {.t = t, .index = t->used, .n = 1};
-	size_t n = 0;
+	struct unwind_tables *t = b->t;
+	size_t skipped = 0;
+	int r;
 
-	while (n < SEGMENTS_MAX && elf_file_code_segment(elf, n, &segments[n][0], &segments[n][1],
-							 &segments[n][2])) {
-		uint64_t end = segments[n][1] + segments[n][2];
-
-		if (segments[n][2] > CODE_BYTES_MAX || end < segments[n][1])
-			return -EINVAL;
-		last = end > last ? end : last;
-		n++;
-	}
-	if (!n)
-		return 0;
-	qsort(segments, n, sizeof(segments[0]), compare_segments);
-	for (size_t i = 1; i < n; i++)
-		if (segments[i][1] < segments[i - 1][1] + segments[i - 1][2])
-			return -EINVAL; /* one offset would have two addresses */
-	b.first_page = segments[0][1] >> UNWIND_PAGE_SHIFT;
-	b.n_pages = (last >> UNWIND_PAGE_SHIFT) - b.first_page + 1;
-	if (b.n_pages > (uint64_t)UNWIND_SLABS_MAX * UNWIND_SLAB_WORDS - t->used)
+	if (b->n_pages > (uint64_t)UNWIND_SLABS_MAX * UNWIND_SLAB_WORDS - t->used)
 		return -ENOSPC;
-	t->used += (uint32_t)b.n_pages;
-	for (size_t i = 0; i < n && !b.error; i++)
-		add_segment(&b, rows, segments[i]);
-	while (b.page < b.n_pages && !b.error)
-		end_page(&b);
-	if (b.error)
-		return b.error;
-	*ret = (struct unwind_file){.index = b.index,
-				    .first_page = (uint32_t)b.first_page,
-				    .n_pages = (uint32_t)b.n_pages};
+	b->index = t->used;
+	t->used += (uint32_t)b->n_pages;
+	r = eh_frame_walk(data, len, address, put_row, b, &skipped);
+	t->counts.damaged += skipped;
+	if (r)
+		return r;
+	go_to_segment(b, UINT64_MAX);
+	while (b->page < b->n_pages && !b->error)
+		end_page(b);
+	if (b->error)
+		return b->error;
+	*ret = (struct unwind_file){.index = b->index,
+				    .first_page = (uint32_t)b->first_page,
+				    .n_pages = (uint32_t)b->n_pages};
 	return 0;
 }
 
 static int build_table(struct unwind_tables *t, struct elf_file *elf, struct unwind_file *ret)
 {
-	struct eh_frame_rows rows = {0};
+	struct build b = {.t = t, .n = 1};
 	uint64_t address;
 	uint8_t *data;
 	size_t len;
@@ -292,12 +330,10 @@ static int build_table(struct unwind_tables *t, struct elf_file *elf, struct unw
 		return 0;
 	if (r)
 		return r;
-	r = eh_frame_parse(data, len, address, &rows);
+	r = read_segments(&b, elf) ? 0 : -EINVAL;
+	if (!r && b.n_segments)
+		r = put_rows(&b, data, len, address, ret);
 	free(data);
-	if (!r)
-		r = put_rows(t, elf, &rows, ret);
-	t->counts.damaged += rows.skipped;
-	eh_frame_rows_release(&rows);
 	return r;
 }
 

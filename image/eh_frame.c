@@ -45,7 +45,10 @@ struct parser {
 	struct fde *fdes;
 	size_t n_fdes, cap_fdes;
 	uint32_t last_cie; /* that an FDE named */
-	struct eh_frame_rows rows;
+	eh_frame_each *each;
+	void *each_arg;
+	size_t n_rows, skipped;
+	uint64_t last_rule;
 };
 
 /* ---- records -------------------------------------------------------------------- */
@@ -209,11 +212,11 @@ static int read_records(struct parser *p)
 		if (record.last)
 			break;
 		if (!whole) {
-			p->rows.skipped++;
+			p->skipped++;
 			break;
 		}
 		if (!(record.id ? add_fde(p, at, &record) : add_cie(p, at, &record)))
-			p->rows.skipped++;
+			p->skipped++;
 	}
 	return 0;
 }
@@ -240,12 +243,13 @@ static void sort_fdes(struct parser *p)
 }
 
 /* Addresses only grow from call to call. */
-static void put_row(struct eh_frame_rows *r, uint64_t address, uint64_t rule)
+static void put_row(struct parser *p, uint64_t address, uint64_t rule)
 {
-	if (rule == (r->n ? r->rows[r->n - 1].rule : 0))
+	if (rule == p->last_rule)
 		return;
-	ARRAY_GROW(r->rows, r->cap, r->n);
-	r->rows[r->n++] = (struct eh_frame_row){.address = address, .rule = rule};
+	p->last_rule = rule;
+	p->n_rows++;
+	p->each(p->each_arg, address, rule);
 }
 
 /* The rows of @fde, but for those from @next_start on.  False where there is no more room. */
@@ -264,14 +268,14 @@ static bool put_function(struct parser *p, const struct fde *fde, uint64_t next_
 	while (program.address < end) {
 		uint64_t address = program.address;
 
-		if (p->rows.n >= ROWS_MAX - 1) {
-			put_row(&p->rows, address, 0);
+		if (p->n_rows >= ROWS_MAX - 1) {
+			put_row(p, address, 0);
 			return false;
 		}
-		put_row(&p->rows, address, frame_program_next(&program));
+		put_row(p, address, frame_program_next(&program));
 	}
 	if (next_start - end >= PADDING_BYTES)
-		put_row(&p->rows, end, 0);
+		put_row(p, end, 0);
 	return true;
 }
 
@@ -281,15 +285,20 @@ static void put_rows(struct parser *p)
 		bool last = i + 1 == p->n_fdes;
 
 		if (!put_function(p, &p->fdes[i], last ? UINT64_MAX : p->fdes[i + 1].start)) {
-			p->rows.skipped += p->n_fdes - i;
+			p->skipped += p->n_fdes - i;
 			break;
 		}
 	}
 }
 
-int eh_frame_parse(const uint8_t *data, size_t len, uint64_t address, struct eh_frame_rows *ret)
+int eh_frame_walk(const uint8_t *data, size_t len, uint64_t address, eh_frame_each *each,
+		  void *each_arg, size_t *ret_skipped)
 {
-	struct parser p = {.data = data, .len = len, .address = address};
+	struct parser p = {.data = data,
+			   .len = len,
+			   .address = address,
+			   .each = each,
+			   .each_arg = each_arg};
 	int r;
 
 	if (len > UINT32_MAX)
@@ -298,10 +307,28 @@ int eh_frame_parse(const uint8_t *data, size_t len, uint64_t address, struct eh_
 	if (r == 0) {
 		sort_fdes(&p);
 		put_rows(&p);
-		*ret = p.rows;
+		*ret_skipped = p.skipped;
 	}
 	free(p.cies);
 	free(p.fdes);
+	return r;
+}
+
+static void keep_row(void *arg, uint64_t address, uint64_t rule)
+{
+	struct eh_frame_rows *r = arg;
+
+	ARRAY_GROW(r->rows, r->cap, r->n);
+	r->rows[r->n++] = (struct eh_frame_row){.address = address, .rule = rule};
+}
+
+int eh_frame_parse(const uint8_t *data, size_t len, uint64_t address, struct eh_frame_rows *ret)
+{
+	struct eh_frame_rows rows = {0};
+	int r = eh_frame_walk(data, len, address, keep_row, &rows, &rows.skipped);
+
+	if (r == 0)
+		*ret = rows;
 	return r;
 }
 

@@ -32,6 +32,16 @@ struct eh_frame_rows {
 	size_t skipped; /* records left out: damaged, or of a kind that we do not know */
 };
 
+/* One row: from @address on, @rule is in force. */
+typedef void eh_frame_each(void *arg, uint64_t address, uint64_t rule);
+
+/*
+ * The rows as eh_frame_parse() has them, one by one in their order, without keeping
+ * them.  @ret_skipped is set on success.
+ */
+int eh_frame_walk(const uint8_t *data, size_t len_bytes, uint64_t address, eh_frame_each *each,
+		  void *each_arg, size_t *ret_skipped);
+
 /*
  * Parses the @len bytes of .eh_frame that lie at the ELF address @address.  On
  * success @ret is to be released; it is empty where no function is described.
