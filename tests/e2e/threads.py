@@ -64,7 +64,7 @@ def check_stream(trail):
     lines = subprocess.check_output([f"{TARGETS}/dump", trail], text=True).splitlines()
     threads, last_t, n = {}, 0, 0
     for line in lines:
-        kind, cls, thread, size, old, t, _, _ = line.split()
+        kind, cls, thread, size, old, t = line.split()[:6]
         if int(t) < last_t:
             return "time runs back", 0
         last_t = int(t)
