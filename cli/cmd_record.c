@@ -53,8 +53,8 @@ static const char help[] =
 	"  heaptrail record -- ./server --port 8080\n"
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
-enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_ON_FULL, OPTION_RING_SIZE, OPTION_AS_ROOT,
-       OPTION_NO_PTRACE };
+enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_ON_FULL, OPTION_RING_SIZE,
+       OPTION_AS_ROOT, OPTION_NO_PTRACE };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},

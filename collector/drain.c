@@ -352,7 +352,8 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 				  stack_of_alloc(d, &r->head, r->stack, r->caller));
 		return;
 	}
-	e = make_event(d, &r->head, EVENT_REALLOC, stack_of_alloc(d, &r->head, r->stack, r->caller));
+	e = make_event(d, &r->head, EVENT_REALLOC,
+		       stack_of_alloc(d, &r->head, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
 	e.usable = family_usable(family, r->size_word);
@@ -453,7 +454,8 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 	const struct ring_free *f = (const void *)h;
 
 	if (len < sizeof(*h) || h->kind >= RING_KINDS || len < lengths[h->kind] ||
-	    h->thread >= THREADS_MAX || (h->kind == RING_STACK && !is_stack((const void *)h, len))) {
+	    h->thread >= THREADS_MAX ||
+	    (h->kind == RING_STACK && !is_stack((const void *)h, len))) {
 		d->counts.malformed++;
 		return;
 	}

@@ -10,7 +10,7 @@
 #include "collector/call_sites.h"
 #include "collector/pairing.h"
 #include "collector/ring_events.h"
-#include "collector/unwind_layout.h"
+#include "collector/stack_mode.h"
 #include "common/hash.h"
 #include "store/record.h"
 #include "store/writer.h"

@@ -18,7 +18,7 @@
 /* Programs, maps and probes of one C library, and the recording; the modules come on top. */
 #define FILES_MIN 100
 
-/* The target may wait for us, when it loads code or the ring is full: little at a time, but soon. */
+/* The target may wait for us, when it loads code or the ring is full. */
 #define NICE_RECORDER (-10)
 
 int privileges_begin(struct err *err)

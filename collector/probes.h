@@ -9,6 +9,7 @@
 
 #include "collector/plan.h"
 #include "collector/ring_events.h"
+#include "collector/stack_mode.h"
 #include "collector/unwind_layout.h"
 #include "common/err.h"
 

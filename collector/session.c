@@ -16,11 +16,13 @@
 
 #include "collector/drain.h"
 #include "collector/guard.h"
+#include "collector/losses.h"
 #include "collector/plan.h"
 #include "collector/privileges.h"
 #include "collector/probes.h"
 #include "collector/process_facts.h"
 #include "collector/refusal.h"
+#include "collector/stack_mode.h"
 #include "collector/unwind_tables.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
@@ -71,23 +73,6 @@ struct session {
 	int interrupts;
 	bool wants_stop;
 };
-
-static const char *const stack_mode_names[] = {
-	[STACK_MODE_AUTO] = "auto",
-	[STACK_MODE_FP] = "fp",
-	[STACK_MODE_CALLER] = "caller",
-	[STACK_MODE_NONE] = "none",
-};
-
-bool stack_mode_by_name(const char *name, enum stack_mode *ret)
-{
-	for (size_t i = 0; i < COUNT_OF(stack_mode_names); i++)
-		if (!strcmp(name, stack_mode_names[i])) {
-			*ret = (enum stack_mode)i;
-			return true;
-		}
-	return false;
-}
 
 /* ---- facts ---------------------------------------------------------------------------- */
 
@@ -357,22 +342,11 @@ static void feed(void *arg, const struct ring_head *e, size_t len)
 	drain_feed(arg, e, len);
 }
 
-static void count_losses(struct session *s)
-{
-	s->losses = 0;
-	for (int i = 0; i < PROBE_COUNTERS; i++)
-		if (i == COUNTER_LOST_ALLOC || i == COUNTER_LOST_FREE ||
-		    i == COUNTER_LOST_REALLOC || i == COUNTER_NO_STATE ||
-		    i == COUNTER_UNREADABLE || i == COUNTER_MAIN_THREAD_GONE)
-			s->losses += probes_counter(s->probes, (enum probe_counter)i);
-	s->losses += s->drain.counts.malformed;
-}
-
 /* Empties the ring, with a bound: a target that never rests must not hold us here. */
 static void drain_all(struct session *s)
 {
 	for (int i = 0; i < 64; i++) {
-		count_losses(s);
+		s->losses = losses_count(s->probes, &s->drain);
 		if (!probes_drain(s->probes, DRAIN_EVENTS))
 			break;
 	}
@@ -461,7 +435,7 @@ static int load(struct session *s, struct err *err)
 	s->drain.stack_mode = probes_stack_mode(s->probes);
 	s->drain.sites.current_generation = code_generation;
 	s->drain.sites.generation_arg = s->probes;
-	store_writer_put_text(s->writer, "stack_mode", stack_mode_names[s->drain.stack_mode]);
+	store_writer_put_text(s->writer, "stack_mode", stack_mode_name(s->drain.stack_mode));
 	if (probes_stack_mode_reason(s->probes))
 		store_writer_put_text(s->writer, "stack_mode_reason",
 				      probes_stack_mode_reason(s->probes));
@@ -657,32 +631,6 @@ static void sample_rss(struct session *s)
 		store_writer_put_rss(s->writer, s->drain.space.id, clock_now_ns(), rss);
 }
 
-static void put_losses(struct session *s)
-{
-	static const char *const names[PROBE_COUNTERS] = {
-		[COUNTER_LOST_ALLOC] = "lost_allocs",
-		[COUNTER_LOST_FREE] = "lost_frees",
-		[COUNTER_LOST_REALLOC] = "lost_reallocs",
-		[COUNTER_LOST_OTHER] = "lost_other",
-		[COUNTER_NO_STATE] = "no_thread_state",
-		[COUNTER_STALE_CALLS] = "stale_calls",
-		[COUNTER_UNREADABLE] = "unreadable_blocks",
-		[COUNTER_LOST_STACK] = "lost_stacks",
-		[COUNTER_STACKS_NOT_READY] = "stacks_not_ready",
-		[COUNTER_MAPPINGS_BUSY] = "mappings_busy",
-		[COUNTER_LATE_TABLES] = "late_tables",
-		[COUNTER_MAIN_THREAD_GONE] = "main_thread_gone",
-		[COUNTER_SPINS] = "spins",
-		[COUNTER_HOLDS] = "holds",
-	};
-
-	count_losses(s);
-	for (int i = 0; i < PROBE_COUNTERS; i++)
-		store_writer_put_loss(s->writer, names[i],
-				      probes_counter(s->probes, (enum probe_counter)i));
-	drain_write_counts(&s->drain);
-}
-
 static int write_out(struct session *s, uint64_t now, struct err *err)
 {
 	if (now - s->last_flush_ns < FLUSH_NS)
@@ -694,7 +642,7 @@ static int write_out(struct session *s, uint64_t now, struct err *err)
 	}
 	if (s->losses != s->losses_written) { /* also if we die: never fewer than there were */
 		s->losses_written = s->losses;
-		put_losses(s);
+		losses_put(s->writer, s->probes, &s->drain);
 	}
 	s->last_flush_ns = now;
 	return store_writer_flush(s->writer, err);
@@ -727,7 +675,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		uint64_t before = s->drain.counts.events, now = clock_now_ns();
 		bool more;
 
-		count_losses(s);
+		s->losses = losses_count(s->probes, &s->drain);
 		probes_take_wakeup(s->probes);
 		more = probes_drain(s->probes, DRAIN_EVENTS);
 		mind_tables(s, now);
@@ -777,7 +725,7 @@ static void let_go(struct session *s, bool ended)
 		probes_detach(s->probes);
 	}
 	do /* nothing comes in any more: all of it, however large the ring is */
-		count_losses(s);
+		s->losses = losses_count(s->probes, &s->drain);
 	while (probes_drain(s->probes, DRAIN_EVENTS));
 	note_no_allocator(s);
 	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)
@@ -785,31 +733,13 @@ static void let_go(struct session *s, bool ended)
 				     "afterwards is not in the recording");
 }
 
-/* What it took to take stacks. */
-static void put_tables(struct session *s)
-{
-	struct unwind_tables_counts n;
-
-	if (!s->tables)
-		return;
-	unwind_tables_count(s->tables, &n);
-	store_writer_put_number(s->writer, "unwind_files", (int64_t)n.files);
-	store_writer_put_number(s->writer, "unwind_files_without", (int64_t)n.without);
-	store_writer_put_number(s->writer, "unwind_files_unusable", (int64_t)n.unusable);
-	store_writer_put_number(s->writer, "unwind_entries_damaged", (int64_t)n.damaged);
-	store_writer_put_number(s->writer, "unwind_rows", (int64_t)n.rows);
-	store_writer_put_number(s->writer, "unwind_rules", (int64_t)n.rules);
-	store_writer_put_number(s->writer, "unwind_bytes", (int64_t)n.bytes);
-	store_writer_put_number(s->writer, "unwind_ns", (int64_t)n.ns);
-}
-
 /* How it ended.  May be put once more, after a failure. */
 static void put_end(struct session *s, bool ended)
 {
 	drain_end_space(&s->drain, ended ? "exit" : "detach", s->end_ns);
 	drain_finish(&s->drain);
-	put_losses(s);
-	put_tables(s);
+	losses_put(s->writer, s->probes, &s->drain);
+	unwind_tables_put(s->tables, s->writer);
 	put_process(s, ended, s->end_ns);
 	store_writer_put_number(s->writer, "end_ns", (int64_t)s->end_ns);
 	store_writer_put_number(s->writer, "exited", ended);

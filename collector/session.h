@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "collector/stack_mode.h"
 #include "collector/target.h"
-#include "collector/unwind_layout.h"
 #include "common/err.h"
 #include "store/writer.h"
 
@@ -23,9 +23,6 @@ enum on_full {
 	ON_FULL_WAIT,
 	ON_FULL_DROP,
 };
-
-/* "auto", "fp", "caller", "none" */
-bool stack_mode_by_name(const char *name, enum stack_mode *ret);
 
 struct session_options {
 	pid_t pid;		 /* to attach to; or 0 and … */

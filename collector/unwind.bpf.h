@@ -13,6 +13,7 @@
  *
  * Part of probes.bpf.c.
  */
+#include "collector/stack_mode.h"
 #include "collector/unwind_layout.h"
 #include "store/stack_end.h"
 
@@ -240,7 +241,7 @@ static __always_inline ht_u64 table_rule(const struct unwind_file *file, ht_u64 
 	slab = bpf_map_lookup_elem(&unwind_slabs, &slab_at);
 	if (!slab || !(words = bpf_map_lookup_elem(slab, &zero)))
 		return 0;
-	/* the last row that begins at or before: without branches, which the verifier would follow */
+	/* the last row that begins there or before; the verifier would follow branches */
 	for (int half = 128; half; half >>= 1) {
 		ht_u32 middle = found + half, at = position + middle;
 		ht_u64 is_after, is_beyond;
@@ -254,7 +255,8 @@ static __always_inline ht_u64 table_rule(const struct unwind_file *file, ht_u64 
 	}
 	position += found;
 	asm volatile("" : "+r"(position));
-	return unwind_rules[words[position & (UNWIND_SLAB_WORDS - 1)] >> 8 & (UNWIND_RULES_MAX - 1)];
+	word = words[position & (UNWIND_SLAB_WORDS - 1)];
+	return unwind_rules[word >> 8 & (UNWIND_RULES_MAX - 1)];
 }
 
 /* A place's rule, or one of the kinds that no table has. */
@@ -501,9 +503,10 @@ __noinline int locate_frame(struct unwind_state *u, ht_u32 i)
 		return 0;
 	}
 	file = bpf_map_lookup_elem(&unwind_files, &seen.key);
-	if (file && !(file->id & UNWIND_FILE_UNUSABLE) && !((seen.offset + 1) >> RING_FRAME_FILE_SHIFT))
-		u->out.frames[i] = RING_FRAME_IN_FILE | (ht_u64)file->id << RING_FRAME_FILE_SHIFT |
-				   (seen.offset + 1);
+	seen.offset++;
+	if (file && !(file->id & UNWIND_FILE_UNUSABLE) && !(seen.offset >> RING_FRAME_FILE_SHIFT))
+		u->out.frames[i] = RING_FRAME_IN_FILE | seen.offset |
+				   (ht_u64)file->id << RING_FRAME_FILE_SHIFT;
 	return 0;
 }
 

@@ -48,12 +48,4 @@ _Static_assert(sizeof(struct unwind_file_key) == 16, "unwind_file_key");
 _Static_assert(sizeof(struct unwind_file) == 16, "unwind_file");
 _Static_assert(sizeof(struct unwind_mapping) == 40, "unwind_mapping");
 
-/* How call stacks are taken. */
-enum stack_mode {
-	STACK_MODE_AUTO,   /* by unwind rules, by frame pointers where there are none */
-	STACK_MODE_FP,	   /* by frame pointers alone */
-	STACK_MODE_CALLER, /* the return address of the call */
-	STACK_MODE_NONE,
-};
-
 #endif

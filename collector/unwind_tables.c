@@ -57,7 +57,14 @@ struct unwind_tables {
 	uint64_t round;
 	uint32_t last_id;
 	bool has_vdso;
-	struct unwind_tables_counts counts;
+	struct {
+		size_t files;	 /* with unwind information */
+		size_t without;	 /* those without */
+		size_t unusable; /* those that could not be read, or had no room any more */
+		size_t rows;	 /* as they lie in the maps */
+		size_t damaged;	 /* entries of .eh_frame that could not be understood */
+		uint64_t ns;	 /* the time that reading files took */
+	} counts;
 };
 
 struct unwind_tables *unwind_tables_new(struct probes *p,
@@ -97,11 +104,18 @@ void unwind_tables_free(struct unwind_tables *t)
 	free(t);
 }
 
-void unwind_tables_count(const struct unwind_tables *t, struct unwind_tables_counts *ret)
+void unwind_tables_put(const struct unwind_tables *t, struct store_writer *w)
 {
-	*ret = t->counts;
-	ret->bytes = t->n_slabs * SLAB_BYTES;
-	ret->rules = t->n_rules - 1;
+	if (!t)
+		return;
+	store_writer_put_number(w, "unwind_files", (int64_t)t->counts.files);
+	store_writer_put_number(w, "unwind_files_without", (int64_t)t->counts.without);
+	store_writer_put_number(w, "unwind_files_unusable", (int64_t)t->counts.unusable);
+	store_writer_put_number(w, "unwind_entries_damaged", (int64_t)t->counts.damaged);
+	store_writer_put_number(w, "unwind_rows", (int64_t)t->counts.rows);
+	store_writer_put_number(w, "unwind_rules", (int64_t)t->n_rules - 1);
+	store_writer_put_number(w, "unwind_bytes", (int64_t)(t->n_slabs * SLAB_BYTES));
+	store_writer_put_number(w, "unwind_ns", (int64_t)t->counts.ns);
 }
 
 /* ---- words -------------------------------------------------------------------------- */

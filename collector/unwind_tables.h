@@ -8,6 +8,7 @@
 
 #include "collector/probes.h"
 #include "image/process_maps.h"
+#include "store/writer.h"
 
 /*
  * The unwind rules of the code that the target has mapped, brought into the
@@ -15,17 +16,6 @@
  * kept to the end, in case it is mapped again.
  */
 struct unwind_tables;
-
-struct unwind_tables_counts {
-	size_t files;	   /* with unwind information */
-	size_t without;	   /* those without */
-	size_t unusable;   /* those that could not be read, or had no room any more */
-	size_t rows;	   /* as they lie in the maps */
-	size_t bytes;	   /* of the maps */
-	size_t rules;	   /* different ones */
-	size_t damaged;	   /* entries of .eh_frame that could not be understood */
-	uint64_t ns;	   /* the time that reading files took */
-};
 
 /* @name is told which file events mean by an id. */
 struct unwind_tables *unwind_tables_new(struct probes *p,
@@ -43,6 +33,7 @@ void unwind_tables_free(struct unwind_tables *t);
  */
 int unwind_tables_update(struct unwind_tables *t, pid_t pid, const struct process_maps *maps);
 
-void unwind_tables_count(const struct unwind_tables *t, struct unwind_tables_counts *ret);
+/* Writes what they took: facts "unwind_…".  NULL is fine. */
+void unwind_tables_put(const struct unwind_tables *t, struct store_writer *w);
 
 #endif

@@ -11,7 +11,7 @@ enum stack_end {
 	STACK_CALLER = 1,	  /* only the caller was recorded */
 	STACK_TOO_DEEP = 2,	  /* more frames than are recorded */
 	STACK_NO_UNWIND_INFO = 3, /* code without unwind information, and no frame pointer */
-	STACK_NOT_READY = 4,	  /* the code was mapped so recently that its tables were not ready */
+	STACK_NOT_READY = 4,	  /* the code was just mapped: its tables were not ready */
 	STACK_UNREADABLE = 5,	  /* the stack's memory could not be read */
 	STACK_BROKEN = 6,	  /* what was found as the next frame cannot be one */
 	STACK_UNSUPPORTED = 7,	  /* its unwind information is of a kind that is not understood */
