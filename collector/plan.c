@@ -144,6 +144,26 @@ void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret)
 	hashmap_release(&seen);
 }
 
+void plan_put(const struct plan *plan, struct store_writer *w)
+{
+	for (size_t i = 0; i < plan->n_objects; i++)
+		for (size_t j = 0; j < plan->objects[i].n_points; j++) {
+			const struct plan_point *p = &plan->objects[i].points[j];
+			char *key, *value;
+
+			if (!p->family)
+				continue;
+			key = xasprintf("probe:%s:%s", plan->objects[i].path, p->function->symbol);
+			value = xasprintf("+%u %s (%s)", p->site.offset, p->site.instruction,
+					  p->site.emulated ? "emulated" : "single-stepped");
+			store_writer_put_text(w, key, value);
+			free(key);
+			free(value);
+		}
+	if (plan->other_allocator)
+		store_writer_put_text(w, "other_allocator", plan->other_allocator);
+}
+
 void plan_release(struct plan *p)
 {
 	for (size_t i = 0; i < p->n_objects; i++)

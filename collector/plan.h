@@ -10,6 +10,7 @@
 #include "collector/family.h"
 #include "image/probe_site.h"
 #include "image/process_maps.h"
+#include "store/writer.h"
 
 /*
  * What of a process is to be probed, and where: the allocators among its mapped
@@ -43,6 +44,8 @@ struct plan {
  */
 void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret);
 void plan_release(struct plan *p);
+/* Writes where the probes are: facts "probe:…", "other_allocator". */
+void plan_put(const struct plan *p, struct store_writer *w);
 bool plan_has_allocator(const struct plan *p);
 bool plan_has_hook(const struct plan *p); /* ld.so is there, and will stop when it is through */
 

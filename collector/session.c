@@ -129,24 +129,10 @@ static void put_facts(struct session *s)
 	put_process(s, false, 0);
 }
 
-static void put_probe_sites(struct session *s, const struct plan *plan)
+static void put_plan(struct session *s, const struct plan *plan)
 {
-	for (size_t i = 0; i < plan->n_objects; i++)
-		for (size_t j = 0; j < plan->objects[i].n_points; j++) {
-			const struct plan_point *p = &plan->objects[i].points[j];
-			char *key, *value;
-
-			if (!p->family)
-				continue;
-			key = xasprintf("probe:%s:%s", plan->objects[i].path, p->function->symbol);
-			value = xasprintf("+%u %s (%s)", p->site.offset, p->site.instruction,
-					  p->site.emulated ? "emulated" : "single-stepped");
-			store_writer_put_text(s->writer, key, value);
-			free(key);
-			free(value);
-		}
+	plan_put(plan, s->writer);
 	if (plan->other_allocator) {
-		store_writer_put_text(s->writer, "other_allocator", plan->other_allocator);
 		free(s->warning);
 		s->warning = xasprintf("'%s' takes malloc's place in this process, and is not "
 				       "known: its blocks are not in the recording",
@@ -231,7 +217,7 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	r = probes_attach(s->probes, &plan, err);
 	guard_keep(&s->guard, s->probes);
 	if (!r && *ret_found)
-		put_probe_sites(s, &plan);
+		put_plan(s, &plan);
 	if (!r)
 		update_tables(s);
 	plan_release(&plan);
