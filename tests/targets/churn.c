@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * churn FOLDER THREADS LOOPS: threads that load plug-ins, allocate from within them
+ * churn FOLDER THREADS LOOPS BLOCKS: threads that load plug-ins, allocate from within them
  * and unload them, and that map, run and unmap generated code, so that the same
  * addresses are now one code's, now another's.  A block's size says where it was
  * allocated: BASE + 64 * plug-in + depth, or BASE + 64 * GENERATED.  Begins at a
@@ -22,7 +22,7 @@
 #define PAGES_MAX 16
 
 static const char *folder;
-static long loops, right;
+static long loops, n_blocks, right;
 
 static __attribute__((noinline)) void from_plug_in(unsigned int *random)
 {
@@ -38,11 +38,11 @@ static __attribute__((noinline)) void from_plug_in(unsigned int *random)
 		exit(1);
 	}
 	allocate = (void *(*)(int, size_t))(uintptr_t)dlsym(handle, "plug_in_allocate");
-	for (int i = 0; i < 8; i++) {
+	for (long i = 0; i < n_blocks; i++) {
 		depth = rand_r(random) % DEPTHS;
 		free(allocate((int)depth, BASE + 64 * number + depth));
-		__atomic_fetch_add(&right, 1, __ATOMIC_RELAXED);
 	}
+	__atomic_fetch_add(&right, n_blocks, __ATOMIC_RELAXED);
 	dlclose(handle);
 }
 
@@ -97,11 +97,12 @@ int main(int argc, char **argv)
 	char line[64];
 	long n;
 
-	if (argc != 4)
+	if (argc != 5)
 		return 2;
 	folder = argv[1];
 	n = strtol(argv[2], NULL, 10);
 	loops = strtol(argv[3], NULL, 10);
+	n_blocks = strtol(argv[4], NULL, 10);
 	printf("ready\n");
 	fflush(stdout);
 	if (!fgets(line, sizeof(line), stdin))

@@ -2,19 +2,58 @@
 /*
  * For the tests: the events of a recording as text, a line each, after a replay
  * that checks them: KIND CLASS THREAD SIZE OLD_SIZE T ADDRESS USABLE STACK.
+ * With --sizes, how many blocks of each size were allocated from each stack:
+ * SIZE STACK BLOCKS (sizes below 4 GiB).
  */
 #include "config.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "analyzer/replay.h"
+#include "common/hash.h"
+#include "common/xalloc.h"
 #include "store/reader.h"
+
+static struct count {
+	uint64_t size;
+	uint32_t stack;
+	uint64_t blocks;
+} *counts;
+static size_t n_counts, cap_counts;
+static struct hashmap by_stack_and_size;
+
+static void count(const struct event *e)
+{
+	uint32_t *at;
+
+	if (!event_allocates(e))
+		return;
+	at = hashmap_put(&by_stack_and_size, (uint64_t)e->stack.v << 32 | (uint32_t)e->size);
+	if (*at == HASHMAP_NONE) {
+		*at = (uint32_t)n_counts;
+		ARRAY_GROW(counts, cap_counts, n_counts);
+		counts[n_counts++] = (struct count){.size = e->size, .stack = e->stack.v};
+	}
+	counts[*at].blocks++;
+}
+
+static void print(const struct event *e, const struct replay_step *step)
+{
+	static const char *const kinds[] = {"alloc", "free", "realloc"};
+
+	printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64 " %u\n",
+	       e->kind < 3 ? kinds[e->kind] : "?", e->free_class, e->thread.v,
+	       step->made ? e->size : 0, step->ended ? step->old.size : 0, e->t_ns,
+	       step->made ? e->address : step->ended ? step->old.address : e->address,
+	       (int64_t)e->usable, e->stack.v);
+}
 
 int main(int argc, char **argv)
 {
-	static const char *const kinds[] = {"alloc", "free", "realloc"};
+	bool sizes = argc == 3 && !strcmp(argv[1], "--sizes");
 	static struct event events[CHUNK_EVENTS_MAX];
 	struct store_reader *reader;
 	struct chunk_info info = {0};
@@ -23,30 +62,29 @@ int main(int argc, char **argv)
 	struct err err;
 	int r;
 
-	if (argc != 2 || store_reader_open(argv[1], &reader, &err)) {
-		fprintf(stderr, "dump: %s\n", argc == 2 ? err.what : "which recording?");
+	if (argc != 2 + sizes || store_reader_open(argv[argc - 1], &reader, &err)) {
+		fprintf(stderr, "dump: %s\n", argc == 2 + sizes ? err.what : "which recording?");
 		return 1;
 	}
 	while ((r = store_reader_next_chunk(reader, info.id, &info, events, &err)) == 1) {
 		if (info.space.v != replay.space.v)
 			replay_begin_space(&replay, info.space);
 		for (uint32_t i = 0; i < info.events; i++) {
-			const struct event *e = &events[i];
-
-			if (replay_feed(&replay, e, &step, &err)) {
+			if (replay_feed(&replay, &events[i], &step, &err)) {
 				fprintf(stderr, "dump: %s\n", err.what);
 				return 1;
 			}
-			printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64
-			       " %u\n",
-			       e->kind < 3 ? kinds[e->kind] : "?", e->free_class, e->thread.v,
-			       step.made ? e->size : 0, step.ended ? step.old.size : 0, e->t_ns,
-			       step.made ? e->address : step.ended ? step.old.address : e->address,
-			       (int64_t)e->usable, e->stack.v);
+			if (sizes)
+				count(&events[i]);
+			else
+				print(&events[i], &step);
 		}
 	}
 	if (r < 0)
 		fprintf(stderr, "dump: %s\n", err.what);
+	for (size_t i = 0; i < n_counts; i++)
+		printf("%" PRIu64 " %u %" PRIu64 "\n", counts[i].size, counts[i].stack,
+		       counts[i].blocks);
 	replay_release(&replay);
 	store_reader_close(reader);
 	return r < 0;

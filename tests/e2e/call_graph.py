@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""--call-graph: how stacks are taken, launched and attached."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import beside  # noqa: E402
+import tap  # noqa: E402
+
+HEAPTRAIL, TARGETS = os.environ["HEAPTRAIL"], os.environ["TARGETS"]
+COMPLETE, CALLER, TOO_DEEP = 0, 1, 2
+FRAMES_MAX = 255
+
+work = tempfile.mkdtemp(prefix="heaptrail-call-graph.")
+libs = tap.private_libc(work)
+trail = f"{work}/t.trail"
+
+
+def record(*args):
+    return subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, *args], text=True, stderr=subprocess.PIPE,
+                          env={"LD_LIBRARY_PATH": libs, "PATH": os.environ["PATH"]})
+
+
+def json_of(*command):
+    return json.loads(subprocess.check_output([HEAPTRAIL, command[0], "--json", *command[1:], trail]))
+
+
+def the_stack():
+    """The functions of the stack of frames' one block of 12345 bytes, innermost first, and why it ends."""
+    for line in subprocess.check_output([f"{TARGETS}/dump", trail], text=True).splitlines():
+        kind, _, _, size, *_, stack = line.split()
+        if kind == "alloc" and size == "12345":
+            break
+    else:
+        return None, None
+    out, end, at = [], None, int(stack)
+    while at:
+        (at, end, function), = beside.sql(
+            trail, f"SELECT k.parent, k.end, y.function FROM stack k LEFT JOIN symbol y ON y.frame = k.frame WHERE k.id = {at}")
+        out.append(function)
+    return out, end
+
+
+def modes():
+    depth = 20
+    for how in ((), ("--call-graph=auto",)):
+        record(*how, "--", f"{TARGETS}/frames", str(depth))
+        functions, end = the_stack()
+        tap.ok(functions[:depth + 1] == ["descend"] * depth + ["main"] and functions[-1] == "_start" and end == COMPLETE,
+               f"{how}: {len(functions)} frames, the last is {functions[-1]}")
+        s = json_of("report")
+        tap.ok(s["recording"]["stack_mode"] == "auto" and s["summary"]["stacks_complete"] == s["summary"]["alloc_calls"] > 0 and
+               s["summary"]["stacks_truncated"] == 0, "all stacks are complete, and the report says so")
+    record("--call-graph=fp", "--", f"{TARGETS}/frames", str(depth))
+    functions, end = the_stack()
+    tap.ok(functions[:depth + 1] == ["descend"] * depth + ["main"], f"fp: {len(functions)} frames, end {end}")
+    s = json_of("report")
+    tap.ok(s["recording"]["stack_mode"] == "fp" and
+           s["summary"]["stacks_complete"] + s["summary"]["stacks_truncated"] == s["summary"]["alloc_calls"], "fp: they add up")
+    record("--call-graph=caller", "--", f"{TARGETS}/frames", str(depth))
+    tap.ok(the_stack() == (["descend"], CALLER), f"caller: {the_stack()}")
+    s = json_of("report")
+    tap.ok(s["recording"]["stack_mode"] == "caller" and s["summary"]["stacks_complete"] == 0, "caller: none is complete")
+    record("--call-graph=none", "--", f"{TARGETS}/frames", str(depth))
+    tap.ok(the_stack() == ([], None), f"none: {the_stack()}")
+    s = json_of("report")
+    tap.ok(s["recording"]["stack_mode"] == "none" and s["summary"]["alloc_calls"] == 1, "none: blocks are recorded as ever")
+    r = record("--call-graph=dwarf", "--", "true")
+    tap.ok(r.returncode == 2 and "'dwarf'" in r.stderr, f"another word: {r.returncode} {r.stderr!r}")
+
+
+def depth_limit():
+    for depth in (FRAMES_MAX - 5, FRAMES_MAX + 45, 20000):
+        record("--", f"{TARGETS}/frames", str(depth))
+        functions, end = the_stack()
+        expected = (depth + 4, COMPLETE) if depth + 4 <= FRAMES_MAX else (FRAMES_MAX, TOO_DEEP)
+        tap.ok((len(functions), end) == expected and set(functions[:min(depth, FRAMES_MAX)]) == {"descend"},
+               f"{depth} calls deep: {len(functions)} frames, end {end}")
+    s = json_of("info")["stacks"]
+    tap.ok(s["truncated"] == [{"reason": "too_deep", "stacks": 1, "alloc_calls": 1}], f"info: {s}")
+    head = subprocess.check_output([HEAPTRAIL, "report", trail], text=True)
+    tap.ok("too deep" in head, "and the report's head says it")
+
+
+try:
+    tap.run_as_root([modes, depth_limit])
+finally:
+    shutil.rmtree(work, ignore_errors=True)
