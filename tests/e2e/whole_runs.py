@@ -119,7 +119,6 @@ def perl():
 
 
 def main():
-    # what a test cannot do without: the shell, sqlite3 and python3 are everywhere
     tests = [cc1plus, python3, bash, sqlite3, git, perl]
     for test in list(tests):
         if not shutil.which({"cc1plus": "g++"}.get(test.__name__, test.__name__), path=env["PATH"]):
