@@ -161,11 +161,12 @@ static void note_stack(struct drain *d, const struct ring_stack *r)
 	d->counts.guessed_frames += r->guesses;
 }
 
-/* Ids from before are used only by calls that are under way. */
+/* With another generation ids are others: those from before are of calls under way only. */
 static void forget_old_stacks(struct drain *d)
 {
-	if (d->stacks.n < STACKS_KEPT)
+	if (d->stacks.n < STACKS_KEPT || d->generation == d->forgot_generation)
 		return;
+	d->forgot_generation = d->generation;
 	hashmap_release(&d->older_stacks);
 	d->older_stacks = d->stacks;
 	d->stacks = (struct hashmap){0};
@@ -461,6 +462,7 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 	}
 	if (h->t_ns > d->last_ns)
 		d->last_ns = h->t_ns;
+	d->generation = h->generation;
 	switch ((enum ring_kind)h->kind) {
 	case RING_ALLOC:
 		add_block(d, h, a->address, a->size, a->size_word,

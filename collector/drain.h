@@ -49,6 +49,7 @@ struct drain {
 	enum stack_mode stack_mode;
 	/* the probes' id -> stack; and of those from before code last came or went in numbers */
 	struct hashmap stacks, older_stacks;
+	uint16_t generation, forgot_generation; /* of the last event; when stacks were forgotten */
 	struct space_record space;
 	uint64_t last_ns;
 	/* [serial]; NULL for one never seen, or ended: then its row is written */

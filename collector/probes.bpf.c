@@ -542,6 +542,8 @@ int BPF_PROG(on_exec, struct task_struct *task)
 	if (ids.tgid != target_pid)
 		return 0;
 	__sync_fetch_and_add(&code_generation, 1);
+	last_exec_pages = 0;
+	code_changes = 0;
 	mark(RING_EXEC, &ids);
 	if (hold_at_exec && !closed)
 		hold();
