@@ -87,7 +87,28 @@ def depth_limit():
     tap.ok("too deep" in head, "and the report's head says it")
 
 
+def trampolines():
+    """Return probes of others: the frames between lie behind the kernel's trampoline, not their callers."""
+    if not shutil.which("bpftrace"):
+        tap.skip("return probes of others", "bpftrace is not installed")
+        return
+    program = f"{work}/frames"
+    shutil.copy(f"{TARGETS}/frames", program)
+    with subprocess.Popen(["bpftrace", "-e", f'BEGIN {{ printf("begun\\n"); }} uretprobe:{program}:descend {{ @n = count(); }}'],
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as b:
+        while "begun" not in b.stdout.readline():
+            pass
+        for how in "auto", "fp":
+            r = record(f"--call-graph={how}", "--", program, "20")
+            functions, end = the_stack()
+            tap.ok(r.returncode == 0 and functions[:21] == ["descend"] * 20 + ["main"] and (how == "fp" or end == COMPLETE),
+                   f"{how}, 20 return probes on the stack: {functions}, end {end}")
+        b.send_signal(2)
+        counted = b.stdout.read()
+    tap.ok("@n: 40" in counted, f"the return probes were there: {counted.strip()!r}")
+
+
 try:
-    tap.run_as_root([modes, depth_limit])
+    tap.run_as_root([modes, depth_limit, trampolines])
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -147,7 +147,8 @@ static void test_frames(void)
 	finish();
 	ok(n_events == 7 && is_stack(0, frames, FRAMES, STACK_COMPLETE),
 	   "a stack's frames, innermost first");
-	ok(events[1].stack.v == events[0].stack.v, "one that is sent again, or by another id, is the same");
+	ok(events[1].stack.v == events[0].stack.v,
+	   "one that is sent again, or by another id, is the same");
 	ok(is_stack(2, others, FRAMES, STACK_COMPLETE) &&
 		   catalog_stack(&catalog, events[2].stack)->parent.v ==
 			   catalog_stack(&catalog, events[0].stack)->parent.v,
