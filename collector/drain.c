@@ -27,12 +27,20 @@ void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 	call_sites_init(&d->sites, writer, pid);
 }
 
-void drain_release(struct drain *d)
+void drain_end_events(struct drain *d)
 {
-	call_sites_release(&d->sites);
 	pairing_release(&d->pairing);
 	hashmap_release(&d->stacks);
 	hashmap_release(&d->older_stacks);
+	hashmap_release(&d->sites.by_branch);
+	hashmap_release(&d->sites.by_frame);
+	hashmap_release(&d->sites.by_address);
+}
+
+void drain_release(struct drain *d)
+{
+	drain_end_events(d);
+	call_sites_release(&d->sites);
 	for (size_t i = 0; i < d->n_threads; i++)
 		free(d->threads[i]);
 	free(d->threads);

@@ -78,6 +78,8 @@ struct drain {
 
 void drain_init(struct drain *d, struct store_writer *writer, pid_t pid);
 void drain_release(struct drain *d);
+/* No more events come: lets go of what only they need, which is most of the memory. */
+void drain_end_events(struct drain *d);
 /* The recording of a space begins. */
 void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns);
 /* It ended: "exit", "exec" or "detach". */

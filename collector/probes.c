@@ -286,14 +286,11 @@ void probes_free(struct probes *p)
 	free(p->links);
 	free(p->multi_links);
 	free(p->files);
-	ring_buffer__free(p->ring);
+	probes_end_ring(p);
 	bpf_link__destroy(p->code_list);
 	if (p->wakeup >= 0)
 		close(p->wakeup);
 	free(p->mode_reason);
-	for (int i = 0; i < 2; i++)
-		if (p->ring_positions[i])
-			munmap((void *)p->ring_positions[i], (size_t)sysconf(_SC_PAGESIZE));
 	probes_bpf__destroy(p->bpf);
 	free(p);
 }
@@ -450,7 +447,18 @@ void probes_set_sink(struct probes *p,
 bool probes_drain(struct probes *p, size_t most)
 {
 	p->budget = most;
-	return ring_buffer__consume(p->ring) == -EAGAIN;
+	return p->ring && ring_buffer__consume(p->ring) == -EAGAIN;
+}
+
+void probes_end_ring(struct probes *p)
+{
+	ring_buffer__free(p->ring);
+	p->ring = NULL;
+	for (int i = 0; i < 2; i++) {
+		if (p->ring_positions[i])
+			munmap((void *)p->ring_positions[i], (size_t)sysconf(_SC_PAGESIZE));
+		p->ring_positions[i] = NULL;
+	}
 }
 
 size_t probes_ring_used(const struct probes *p)

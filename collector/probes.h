@@ -73,6 +73,8 @@ void probes_set_sink(struct probes *p,
 /* Hands the ring's events to the sink in their order, at most @most; are there more? */
 bool probes_drain(struct probes *p, size_t most);
 size_t probes_ring_used(const struct probes *p); /* bytes */
+/* Nothing is drained any more: lets go of the ring's memory. */
+void probes_end_ring(struct probes *p);
 
 /* Becomes readable with what is urgent: an exec, changed mappings; take it before draining. */
 int probes_wakeup_fd(const struct probes *p);

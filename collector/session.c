@@ -738,7 +738,8 @@ static int finish(struct session *s, bool ended, struct err *err)
 	int r;
 
 	let_go(s, ended);
-	pairing_release(&s->drain.pairing); /* the summaries need the room */
+	drain_end_events(&s->drain); /* the summaries need the room */
+	probes_end_ring(s->probes);
 	malloc_trim(0);
 	target_release(&s->target);
 	put_end(s, ended);

@@ -58,7 +58,7 @@ uint32_t *hashmap_put(struct hashmap *m, uint64_t key)
 {
 	struct hashmap_entry *e;
 
-	if ((m->n + 1) * 2 > m->cap)
+	if ((m->n + 1) * 10 > m->cap * 7)
 		grow(m);
 	e = find(m, key);
 	if (e->value == HASHMAP_NONE) {
