@@ -69,7 +69,8 @@ static bool defines_allocator(struct elf_file *elf)
 	return false;
 }
 
-static struct module_id intern_module(struct call_sites *c, const struct process_map *map)
+/* The module of what is mapped there; @anew: another than what was, by the same name. */
+static struct module_id find_module(struct call_sites *c, const struct process_map *map, bool anew)
 {
 	/* code that is in no file: a JIT's, or the kernel's own pages */
 	const char *path = map->path[0] ? map->path : "[anonymous]";
@@ -77,7 +78,7 @@ static struct module_id intern_module(struct call_sites *c, const struct process
 	struct module_id id;
 	char *file;
 
-	for (size_t i = 1; i < c->n_modules; i++)
+	for (size_t i = c->n_modules - 1; i > 0 && !anew; i--)
 		if (c->modules[i].inode == map->inode && c->modules[i].device == map->device &&
 		    !strcmp(c->modules[i].path, path))
 			return (struct module_id){(uint32_t)i};
@@ -99,6 +100,11 @@ static struct module_id intern_module(struct call_sites *c, const struct process
 		.build_id = m.elf ? elf_file_build_id(m.elf) : NULL,
 	});
 	return id;
+}
+
+static struct module_id intern_module(struct call_sites *c, const struct process_map *map)
+{
+	return find_module(c, map, false);
 }
 
 /* The difference between the process's addresses and the module's own. */
@@ -178,10 +184,14 @@ bool call_sites_read_maps(struct call_sites *c, uint64_t now_ns)
 			.first_ns = now_ns,
 		});
 	}
-	process_maps_release(&c->older_maps);
-	c->older_maps = c->maps;
-	c->older_generation = generation;
-	c->is_older_exact = was_exact;
+	if (generation == c->generation && was_exact) {
+		process_maps_release(&c->maps); /* as it was: what was before is worth more */
+	} else {
+		process_maps_release(&c->older_maps);
+		c->older_maps = c->maps;
+		c->older_generation = generation;
+		c->is_older_exact = was_exact;
+	}
 	c->maps = maps;
 	hashmap_clear(&c->by_address);
 	return true;
@@ -192,8 +202,11 @@ static const struct process_map *map_of(struct call_sites *c, uint64_t address, 
 {
 	const struct process_map *map = process_maps_find(&c->maps, address), *older;
 
-	if ((int16_t)(generation - c->generation) >= 0) /* those of later ones were not to be had */
+	if (generation == c->generation)
 		return map;
+	/* mappings of later ones were not to be had (yet) */
+	if ((int16_t)(generation - c->generation) > 0)
+		return map && !c->modules[intern_module(c, map).v].is_transient ? map : NULL;
 	older = process_maps_find(&c->older_maps, address);
 	if (c->is_older_exact && generation == c->older_generation)
 		return older;
@@ -229,8 +242,13 @@ static struct frame_id new_frame(struct call_sites *c, uint64_t address, uint16_
 
 void call_sites_set_file(struct call_sites *c, uint32_t id, const struct process_map *map)
 {
+	struct module_id module = intern_module(c, map);
+
+	if (c->modules[module.v].has_file) /* it was written anew, in place */
+		module = find_module(c, map, true);
+	c->modules[module.v].has_file = true;
 	ARRAY_GROW(c->files, c->cap_files, id);
-	c->files[id] = intern_module(c, map);
+	c->files[id] = module;
 }
 
 /* A frame that tells its file itself. */

@@ -48,6 +48,7 @@ struct call_sites {
 		ino_t inode;
 		struct elf_file *elf; /* NULL: no ELF file */
 		bool is_allocator;
+		bool has_file;	   /* a number, see call_sites_set_file() */
 		bool is_transient; /* it was mapped while events were recorded */
 	} *modules; /* [id], from 1 */
 	size_t n_modules, cap_modules;

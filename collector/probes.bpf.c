@@ -67,6 +67,7 @@ const volatile ht_u64 pidns_dev, pidns_ino; /* … which is this one; 0: the ini
 const volatile ht_u32 wait_when_full; /* 1: spin, then stop the target; 0: drop and count */
 const volatile ht_u64 high_water_bytes;
 const volatile ht_u64 spin_ns_max;
+const volatile ht_u32 stop_for_tables; /* waiting in the kernel would keep user space from running */
 const volatile ht_u64 tables_ns_max; /* so long a thread that loads code waits for its tables */
 /* For measuring: 1: the probes do nothing at all, 2: entries take the stack and nothing else. */
 const volatile ht_u32 empty;
@@ -506,6 +507,10 @@ static __noinline int wait_for_tables(void)
 
 	current_ids(&ids);
 	mark(RING_MAPS, &ids);
+	if (stop_for_tables) {
+		hold();
+		return 0;
+	}
 	bpf_loop(1 << 23, tables_step, &s, 0);
 	if ((long long)(tables_ready - s.wanted) < 0)
 		count(COUNTER_LATE_TABLES);
@@ -520,7 +525,7 @@ int probe_debug_hook(struct pt_regs *ctx)
 
 	if (closed)
 		return 0;
-	code_changes |= armed;
+	code_changes |= armed && !hold_at_debug_hook;
 	__sync_fetch_and_add(&code_generation, 1);
 	if (armed && stack_mode == STACK_MODE_AUTO && !hold_at_debug_hook) {
 		wait_for_tables();

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@
 #define SPIN_NS_MAX (20 * 1000 * 1000ull)
 /* A thread that loads code waits so long for its tables; longer where we may stop it anyway. */
 #define TABLES_NS_MAX (20 * 1000 * 1000ull)
-#define TABLES_NS_MAX_WAITING (500 * 1000 * 1000ull)
+#define TABLES_NS_MAX_WAITING (100 * 1000 * 1000ull)
 
 struct probes {
 	struct probes_bpf *bpf;
@@ -136,6 +137,17 @@ static void set_pid_namespace(struct probes *p)
 	p->bpf->rodata->pidns_ino = st.st_ino;
 }
 
+/* Have the target and we just one to share, so that who waits in the kernel keeps us waiting? */
+static bool has_one_cpu(pid_t pid)
+{
+	cpu_set_t own, targets;
+
+	if (sched_getaffinity(0, sizeof(own), &own) || sched_getaffinity(pid, sizeof(targets), &targets))
+		return false;
+	CPU_OR(&own, &own, &targets);
+	return CPU_COUNT(&own) == 1;
+}
+
 static void set_constants(struct probes *p, const struct probes_options *o)
 {
 	p->bpf->rodata->target_pid = (ht_u32)o->pid;
@@ -143,7 +155,10 @@ static void set_constants(struct probes *p, const struct probes_options *o)
 	p->bpf->rodata->wait_when_full = o->wait_when_full;
 	p->bpf->rodata->high_water_bytes = o->ring_bytes / 10 * 7;
 	p->bpf->rodata->spin_ns_max = SPIN_NS_MAX;
-	p->bpf->rodata->tables_ns_max = o->wait_when_full ? TABLES_NS_MAX_WAITING : TABLES_NS_MAX;
+	p->bpf->rodata->tables_ns_max = has_one_cpu(o->pid)	  ? 0
+					: o->wait_when_full ? TABLES_NS_MAX_WAITING
+							    : TABLES_NS_MAX;
+	p->bpf->rodata->stop_for_tables = o->wait_when_full && has_one_cpu(o->pid);
 	p->bpf->rodata->empty = (ht_u32)o->measure;
 }
 
@@ -202,11 +217,12 @@ static int open_code_list(struct probes *p)
 
 	if (probes_stack_mode(p) != STACK_MODE_AUTO)
 		return 0;
-	p->code_list = bpf_program__attach_iter(p->bpf->progs.list_code, &opts);
-	if (!p->code_list) { /* an older kernel shows all processes */
+	/* an older kernel does not know the filter, and shows all processes */
+	if (!p->bpf->rodata->pidns_ino)
 		p->bpf->bss->listed_pid = (ht_u32)p->pid;
+	p->code_list = bpf_program__attach_iter(p->bpf->progs.list_code, &opts);
+	if (!p->code_list && p->bpf->bss->listed_pid)
 		p->code_list = bpf_program__attach_iter(p->bpf->progs.list_code, NULL);
-	}
 	return p->code_list ? 0 : -errno;
 }
 
@@ -522,21 +538,38 @@ int probes_list_code(struct probes *p, struct unwind_mapping **ret, size_t *ret_
 	return 0;
 }
 
-int probes_add_unwind_slab(struct probes *p, uint32_t at)
+/* All at once: for each change of such a map the kernel waits until no program runs. */
+static int put_slabs(struct probes *p, const uint32_t *at, const int *fds, uint32_t n)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = 0);
+	int map = bpf_map__fd(p->bpf->maps.unwind_slabs);
+	uint32_t done = n;
+
+	if (bpf_map_update_batch(map, at, fds, &done, &opts) == 0)
+		return 0;
+	for (uint32_t i = 0; i < n; i++) /* an older kernel */
+		if (bpf_map_update_elem(map, &at[i], &fds[i], BPF_ANY))
+			return -errno;
+	return 0;
+}
+
+int probes_add_unwind_slabs(struct probes *p, uint32_t first, uint32_t n, int *ret_fds)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "unwind_slab", sizeof(uint32_t),
-				UNWIND_SLAB_WORDS * sizeof(uint32_t), 1, &opts);
-	int r;
+	uint32_t at[UNWIND_SLABS_MAX], made = 0;
+	int r = 0;
 
-	if (fd < 0)
-		return -errno;
-	if (bpf_map_update_elem(bpf_map__fd(p->bpf->maps.unwind_slabs), &at, &fd, BPF_ANY)) {
-		r = -errno;
-		close(fd);
-		return r;
+	for (; made < n && !r; made += !r) {
+		at[made] = first + made;
+		ret_fds[made] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "unwind_slab", sizeof(uint32_t),
+					       UNWIND_SLAB_WORDS * sizeof(uint32_t), 1, &opts);
+		r = ret_fds[made] < 0 ? -errno : 0;
 	}
-	return fd;
+	if (!r)
+		r = put_slabs(p, at, ret_fds, n);
+	while (r && made)
+		close(ret_fds[--made]);
+	return r;
 }
 
 void probes_set_unwind_rule(struct probes *p, uint32_t number, uint64_t rule)

@@ -91,8 +91,11 @@ const char *probes_stack_mode_reason(const struct probes *p);
 
 /* The mappings of code as the unwinder sees them.  Returns 0 with an array to free. */
 int probes_list_code(struct probes *p, struct unwind_mapping **ret, size_t *ret_n);
-/* Creates slab number @at; returns its descriptor, to be mapped and closed, or a negative errno. */
-int probes_add_unwind_slab(struct probes *p, uint32_t at);
+/*
+ * Creates slabs: their descriptors are to be mapped, and closed.  Takes as long as
+ * programs run, so not while one waits for us.
+ */
+int probes_add_unwind_slabs(struct probes *p, uint32_t first, uint32_t n, int *ret_fds);
 void probes_set_unwind_rule(struct probes *p, uint32_t number, uint64_t rule);
 /* With NULL the kernel knows nothing of the file any more. */
 int probes_show_unwind_file(struct probes *p, const struct unwind_file_key *key,

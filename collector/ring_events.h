@@ -111,7 +111,7 @@ struct ring_stack {
 	struct ring_head head;
 	ht_u64 id;    /* a hash of all below, and of how often code came or went */
 	ht_u32 n;     /* frames */
-	ht_u16 end;   /* enum stack_end (store/record.h) */
+	ht_u16 end;   /* enum stack_end (store/stack_end.h) */
 	ht_u16 guesses; /* frames that were found by the frame pointer, for want of a rule */
 	ht_u64 frames[RING_FRAMES_MAX + 1]; /* return addresses, innermost first; n are sent */
 };

@@ -14,6 +14,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "collector/code_watch.h"
 #include "collector/drain.h"
 #include "collector/guard.h"
 #include "collector/losses.h"
@@ -23,7 +24,6 @@
 #include "collector/process_facts.h"
 #include "collector/refusal.h"
 #include "collector/stack_mode.h"
-#include "collector/unwind_tables.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -37,7 +37,6 @@
 #define HOLD_MEMORY_NS 1000000000ull
 /* An attached process that changed its program is looked at for so long. */
 #define SETTLE_NS 5000000000ull
-#define TABLES_AGAIN_NS 10000000ull
 #define SETTLE_EVERY_NS 10000000ull
 
 /* What was called before the probes were disarmed has so long to return. */
@@ -49,9 +48,7 @@ struct session {
 	struct probes *probes;
 	struct store_writer *writer;
 	struct drain drain;
-	struct unwind_tables *tables; /* NULL where stacks are not taken by them */
-	uint64_t tables_updated_ns, tables_asked;
-	bool tables_wanted;
+	struct code_watch code;
 	char *path;
 	char *command; /* JSON; later the process may be gone */
 	char *warning;
@@ -140,43 +137,6 @@ static void put_plan(struct session *s, const struct plan *plan)
 	}
 }
 
-/* ---- unwind tables -------------------------------------------------------------------- */
-
-/* What the target has mapped now: for its stacks to be taken, and to be named. */
-static void update_tables(struct session *s)
-{
-	uint64_t asked = probes_tables_asked(s->probes);
-
-	s->tables_wanted = false;
-	s->tables_updated_ns = clock_now_ns();
-	if (call_sites_read_maps(&s->drain.sites, s->tables_updated_ns) && s->tables)
-		unwind_tables_update(s->tables, s->target.pid, &s->drain.sites.maps);
-	s->tables_asked = asked;
-	probes_set_tables_ready(s->probes, asked);
-}
-
-/* The target has loaded or unloaded code.  Who loads it waits for us. */
-static void after_maps(void *arg)
-{
-	struct session *s = arg;
-
-	if (s->is_armed && probes_tables_asked(s->probes) != s->tables_asked)
-		update_tables(s);
-}
-
-/* Code was met that no hook had told of. */
-static void mind_tables(struct session *s, uint64_t now)
-{
-	if (!s->tables)
-		return;
-	if (probes_take_tables_wanted(s->probes))
-		s->tables_wanted = true;
-	if (!s->tables_wanted || now - s->tables_updated_ns < TABLES_AGAIN_NS)
-		return;
-	drain_code_changed(&s->drain);
-	update_tables(s);
-}
-
 /* ---- attaching ------------------------------------------------------------------------ */
 
 static int no_allocator(struct session *s, struct err *err)
@@ -219,7 +179,7 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	if (!r && *ret_found)
 		put_plan(s, &plan);
 	if (!r)
-		update_tables(s);
+		code_watch_begin(&s->code);
 	plan_release(&plan);
 	process_maps_release(&maps);
 	return r;
@@ -287,6 +247,14 @@ static int finish_hook(struct session *s, struct err *err)
 	return 0;
 }
 
+static void after_maps(void *arg)
+{
+	struct session *s = arg;
+
+	if (s->is_armed)
+		code_watch_mark(&s->code);
+}
+
 static void after_exec(void *arg)
 {
 	struct session *s = arg;
@@ -315,6 +283,7 @@ static void settle(struct session *s)
 		s->settle_until_ns = 0;
 	} else if (found) {
 		s->settle_until_ns = 0;
+		s->drain.sites.is_recording = true;
 		free((char *)s->drain.space.executable);
 		s->drain.space.executable = process_executable(s->target.pid);
 		store_writer_put_space(s->writer, &s->drain.space);
@@ -394,16 +363,6 @@ static int open_recording(struct session *s, struct err *err)
 	return 0;
 }
 
-static void name_file(void *arg, uint32_t id, const struct process_map *map)
-{
-	call_sites_set_file(arg, id, map);
-}
-
-static uint16_t code_generation(void *arg)
-{
-	return probes_code_generation(arg);
-}
-
 static int load(struct session *s, struct err *err)
 {
 	bool wait = s->options.on_full == ON_FULL_WAIT ||
@@ -418,15 +377,11 @@ static int load(struct session *s, struct err *err)
 	if (r)
 		return r;
 	probes_set_sink(s->probes, feed, &s->drain);
-	s->drain.stack_mode = probes_stack_mode(s->probes);
-	s->drain.sites.current_generation = code_generation;
-	s->drain.sites.generation_arg = s->probes;
+	code_watch_init(&s->code, s->probes, &s->drain);
 	store_writer_put_text(s->writer, "stack_mode", stack_mode_name(s->drain.stack_mode));
 	if (probes_stack_mode_reason(s->probes))
 		store_writer_put_text(s->writer, "stack_mode_reason",
 				      probes_stack_mode_reason(s->probes));
-	if (s->drain.stack_mode == STACK_MODE_AUTO)
-		s->tables = unwind_tables_new(s->probes, name_file, &s->drain.sites);
 	store_writer_put_text(s->writer, "links", probes_link_kind(s->probes));
 	return 0;
 }
@@ -664,7 +619,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		s->losses = losses_count(s->probes, &s->drain);
 		probes_take_wakeup(s->probes);
 		more = probes_drain(s->probes, DRAIN_EVENTS);
-		mind_tables(s, now);
+		code_watch_mind(&s->code);
 		if (s->settle_until_ns)
 			settle(s);
 		if (!follow_target(s, err, ret_error))
@@ -725,7 +680,7 @@ static void put_end(struct session *s, bool ended)
 	drain_end_space(&s->drain, ended ? "exit" : "detach", s->end_ns);
 	drain_finish(&s->drain);
 	losses_put(s->writer, s->probes, &s->drain);
-	unwind_tables_put(s->tables, s->writer);
+	unwind_tables_put(s->code.tables, s->writer);
 	put_process(s, ended, s->end_ns);
 	store_writer_put_number(s->writer, "end_ns", (int64_t)s->end_ns);
 	store_writer_put_number(s->writer, "exited", ended);
@@ -783,7 +738,7 @@ int session_close(struct session *s, struct err *err)
 		return 0;
 	if (!s->target.ended) /* after a failed start: else it would hold the probes a while */
 		guard_stop(&s->guard);
-	unwind_tables_free(s->tables);
+	code_watch_release(&s->code);
 	probes_free(s->probes);
 	target_release(&s->target);
 	if (s->drain.writer)

@@ -21,6 +21,7 @@
 #define TURNS 8 /* of FRAMES_A_TURN: more than RING_FRAMES_MAX frames */
 #define FRAMES_A_TURN 32
 #define STACK_RUNNING 0xffff /* no enum stack_end yet */
+#define ADDRESS_BITS 56 /* the most that user space has */
 
 /* Kinds that no table has: what a place without rule is. */
 #define UNWIND_GUESS 16	    /* code without a row: by the frame pointer */
@@ -47,6 +48,9 @@ struct unwind_state {
 };
 
 const volatile ht_u32 stack_mode;
+/* In each function that is not static: those are verified even if nobody calls them. */
+#define IS_UNWINDING (stack_mode <= STACK_MODE_FP)
+
 /* The vdso is no file. */
 ht_u64 vdso_start, vdso_end;
 struct unwind_file vdso_file;
@@ -136,7 +140,7 @@ __noinline int move_window(struct unwind_state *u, ht_u64 address)
 {
 	ht_u32 n = sizeof(u->window);
 
-	if (!u)
+	if (!u || !IS_UNWINDING)
 		return -1;
 	if (bpf_probe_read_user(u->window, n, (void *)address)) {
 		n = 4096 - (address & 4095); /* the stack may end with this page */
@@ -293,9 +297,12 @@ static __noinline ht_u64 find_rule(ht_u64 pc)
 /* The frame's rule, where the cache does not have it. */
 __noinline ht_u64 miss(ht_u64 key, ht_u64 pc)
 {
-	ht_u64 rule = find_rule(pc);
 	ht_u32 at = key * TAG_FACTOR >> (64 - CACHE_SHIFT);
+	ht_u64 rule;
 
+	if (!IS_UNWINDING)
+		return 0;
+	rule = find_rule(pc);
 	if (rule < UNWIND_GUESS || rule > UNWIND_OUTSIDE) { /* they change without our knowing */
 		rule_cache[at & ((1 << CACHE_SHIFT) - 1)][0] = key ^ rule * TAG_FACTOR;
 		rule_cache[at & ((1 << CACHE_SHIFT) - 1)][1] = rule;
@@ -393,12 +400,15 @@ static __always_inline enum stack_end end_of(enum unwind_result r)
 	}
 }
 
+/* A first frame whose rbp is 0 has some other use for it; later ones tell the end by that. */
 static __always_inline enum stack_end follow_pointer(struct unwind_state *u)
 {
+	if (u->frame.pc >> ADDRESS_BITS)
+		return STACK_BROKEN;
 	add_frame(u);
 	if (unwind_get_bp(&u->frame, u))
 		return STACK_UNREADABLE;
-	if (!u->frame.bp || is_at_start(u))
+	if ((!u->frame.bp && u->out.n > 1) || is_at_start(u))
 		return STACK_COMPLETE;
 	return end_of(unwind_step_common(&u->frame, FRAME_POINTER_RULE, u));
 }
@@ -408,7 +418,7 @@ __noinline int unwind_rare(struct unwind_state *u, ht_u64 rule)
 {
 	enum stack_end end;
 
-	if (!u)
+	if (!u || !IS_UNWINDING)
 		return 1;
 	if (rule == UNWIND_OUTSIDE || rule == UNWIND_GUESS || rule == UNWIND_BY_POINTER) {
 		if (!leave_trampoline(u))
@@ -437,7 +447,7 @@ __noinline int unwind_rare(struct unwind_state *u, ht_u64 rule)
 /* Goes up some frames.  Returns whether the stack ends there. */
 __noinline int unwind_frames(struct unwind_state *u)
 {
-	if (!u)
+	if (!u || !IS_UNWINDING)
 		return 1;
 	for (int i = 0; i < FRAMES_A_TURN; i++) {
 		enum unwind_result r;
@@ -448,7 +458,7 @@ __noinline int unwind_frames(struct unwind_state *u)
 			return 1;
 		}
 		if (!u->frame.pc) { /* as if nobody had called */
-			u->out.end = STACK_COMPLETE;
+			u->out.end = u->was_guess ? STACK_NO_UNWIND_INFO : STACK_COMPLETE;
 			return 1;
 		}
 		rule = stack_mode == STACK_MODE_FP ? UNWIND_BY_POINTER : frame_rule(u);
@@ -482,13 +492,13 @@ static __always_inline void mind_the_code(void)
 	}
 }
 
-/* Says of a frame of @u in which file it is, while that is there. */
+/* Says of a frame of @u in which file it is, while that is there.  1: it could not be asked. */
 __noinline int locate_frame(struct unwind_state *u, ht_u32 i)
 {
 	struct seen_mapping seen = {};
 	struct unwind_file *file;
 
-	if (!u)
+	if (!u || !IS_UNWINDING)
 		return 0;
 	asm volatile("" : "+r"(i));
 	i &= RING_FRAMES_MAX;
@@ -497,7 +507,7 @@ __noinline int locate_frame(struct unwind_state *u, ht_u32 i)
 		return 0;
 	bpf_loop(1 << 20, try_to_see, &seen, 0);
 	if (seen.result)
-		return 0;
+		return seen.result == -EBUSY;
 	if (!seen.is_file) {
 		u->out.frames[i] |= RING_FRAME_IN_NO_FILE;
 		return 0;
@@ -515,7 +525,8 @@ static __noinline int locate_frames(struct unwind_state *u)
 	for (ht_u32 i = 0; i < RING_FRAMES_MAX; i++) {
 		if (i >= u->out.n)
 			break;
-		locate_frame(u, i);
+		if (locate_frame(u, i)) /* once is waited for, not for each */
+			return 1;
 	}
 	return 0;
 }
@@ -523,12 +534,13 @@ static __noinline int locate_frames(struct unwind_state *u)
 /* Hands over a stack that may not have been.  If that fails, it is tried again the next time. */
 __noinline int send_stack(struct unwind_state *u, ht_u32 thread)
 {
+	int is_partly_located = 0;
 	ht_u64 bytes;
 
-	if (!u)
+	if (!u || !IS_UNWINDING)
 		return -1;
 	if (code_changes)
-		locate_frames(u);
+		is_partly_located = locate_frames(u);
 	fill_head(&u->out.head, RING_STACK, thread, 0);
 	u->out.head.generation = (ht_u16)u->generation;
 	bytes = u->out.n;
@@ -538,7 +550,8 @@ __noinline int send_stack(struct unwind_state *u, ht_u32 thread)
 		count(COUNTER_LOST_STACK);
 		return -1;
 	}
-	stacks_sent[u->out.id >> (64 - SENT_SHIFT)] = u->out.id;
+	if (!is_partly_located) /* else once more, the next time */
+		stacks_sent[u->out.id >> (64 - SENT_SHIFT)] = u->out.id;
 	return 0;
 }
 
@@ -567,6 +580,8 @@ static __always_inline ht_u64 take_stack(struct unwind_state *u, ht_u32 thread, 
 	for (int i = 0; i < TURNS; i++)
 		if (unwind_frames(u))
 			break;
+	if (!u->out.n)
+		return 0;
 	u->hash = mix(u->hash, u->out.end);
 	u->out.id = u->hash | 1; /* never 0 */
 	if (stacks_sent[u->out.id >> (64 - SENT_SHIFT)] == u->out.id)

@@ -21,7 +21,10 @@
 
 #define PAGE_ROWS (1 << UNWIND_PAGE_SHIFT)
 #define SLAB_BYTES (UNWIND_SLAB_WORDS * sizeof(uint32_t))
+#define SLABS_AT_ONCE 4
+#define SLABS_SPARE 2
 #define SLABS_MAPPED_MAX 4 /* of them at a time: they count as our memory */
+#define WORDS_MAX (UNWIND_SLABS_MAX * UNWIND_SLAB_WORDS)
 #define VDSO_BYTES_MAX (64 << 10)
 /* A file with more code than this is not read: its index alone would fill all slabs. */
 #define CODE_BYTES_MAX (1ull << 31)
@@ -56,7 +59,7 @@ struct unwind_tables {
 	uint32_t used; /* words, over all slabs */
 	uint64_t round;
 	uint32_t last_id;
-	bool has_vdso;
+	bool has_vdso, cannot_reserve;
 	struct {
 		size_t files;	 /* with unwind information */
 		size_t without;	 /* those without */
@@ -120,6 +123,28 @@ void unwind_tables_put(const struct unwind_tables *t, struct store_writer *w)
 
 /* ---- words -------------------------------------------------------------------------- */
 
+static int add_slabs(struct unwind_tables *t)
+{
+	uint32_t n = UNWIND_SLABS_MAX - t->n_slabs;
+	int r;
+
+	if (n > SLABS_AT_ONCE)
+		n = SLABS_AT_ONCE;
+	if (!n)
+		return -ENOSPC;
+	r = probes_add_unwind_slabs(t->probes, t->n_slabs, n, t->slab_fds + t->n_slabs);
+	if (!r)
+		t->n_slabs += n;
+	return r;
+}
+
+void unwind_tables_reserve(struct unwind_tables *t)
+{
+	if (t && t->n_slabs * UNWIND_SLAB_WORDS - t->used < SLABS_SPARE * UNWIND_SLAB_WORDS &&
+	    !t->cannot_reserve && add_slabs(t) < 0)
+		t->cannot_reserve = true;
+}
+
 /* Where the word lies, or NULL where there is no memory for it. */
 static uint32_t *word_at(struct unwind_tables *t, uint32_t position)
 {
@@ -127,11 +152,9 @@ static uint32_t *word_at(struct unwind_tables *t, uint32_t position)
 
 	if (slab >= UNWIND_SLABS_MAX)
 		return NULL;
-	for (; t->n_slabs <= slab; t->n_slabs++) {
-		t->slab_fds[t->n_slabs] = probes_add_unwind_slab(t->probes, t->n_slabs);
-		if (t->slab_fds[t->n_slabs] < 0)
+	while (t->n_slabs <= slab)
+		if (add_slabs(t) < 0)
 			return NULL;
-	}
 	if (!t->slabs[slab]) {
 		void *m;
 
@@ -155,11 +178,14 @@ static uint32_t number_of(struct unwind_tables *t, uint64_t rule)
 
 	if (!rule)
 		return 0;
+	if (t->n_rules == UNWIND_RULES_MAX) {
+		uint32_t known = hashmap_get(&t->by_rule, rule);
+
+		return known == HASHMAP_NONE ? UNWIND_RULES_MAX - 1 : known;
+	}
 	number = hashmap_put(&t->by_rule, rule);
 	if (*number != HASHMAP_NONE)
 		return *number;
-	if (t->n_rules == UNWIND_RULES_MAX)
-		return *number = UNWIND_RULES_MAX - 1;
 	if (t->n_rules == UNWIND_RULES_MAX - 1)
 		rule = UNWIND_UNSUPPORTED;
 	*number = (uint32_t)t->n_rules++;
@@ -312,7 +338,7 @@ static int put_rows(struct build *b, const uint8_t *data, size_t len, uint64_t a
 	size_t skipped = 0;
 	int r;
 
-	if (b->n_pages > (uint64_t)UNWIND_SLABS_MAX * UNWIND_SLAB_WORDS - t->used)
+	if (t->used > WORDS_MAX || b->n_pages > WORDS_MAX - t->used)
 		return -ENOSPC;
 	b->index = t->used;
 	t->used += (uint32_t)b->n_pages;
@@ -334,6 +360,7 @@ static int put_rows(struct build *b, const uint8_t *data, size_t len, uint64_t a
 static int build_table(struct unwind_tables *t, struct elf_file *elf, struct unwind_file *ret)
 {
 	struct build b = {.t = t, .n = 1};
+	uint32_t used = t->used;
 	uint64_t address;
 	uint8_t *data;
 	size_t len;
@@ -347,6 +374,8 @@ static int build_table(struct unwind_tables *t, struct elf_file *elf, struct unw
 	r = read_segments(&b, elf) ? 0 : -EINVAL;
 	if (!r && b.n_segments)
 		r = put_rows(&b, data, len, address, ret);
+	if (r)
+		t->used = used; /* nobody was told of its words */
 	free(data);
 	return r;
 }
@@ -447,10 +476,11 @@ static void update_mapping(struct unwind_tables *t, pid_t pid, const struct proc
 
 	if (!f || !f->is_shown) { /* while it is mapped, its number is no other file's */
 		map = process_maps_find(maps, m->start);
-		if (map && map->start == m->start && process_map_file(pid, map, &path))
-			path = NULL;
-		if (!map || map->start != m->start)
+		if (!map || map->start != m->start || map->end != m->end ||
+		    map->offset != m->offset)
 			return; /* it came after the maps were read: next time */
+		if (process_map_file(pid, map, &path))
+			path = NULL;
 		f = meet_file(t, &m->key, map, path);
 		free(path);
 		show(t, f, true);

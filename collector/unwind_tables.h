@@ -33,6 +33,12 @@ void unwind_tables_free(struct unwind_tables *t);
  */
 int unwind_tables_update(struct unwind_tables *t, pid_t pid, const struct process_maps *maps);
 
+/*
+ * Makes room for what will be loaded later.  That takes the kernel a while, and so is
+ * not done while a thread waits for its tables.
+ */
+void unwind_tables_reserve(struct unwind_tables *t);
+
 /* Writes what they took: facts "unwind_…".  NULL is fine. */
 void unwind_tables_put(const struct unwind_tables *t, struct store_writer *w);
 

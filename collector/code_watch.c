@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "collector/code_watch.h"
+
+#include "common/clock.h"
+
+/* Without a thread that waits, the mappings are read no more often. */
+#define AGAIN_NS 10000000ull
+#define RETRY_NS 1000000000ull /* after a failure */
+
+static uint16_t generation(void *arg)
+{
+	return probes_code_generation(arg);
+}
+
+static void name_file(void *arg, uint32_t id, const struct process_map *map)
+{
+	call_sites_set_file(arg, id, map);
+}
+
+void code_watch_init(struct code_watch *w, struct probes *p, struct drain *d)
+{
+	*w = (struct code_watch){.probes = p, .drain = d};
+	d->stack_mode = probes_stack_mode(p);
+	d->sites.current_generation = generation;
+	d->sites.generation_arg = p;
+	if (d->stack_mode == STACK_MODE_AUTO)
+		w->tables = unwind_tables_new(p, name_file, &d->sites);
+}
+
+void code_watch_release(struct code_watch *w)
+{
+	unwind_tables_free(w->tables);
+	*w = (struct code_watch){0};
+}
+
+static void update(struct code_watch *w)
+{
+	uint64_t asked = probes_tables_asked(w->probes), now = clock_now_ns();
+	struct call_sites *sites = &w->drain->sites;
+	int r = 0;
+
+	probes_take_tables_wanted(w->probes);
+	w->is_wanted = false;
+	if (call_sites_read_maps(sites, now) && w->tables)
+		r = unwind_tables_update(w->tables, sites->pid, &sites->maps);
+	w->next_ns = now + (r ? RETRY_NS : AGAIN_NS);
+	w->asked = asked;
+	probes_set_tables_ready(w->probes, asked);
+}
+
+void code_watch_begin(struct code_watch *w)
+{
+	unwind_tables_reserve(w->tables);
+	update(w);
+	unwind_tables_reserve(w->tables);
+}
+
+void code_watch_mark(struct code_watch *w)
+{
+	if (probes_tables_asked(w->probes) != w->asked)
+		update(w);
+}
+
+void code_watch_mind(struct code_watch *w)
+{
+	if (!w->tables)
+		return;
+	if (probes_take_tables_wanted(w->probes))
+		w->is_wanted = true;
+	if (probes_tables_asked(w->probes) != w->asked || /* its mark was lost */
+	    (w->is_wanted && clock_now_ns() >= w->next_ns)) {
+		drain_code_changed(w->drain);
+		update(w);
+	} else {
+		unwind_tables_reserve(w->tables);
+	}
+}
