@@ -67,8 +67,8 @@ const volatile ht_u64 pidns_dev, pidns_ino; /* … which is this one; 0: the ini
 const volatile ht_u32 wait_when_full; /* 1: spin, then stop the target; 0: drop and count */
 const volatile ht_u64 high_water_bytes;
 const volatile ht_u64 spin_ns_max;
-const volatile ht_u32 stop_for_tables; /* waiting in the kernel would keep user space from running */
 const volatile ht_u64 tables_ns_max; /* so long a thread that loads code waits for its tables */
+const volatile ht_u32 stop_for_tables; /* or, if 1, is stopped: a wait would keep us waiting */
 /* For measuring: 1: the probes do nothing at all, 2: entries take the stack and nothing else. */
 const volatile ht_u32 empty;
 

@@ -142,7 +142,8 @@ static bool has_one_cpu(pid_t pid)
 {
 	cpu_set_t own, targets;
 
-	if (sched_getaffinity(0, sizeof(own), &own) || sched_getaffinity(pid, sizeof(targets), &targets))
+	if (sched_getaffinity(0, sizeof(own), &own) ||
+	    sched_getaffinity(pid, sizeof(targets), &targets))
 		return false;
 	CPU_OR(&own, &own, &targets);
 	return CPU_COUNT(&own) == 1;

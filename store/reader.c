@@ -447,12 +447,14 @@ static bool load_frame(struct loading *l, sqlite3_stmt *s)
 static bool load_stack(struct loading *l, sqlite3_stmt *s)
 {
 	uint64_t end = column_u64(s, 3);
+	struct catalog_stack stack = {
+		.parent = {(uint32_t)column_u64(s, 1)},
+		.frame = {(uint32_t)column_u64(s, 2)},
+		.end = end > UINT8_MAX ? UINT8_MAX : (uint8_t)end,
+	};
 
 	GROW_TO(stacks);
-	l->c->stacks[row_id(s)] = (struct catalog_stack){.parent = {(uint32_t)column_u64(s, 1)},
-							 .frame = {(uint32_t)column_u64(s, 2)},
-							 .end = end > UINT8_MAX ? UINT8_MAX
-											 : (uint8_t)end};
+	l->c->stacks[row_id(s)] = stack;
 	return true;
 }
 
