@@ -105,6 +105,26 @@ static __always_inline void count(enum probe_counter c)
 	__sync_fetch_and_add(&counters[c], 1);
 }
 
+/*
+ * Linux 6.13 and later may put a program's frame onto a stack that the CPU has for
+ * it; but at a uprobe a program can be preempted by itself, which would then write
+ * over that frame.  None that has a tail call gets such a stack: this one is never made.
+ */
+const volatile ht_u32 never;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, ht_u32);
+	__type(value, ht_u32);
+} no_programs SEC(".maps");
+
+#define KEEP_TO_OWN_STACK(ctx) \
+	do { \
+		if (never) \
+			bpf_tail_call(ctx, &no_programs, 0); \
+	} while (0)
+
 /* ---- the ring -------------------------------------------------------------------- */
 
 struct spin {
@@ -329,6 +349,7 @@ int probe_call_entry(struct pt_regs *ctx)
 	struct call_in_flight *call;
 	struct thread_state *st;
 
+	KEEP_TO_OWN_STACK(ctx);
 	if (empty == 1)
 		return 0;
 	cookie = bpf_get_attach_cookie(ctx);
@@ -415,6 +436,7 @@ int probe_call_return(struct pt_regs *ctx)
 	struct call_in_flight *call;
 	struct thread_state *st;
 
+	KEEP_TO_OWN_STACK(ctx);
 	if (empty)
 		return 0;
 	cookie = bpf_get_attach_cookie(ctx);
@@ -453,6 +475,7 @@ int probe_free(struct pt_regs *ctx)
 	struct thread_state *st;
 	struct ring_free *e;
 
+	KEEP_TO_OWN_STACK(ctx);
 	if (empty)
 		return 0;
 	cookie = bpf_get_attach_cookie(ctx);
@@ -523,6 +546,7 @@ int probe_debug_hook(struct pt_regs *ctx)
 {
 	struct bpf_pidns_info ids;
 
+	KEEP_TO_OWN_STACK(ctx);
 	if (closed)
 		return 0;
 	code_changes |= armed && !hold_at_debug_hook;
