@@ -342,8 +342,7 @@ static __always_inline ht_u64 product(ht_u64 size, ht_u64 factor)
 	return size > most ? ~0ull : size * factor;
 }
 
-SEC("uprobe")
-int probe_call_entry(struct pt_regs *ctx)
+static __always_inline int enter_call(struct pt_regs *ctx, int unwinds)
 {
 	ht_u64 cookie, sp = PT_REGS_SP(ctx), size, factor;
 	struct call_in_flight *call;
@@ -355,7 +354,7 @@ int probe_call_entry(struct pt_regs *ctx)
 	cookie = bpf_get_attach_cookie(ctx);
 	if (!armed || !(st = thread_state()))
 		return 0;
-	if (empty == 2) {
+	if (unwinds && empty == 2) {
 		take_stack(&st->unwind, st->serial, sp, REGISTER(ctx, rbp));
 		return 0;
 	}
@@ -370,14 +369,26 @@ int probe_call_entry(struct pt_regs *ctx)
 	call->size = size;
 	call->pointer = argument(ctx, COOKIE_POINTER(cookie));
 	call->function = COOKIE_FUNCTION(cookie);
-	call->stack = stack_mode <= STACK_MODE_FP
-			      ? take_stack(&st->unwind, st->serial, sp, REGISTER(ctx, rbp))
-			      : 0;
+	call->stack =
+		unwinds ? take_stack(&st->unwind, st->serial, sp, REGISTER(ctx, rbp)) : 0;
 	call->sp = sp;
 	call->is_reallocating = COOKIE_OP(cookie) == PROBE_REALLOC && call->pointer;
 	if (call->is_reallocating)
 		begin_realloc(st, call, cookie);
 	return 0;
+}
+
+SEC("uprobe")
+int probe_call_entry(struct pt_regs *ctx)
+{
+	return enter_call(ctx, 0);
+}
+
+/* A program of its own: kernels before 6.8 verify functions that are never called, too. */
+SEC("uprobe")
+int probe_unwinding_entry(struct pt_regs *ctx)
+{
+	return enter_call(ctx, 1);
 }
 
 static __always_inline ht_u64 size_word(ht_u64 address, ht_u64 cookie)

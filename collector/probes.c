@@ -19,6 +19,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "collector/features.h"
 #include "collector/probes.skel.h"
 #include "collector/refusal.h"
 #include "collector/uprobe_multi.h"
@@ -60,26 +61,82 @@ struct probes {
 /* ---- libbpf's messages ------------------------------------------------------------ */
 
 static bool print_messages;
-static char last_message[256];
+static char last_message[256]; /* of those that say why */
+
+/* Of a verifier's log, the line that says why is the last one before the summary. */
+static const char *reason_in_log(char *log)
+{
+	char *end = strstr(log, "\nprocessed "), *line;
+
+	if (!end)
+		end = strstr(log, "\n-- END");
+	if (!end)
+		return log;
+	while (end > log && end[-1] == '\n')
+		end--;
+	*end = '\0';
+	line = strrchr(log, '\n');
+	return line ? line + 1 : log;
+}
+
+static void note_message(char *text)
+{
+	const char *reason = text;
+
+	/* these only say that the ones before were serious, or that they were not */
+	if (strstr(text, "failed to load BPF skeleton") || strstr(text, "failed to load object") ||
+	    strstr(text, "Retrying without BTF") ||
+	    (strstr(text, ": failed to load: ") && last_message[0]))
+		return;
+	if (strstr(text, "-- BEGIN PROG LOAD LOG --"))
+		reason = reason_in_log(text);
+	else if (!strncmp(text, "libbpf: ", 8))
+		reason = text + 8;
+	snprintf(last_message, sizeof(last_message), "%.*s", (int)strcspn(reason, "\n"), reason);
+}
 
 static int keep_message(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
-	if (print_messages)
-		return vfprintf(stderr, fmt, ap);
+	va_list again;
+	char *text;
+
 	if (level == LIBBPF_WARN) {
-		vsnprintf(last_message, sizeof(last_message), fmt, ap);
-		last_message[strcspn(last_message, "\n")] = '\0';
+		va_copy(again, ap);
+		if (vasprintf(&text, fmt, again) >= 0) {
+			note_message(text);
+			free(text);
+		}
+		va_end(again);
 	}
-	return 0;
+	return print_messages ? vfprintf(stderr, fmt, ap) : 0;
+}
+
+/* "BPF loops (Linux 5.17)": what is needed and not there; or "". */
+static void list_missing(char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < n_features && len < size; i++)
+		if (features[i].required && features[i].test() == FEATURE_NO)
+			len += (size_t)snprintf(buf + len, size - len, "%s%s (Linux %s)",
+						len ? ", " : "", features[i].name,
+						features[i].since);
 }
 
 static int load_failed(int r, struct err *err)
 {
+	char missing[160];
+
 	err_set(err, ERR_PRIVILEGE, -r, "cannot load the probe programs into the kernel");
 	refusal_explain(REFUSED_BPF, -r, err);
 	if (!err || err->hint[0])
 		return r;
-	if (last_message[0])
+	list_missing(missing, sizeof(missing));
+	if (missing[0])
+		err_hint(err, "this kernel lacks what came with later ones: %s; `heaptrail doctor` "
+			      "shows more", missing);
+	else if (last_message[0])
 		err_hint(err, "libbpf says: %s; `heaptrail doctor` shows what this kernel has",
 			 last_message);
 	else
@@ -116,6 +173,7 @@ static int map_positions(struct probes *p, struct err *err)
 static void choose_links(struct probes *p)
 {
 	struct bpf_program *programs[] = {p->bpf->progs.probe_call_entry,
+					  p->bpf->progs.probe_unwinding_entry,
 					  p->bpf->progs.probe_call_return, p->bpf->progs.probe_free,
 					  p->bpf->progs.probe_debug_hook};
 	int e = refusal_try_uprobe();
@@ -166,8 +224,9 @@ static void set_constants(struct probes *p, const struct probes_options *o)
 /* Opens and loads the programs, with or without the unwinder. */
 static int load_programs(struct probes *p, const struct probes_options *o, enum stack_mode mode)
 {
-	bool unwinds = mode == STACK_MODE_AUTO;
+	bool unwinds = mode <= STACK_MODE_FP;
 
+	last_message[0] = '\0';
 	p->bpf = probes_bpf__open();
 	if (!p->bpf)
 		return -errno;
@@ -175,7 +234,11 @@ static int load_programs(struct probes *p, const struct probes_options *o, enum 
 	p->bpf->rodata->stack_mode = mode;
 	choose_links(p);
 	bpf_map__set_max_entries(p->bpf->maps.ring, (unsigned int)o->ring_bytes);
-	bpf_program__set_autoload(p->bpf->progs.list_code, unwinds);
+	bpf_program__set_autoload(p->bpf->progs.probe_call_entry, !unwinds);
+	bpf_program__set_autoload(p->bpf->progs.probe_unwinding_entry, unwinds);
+	bpf_map__set_autocreate(p->bpf->maps.unwind_files, unwinds);
+	bpf_map__set_autocreate(p->bpf->maps.unwind_slabs, unwinds);
+	bpf_program__set_autoload(p->bpf->progs.list_code, mode == STACK_MODE_AUTO);
 	bpf_program__set_autoattach(p->bpf->progs.list_code, false);
 	return probes_bpf__load(p->bpf);
 }
@@ -357,23 +420,28 @@ static int attach_one(struct probes *p, const struct plan_object *o, const struc
 	return 0;
 }
 
+static struct bpf_program *entry_program(const struct probes *p)
+{
+	return probes_stack_mode(p) <= STACK_MODE_FP ? p->bpf->progs.probe_unwinding_entry
+						     : p->bpf->progs.probe_call_entry;
+}
+
 static int attach_point(struct probes *p, const struct plan_object *o,
 			const struct plan_point *point, struct err *err)
 {
-	struct bpf_program *entry;
+	struct bpf_program *entry = entry_program(p);
 	int r;
 
 	if (!point->family)
 		return attach_one(p, o, point, p->bpf->progs.probe_debug_hook, false, err);
 	if (p->entries_only)
 		return family_function_returns(point->function)
-			       ? attach_one(p, o, point, p->bpf->progs.probe_call_entry, false, err)
+			       ? attach_one(p, o, point, entry, false, err)
 			       : 0;
 	if (!family_function_returns(point->function))
 		return attach_one(p, o, point, p->bpf->progs.probe_free, false, err);
 	/* the return first: an entry without it would leave a call in flight */
 	r = attach_one(p, o, point, p->bpf->progs.probe_call_return, true, err);
-	entry = p->bpf->progs.probe_call_entry;
 	return r ? r : attach_one(p, o, point, entry, false, err);
 }
 
