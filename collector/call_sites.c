@@ -210,10 +210,11 @@ static const struct process_map *map_of(struct call_sites *c, uint64_t address, 
 	older = process_maps_find(&c->older_maps, address);
 	if (c->is_older_exact && generation == c->older_generation)
 		return older;
-	return map && older && is_same_mapping(map, older) &&
-			       !c->modules[intern_module(c, map).v].is_transient
-		       ? map
-		       : NULL;
+	if (map && older && !is_same_mapping(map, older))
+		return NULL;
+	if (!map) /* it went since */
+		map = older;
+	return map && !c->modules[intern_module(c, map).v].is_transient ? map : NULL;
 }
 
 static struct frame_id intern_frame(struct call_sites *c, struct module_id module, uint64_t offset)

@@ -484,8 +484,10 @@ static __always_inline void mind_the_code(void)
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
 	ht_u64 pages = task->mm->exec_vm;
 
-	if (pages != last_exec_pages) {
-		code_changes |= last_exec_pages != 0;
+	if (!last_exec_pages) {
+		last_exec_pages = pages; /* nothing was learnt yet */
+	} else if (pages != last_exec_pages) {
+		code_changes = 1;
 		last_exec_pages = pages;
 		__sync_fetch_and_add(&code_generation, 1);
 		tables_wanted = 1;
