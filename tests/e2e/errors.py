@@ -159,11 +159,11 @@ def races():
     """A process that ends while we attach: a clear message, or a short recording; no crash, no hang."""
     good, said, recorded, wrong = 0, 0, 0, []
     for i in range(40):
-        with Running(f"{TARGETS}/simple", "malloc", "100", "10", "sleep", str(i * 3)) as t:
+        with Running(f"{TARGETS}/simple", "malloc", "100", "10", "sleep", str(i * 20)) as t:
             reap = i % 2  # with and without a parent that takes the status
             p = subprocess.Popen([HEAPTRAIL, "record", "-o", "r.trail", "-p", t.pid], cwd=mine, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, text=True)
-            end = time.time() + 20
+            end = time.time() + 120  # the kernel may take its time where others detach probes, too
             while p.poll() is None and time.time() < end:
                 if reap:
                     t.p.poll()
