@@ -43,7 +43,7 @@ class Sleeper:
         lines = self.process.stdout.read().splitlines()
         if self.process.wait(timeout=30):
             raise RuntimeError(f"the target ended with {self.process.returncode}: {lines}")
-        return [json.loads(line) for line in lines if line.startswith("{")]  # a child may begin to speak late
+        return [json.loads(line) for line in lines]
 
     def __enter__(self):
         return self
@@ -163,7 +163,8 @@ def watched():
             for _ in range(stops):
                 for sig, want in ((signal.SIGSTOP, "T"), (signal.SIGCONT, "SR")):
                     os.kill(s.pid, sig)
-                    beside.wait_until(lambda: beside.state(s.pid) in want, 5)
+                    if not beside.wait_until(lambda: beside.state(s.pid) in want, 30):
+                        raise RuntimeError(f"it does not become {want} by signal {sig}")
                     time.sleep(0.1)  # SIGCHLDs merge
             if r:
                 r.send_signal(signal.SIGINT)

@@ -293,11 +293,11 @@ static int watch(void)
 	if (child < 0)
 		return 2;
 	if (child == 0) {
+		printf("child %d\n", (int)getpid());
+		fflush(stdout); /* before it says that it is ready, which the parent could not promise */
 		sigprocmask(SIG_UNBLOCK, &set, NULL);
 		exit(run(0, 0));
 	}
-	printf("child %d\n", (int)child);
-	fflush(stdout);
 	while (!ended) {
 		if (sigwaitinfo(&set, &info) < 0)
 			continue;
