@@ -24,7 +24,7 @@ done
 	'linux-image-6\.12\.[0-9]+\+deb1[23]-cloud-amd64' \
 	'linux-image-6\.1[67]\.[0-9]+\+deb1[0-9]-cloud-amd64' \
 	'linux-(image|binary)-7\.[0-9.]+\+deb1[0-9]-cloud-amd64'
-export HTVM_CACHE=${HTVM_CACHE:-$kernels/cache}
+export VM_CACHE=$kernels/cache
 mkdir -p "$work/out" "$kernels"
 
 # ---- the guest's root: our programs, those that are recorded, their libraries ----
