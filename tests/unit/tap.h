@@ -53,6 +53,19 @@ __attribute__((format(printf, 4, 5), unused)) static bool tap_ok(bool passed, co
 /* One check; the rest is its name, as for printf().  Returns whether it passed. */
 #define ok(condition, ...) tap_ok((condition), __FILE__, __LINE__, __VA_ARGS__)
 
+/* Ends the test here: what it needs is not to be had. */
+__attribute__((format(printf, 1, 2), noreturn, unused)) static void bail_out(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("Bail out! ", stdout);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+	exit(1);
+}
+
 /* The plan, and what main() returns. */
 __attribute__((unused)) static int done(void)
 {

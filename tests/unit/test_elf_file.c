@@ -9,7 +9,6 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,43 +18,13 @@
 #include "image/demangle.h"
 #include "image/eh_frame.h"
 #include "image/probe_site.h"
+#include "tests/unit/files.h"
 #include "tests/unit/tap.h"
 
 #define ROUNDS 400
 #define HEAD_BYTES 1024 /* half of the changes are here, where it hurts */
 
-static char folder[] = "/tmp/heaptrail-elf.XXXXXX";
-static char path[64];
-
-struct bytes {
-	uint8_t *data;
-	size_t len;
-};
-
-static bool read_file(const char *name, struct bytes *ret)
-{
-	struct stat st;
-	int fd = open(name, O_RDONLY);
-	bool fine = fd >= 0 && !fstat(fd, &st);
-
-	if (fine) {
-		ret->len = (size_t)st.st_size;
-		ret->data = xmalloc(ret->len);
-		fine = read(fd, ret->data, ret->len) == (ssize_t)ret->len;
-	}
-	if (fd >= 0)
-		close(fd);
-	return fine;
-}
-
-static void write_file(const uint8_t *data, size_t len)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	if (fd < 0 || write(fd, data, len) != (ssize_t)len)
-		diag("cannot write %s", path);
-	close(fd);
-}
+static char path[96];
 
 static void use_unwind_table(struct elf_file *f)
 {
@@ -139,7 +108,7 @@ static void test_damaged(const char *name)
 		b.len = random_below(10) ? original.len : 1 + random_below(original.len);
 		memcpy(b.data, original.data, b.len);
 		damage(&b);
-		write_file(b.data, b.len);
+		write_file(path, b.data, b.len);
 		if (elf_file_open(path, &f, NULL) == 0) {
 			opened++;
 			use(f);
@@ -150,8 +119,8 @@ static void test_damaged(const char *name)
 			elf_file_close(f);
 		}
 	}
-	ok(opened > 0, "%d damaged copies of %s do no harm: %zu opened, %.1f s", ROUNDS, name, opened,
-	   (double)(clock_now_ns() - start) / 1e9);
+	ok(opened > 0, "%d damaged copies of %s do no harm: %zu opened, %.1f s", ROUNDS, name,
+	   opened, (double)(clock_now_ns() - start) / 1e9);
 	free(b.data);
 	free(original.data);
 }
@@ -165,12 +134,13 @@ static void test_truncated(const char *name)
 
 	if (!read_file(name, &b))
 		return;
-	write_file(b.data, b.len);
+	write_file(path, b.data, b.len);
 	ok(elf_file_open(path, &f, NULL) == 0, "a copy of %s is opened", name);
 	if (truncate(path, 100))
 		diag("cannot truncate");
 	use(f);
-	ok(elf_file_read(f, 0x2000, code, sizeof(code)) <= 0, "cut off then, it has nothing to read");
+	ok(elf_file_read(f, 0x2000, code, sizeof(code)) <= 0,
+	   "cut off then, it has nothing to read");
 	elf_file_close(f);
 	free(b.data);
 }
@@ -206,7 +176,7 @@ static void test_absurd(void)
 	section.sh_info = UINT32_MAX;
 	memcpy(file, &head, sizeof(head));
 	memcpy(file + 1024, &section, sizeof(section));
-	write_file(file, sizeof(file));
+	write_file(path, file, sizeof(file));
 	if (elf_file_open(path, &f, NULL) == 0) {
 		use(f);
 		elf_file_close(f);
@@ -215,7 +185,7 @@ static void test_absurd(void)
 	head.e_shnum = 2;
 	memcpy(file, &head, sizeof(head));
 	memcpy(file + 1024 + sizeof(section), &section, sizeof(section));
-	write_file(file, sizeof(file));
+	write_file(path, file, sizeof(file));
 	ok(truncate(path, (off_t)1 << 40) == 0 || errno == EFBIG, "a sparse file of 1 TiB");
 	if (elf_file_open(path, &f, NULL) == 0) {
 		use(f);
@@ -258,8 +228,7 @@ static void test_names(void)
 int main(void)
 {
 	seed_random();
-	if (!mkdtemp(folder))
-		return 1;
+	make_folder("elf_file");
 	snprintf(path, sizeof(path), "%s/elf", folder);
 	test_damaged("/bin/true");
 	test_damaged("/lib/x86_64-linux-gnu/libc.so.6");
@@ -268,6 +237,5 @@ int main(void)
 	test_absurd();
 	test_names();
 	unlink(path);
-	rmdir(folder);
-	return done();
+	return remove_folder() ? done() : 1;
 }
