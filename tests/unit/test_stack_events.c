@@ -3,23 +3,14 @@
 #include "config.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "collector/drain.h"
-#include "common/xalloc.h"
-#include "store/reader.h"
+#include "tests/unit/drain_fixture.h"
 #include "tests/unit/tap.h"
 
-enum { GLIBC = 1, FRAMES = 4 };
+enum { FRAMES = 4 };
 
-static char folder[64], path[96];
-static struct store_writer *writer;
-static struct drain drain;
-static uint64_t losses, now_ns, next_address;
-static uint16_t generation;
-static struct event *events;
-static size_t n_events;
-static struct catalog catalog;
+static uint64_t next_address;
 
 static uint16_t current_generation(void *arg)
 {
@@ -27,58 +18,17 @@ static uint16_t current_generation(void *arg)
 	return generation;
 }
 
-static void begin(enum stack_mode mode)
+static void begin_stacks(enum stack_mode mode)
 {
-	struct store_writer_options o = {true, geteuid(), getegid()};
-	struct err err;
-
-	if (store_writer_create(path, &o, &writer, &err)) {
-		printf("Bail out! %s\n", err.what);
-		exit(1);
-	}
-	now_ns = 1000000000;
+	begin();
 	next_address = 0x1000;
-	generation = 0;
-	drain_init(&drain, writer, getpid());
-	drain.losses_so_far = &losses;
 	drain.stack_mode = mode;
 	drain.sites.current_generation = current_generation;
-	drain_begin_space(&drain, "/bin/true", now_ns);
-}
-
-static void finish(void)
-{
-	struct chunk_info info = {0};
-	struct store_reader *r;
-	struct err err;
-
-	drain_end_space(&drain, "exit", now_ns);
-	drain_finish(&drain);
-	drain_release(&drain);
-	store_writer_seal(writer);
-	store_writer_close(writer, NULL);
-	catalog_release(&catalog);
-	events = xrealloc(events, CHUNK_EVENTS_MAX * sizeof(*events));
-	if (store_reader_open(path, &r, &err) || store_reader_load(r, &catalog, &err) ||
-	    store_reader_next_chunk(r, 0, &info, events, &err) < 0)
-		diag("%s", err.what);
-	n_events = info.events;
-	store_reader_close(r);
-}
-
-static struct ring_head head(enum ring_kind kind)
-{
-	now_ns += 1000;
-	return (struct ring_head){.kind = (uint8_t)kind,
-				  .family = GLIBC,
-				  .generation = generation,
-				  .thread = 1,
-				  .t_ns = now_ns};
 }
 
 static void feed_stack_of(uint64_t id, uint32_t n, uint16_t end, const uint64_t *frames, size_t len)
 {
-	struct ring_stack e = {.head = head(RING_STACK), .id = id, .n = n, .end = end};
+	struct ring_stack e = {.head = head(RING_STACK, 1), .id = id, .n = n, .end = end};
 
 	for (uint32_t i = 0; i < n && i < RING_FRAMES_MAX; i++)
 		e.frames[i] = frames[i % FRAMES];
@@ -90,21 +40,11 @@ static void feed_stack(uint64_t id, uint32_t n, uint16_t end, const uint64_t *fr
 	feed_stack_of(id, n, end, frames, RING_STACK_BYTES(n));
 }
 
-static void feed_alloc(uint64_t id, uint64_t caller)
+/* An alloc by the stack @id, which @return_address is the innermost frame of. */
+static void feed_call(uint64_t id, uint64_t return_address)
 {
-	struct ring_alloc e = {.head = head(RING_ALLOC),
-			       .address = next_address += 64,
-			       .size = 10,
-			       .size_word = 33,
-			       .caller = caller,
-			       .stack = id};
-
-	drain_feed(&drain, &e.head, sizeof(e));
-}
-
-static void feed_mark(enum ring_kind kind)
-{
-	struct ring_mark e = {.head = head(kind)};
+	struct ring_alloc e = {.head = head(RING_ALLOC, 1), .address = next_address += 64,
+			       .size = 10, .size_word = 33, .caller = return_address, .stack = id};
 
 	drain_feed(&drain, &e.head, sizeof(e));
 }
@@ -112,16 +52,22 @@ static void feed_mark(enum ring_kind kind)
 /* Is the stack of event @i of these frames' addresses (in no module), and does it end so? */
 static bool is_stack(size_t i, const uint64_t *frames, size_t n, enum stack_end end)
 {
-	struct stack_id at = i < n_events ? events[i].stack : (struct stack_id){0};
+	struct stack_id at = i < got.n ? got.events[i].stack : (struct stack_id){0};
 
 	for (size_t k = 0; k < n; k++) {
-		const struct catalog_stack *s = catalog_stack(&catalog, at);
+		const struct catalog_stack *s = catalog_stack(&got.catalog, at);
 
-		if (!at.v || s->end != end || catalog_frame(&catalog, s->frame)->offset != frames[k])
+		if (!at.v || s->end != end ||
+		    catalog_frame(&got.catalog, s->frame)->offset != frames[k])
 			return false;
 		at = s->parent;
 	}
 	return !at.v;
+}
+
+static const struct catalog_frame *innermost(struct stack_id id)
+{
+	return catalog_frame(&got.catalog, catalog_stack(&got.catalog, id)->frame);
 }
 
 static const uint64_t frames[FRAMES] = {0x10, 0x20, 0x30, 0x40};
@@ -130,28 +76,28 @@ static void test_frames(void)
 {
 	static const uint64_t others[FRAMES] = {0x11, 0x20, 0x30, 0x40};
 
-	begin(STACK_MODE_AUTO);
+	begin_stacks(STACK_MODE_AUTO);
 	feed_stack(77, FRAMES, STACK_COMPLETE, frames);
-	feed_alloc(77, 0x10);
+	feed_call(77, 0x10);
 	feed_stack(77, FRAMES, STACK_COMPLETE, frames);
 	feed_stack(78, FRAMES, STACK_COMPLETE, frames);
-	feed_alloc(78, 0x10);
+	feed_call(78, 0x10);
 	feed_stack(79, FRAMES, STACK_COMPLETE, others);
-	feed_alloc(79, 0x11);
+	feed_call(79, 0x11);
 	feed_stack(80, FRAMES, STACK_TOO_DEEP, frames);
-	feed_alloc(80, 0x10);
+	feed_call(80, 0x10);
 	feed_stack(81, 3, STACK_BROKEN, frames);
-	feed_alloc(81, 0x10);
-	feed_alloc(82, 0x10);
-	feed_alloc(0, 0x10);
+	feed_call(81, 0x10);
+	feed_call(82, 0x10);
+	feed_call(0, 0x10);
 	finish();
-	ok(n_events == 7 && is_stack(0, frames, FRAMES, STACK_COMPLETE),
+	ok(got.n == 7 && is_stack(0, frames, FRAMES, STACK_COMPLETE),
 	   "a stack's frames, innermost first");
-	ok(events[1].stack.v == events[0].stack.v,
+	ok(got.events[1].stack.v == got.events[0].stack.v,
 	   "one that is sent again, or by another id, is the same");
 	ok(is_stack(2, others, FRAMES, STACK_COMPLETE) &&
-		   catalog_stack(&catalog, events[2].stack)->parent.v ==
-			   catalog_stack(&catalog, events[0].stack)->parent.v,
+		   catalog_stack(&got.catalog, got.events[2].stack)->parent.v ==
+			   catalog_stack(&got.catalog, got.events[0].stack)->parent.v,
 	   "stacks of the same callers share them");
 	ok(is_stack(3, frames, FRAMES, STACK_TOO_DEEP) && is_stack(4, frames, 3, STACK_BROKEN),
 	   "why it ends is part of it");
@@ -161,16 +107,16 @@ static void test_frames(void)
 
 static void test_modes(void)
 {
-	begin(STACK_MODE_CALLER);
-	feed_alloc(0, 0x10);
-	feed_alloc(5, 0x20);
+	begin_stacks(STACK_MODE_CALLER);
+	feed_call(0, 0x10);
+	feed_call(5, 0x20);
 	finish();
 	ok(is_stack(0, frames, 1, STACK_CALLER) && is_stack(1, frames + 1, 1, STACK_CALLER),
 	   "callers only");
-	begin(STACK_MODE_NONE);
-	feed_alloc(0, 0x10);
+	begin_stacks(STACK_MODE_NONE);
+	feed_call(0, 0x10);
 	finish();
-	ok(n_events == 1 && !events[0].stack.v && catalog.n_stacks <= 1, "no stacks at all");
+	ok(got.n == 1 && !got.events[0].stack.v && got.catalog.n_stacks <= 1, "no stacks at all");
 }
 
 static void test_located(void)
@@ -179,7 +125,7 @@ static void test_located(void)
 	const struct catalog_frame *f;
 	const struct process_map *map;
 
-	begin(STACK_MODE_AUTO);
+	begin_stacks(STACK_MODE_AUTO);
 	call_sites_read_maps(&drain.sites, now_ns);
 	map = process_maps_find(&drain.sites.maps, (uint64_t)(uintptr_t)&test_located);
 	offset = (uint64_t)(uintptr_t)&test_located - map->start + map->offset;
@@ -191,19 +137,18 @@ static void test_located(void)
 	generation++; /* all of it is gone, for all that can be known */
 	process_maps_release(&drain.sites.maps);
 	feed_stack(1, FRAMES, STACK_COMPLETE, located);
-	feed_alloc(1, 0x10);
+	feed_call(1, 0x10);
 	finish();
-	f = catalog_frame(&catalog, catalog_stack(&catalog, events[0].stack)->frame);
-	ok(f->module.v && strstr(catalog_module_path(&catalog, f->module), "test_stack_events"),
+	f = innermost(got.events[0].stack);
+	ok(f->module.v && strstr(catalog_module_path(&got.catalog, f->module), "test_stack_events"),
 	   "a frame that tells its file");
-	f = catalog_frame(&catalog,
-			  catalog_stack(&catalog, catalog_stack(&catalog, events[0].stack)->parent)->frame);
-	ok(f->module.v && !strcmp(catalog_module_path(&catalog, f->module), "[anonymous]") &&
+	f = innermost(catalog_stack(&got.catalog, got.events[0].stack)->parent);
+	ok(f->module.v && !strcmp(catalog_module_path(&got.catalog, f->module), "[anonymous]") &&
 		   f->offset == 0x7f0000001234,
 	   "one that is in none");
-	f = catalog_frame(&catalog, (struct frame_id){2});
+	f = catalog_frame(&got.catalog, (struct frame_id){2});
 	ok(!f->module.v && f->offset == 0x55, "a file that nobody knows is none");
-	f = catalog_frame(&catalog, (struct frame_id){1});
+	f = catalog_frame(&got.catalog, (struct frame_id){1});
 	ok(!f->module.v && f->offset == located[3], "where an address alone would be in none");
 }
 
@@ -213,20 +158,20 @@ static void test_generations(void)
 	uint64_t here = (uint64_t)(uintptr_t)&test_generations;
 	const struct catalog_frame *f[3];
 
-	begin(STACK_MODE_CALLER);
+	begin_stacks(STACK_MODE_CALLER);
 	call_sites_read_maps(&drain.sites, now_ns);
 	generation = 3;
 	drain.sites.is_recording = true;
 	process_maps_release(&drain.sites.maps); /* as if this program had been loaded just now */
 	call_sites_read_maps(&drain.sites, now_ns);
-	feed_alloc(0, here);
+	feed_call(0, here);
 	generation = 1;
-	feed_alloc(0, here + 1);
+	feed_call(0, here + 1);
 	generation = 3;
-	feed_alloc(0, here + 2);
+	feed_call(0, here + 2);
 	finish();
 	for (int i = 0; i < 3; i++)
-		f[i] = catalog_frame(&catalog, catalog_stack(&catalog, events[i].stack)->frame);
+		f[i] = innermost(got.events[i].stack);
 	ok(f[0]->module.v && f[2]->module.v == f[0]->module.v && f[2]->offset == f[0]->offset + 2,
 	   "an address of the same generation as the mappings");
 	ok(!f[1]->module.v && f[1]->offset == here + 1,
@@ -237,45 +182,48 @@ static void test_forgetting(void)
 {
 	uint64_t many[FRAMES] = {0x1000};
 
-	begin(STACK_MODE_AUTO);
+	begin_stacks(STACK_MODE_AUTO);
 	feed_stack(1, FRAMES, STACK_COMPLETE, frames);
 	for (uint64_t i = 0; i < 70000; i++) {
 		many[0] = i << 4;
 		feed_stack(100 + i, 1, STACK_COMPLETE, many);
 	}
 	feed_mark(RING_MAPS);
-	feed_alloc(1, 0x10); /* nothing has changed */
+	feed_call(1, 0x10); /* nothing has changed */
 	generation = 1;
 	feed_mark(RING_MAPS);
-	feed_alloc(1, 0x10); /* a call that was under way */
+	feed_call(1, 0x10); /* a call that was under way */
 	for (uint64_t i = 0; i < 70000; i++)
 		feed_stack(100000 + i, 1, STACK_COMPLETE, many);
 	generation = 2;
 	feed_mark(RING_MAPS);
-	feed_alloc(1, 0x10);
-	ok(drain.stacks.n + drain.older_stacks.n < 150000, "stacks of code that is gone are forgotten");
+	feed_call(1, 0x10);
+	ok(drain.stacks.n + drain.older_stacks.n < 150000,
+	   "stacks of code that is gone are forgotten");
 	finish();
-	ok(is_stack(0, frames, FRAMES, STACK_COMPLETE) && is_stack(1, frames, FRAMES, STACK_COMPLETE),
+	ok(is_stack(0, frames, FRAMES, STACK_COMPLETE) &&
+		   is_stack(1, frames, FRAMES, STACK_COMPLETE),
 	   "not those of calls under way");
 	ok(is_stack(2, frames, 1, STACK_LOST), "but later they are");
-	begin(STACK_MODE_AUTO);
+	begin_stacks(STACK_MODE_AUTO);
 	feed_stack(1, FRAMES, STACK_COMPLETE, frames);
 	feed_mark(RING_EXEC);
-	feed_alloc(1, 0x10);
+	feed_call(1, 0x10);
 	finish();
 	ok(is_stack(0, frames, 1, STACK_LOST), "an exec ends all stacks");
 }
 
 static void test_malformed(void)
 {
-	begin(STACK_MODE_AUTO);
+	begin_stacks(STACK_MODE_AUTO);
 	feed_stack_of(1, 0, STACK_COMPLETE, frames, RING_STACK_BYTES(1));
 	feed_stack_of(2, 2, STACK_COMPLETE, frames, RING_STACK_BYTES(2) - 1);
 	feed_stack_of(3, RING_FRAMES_MAX + 1, STACK_COMPLETE, frames,
 		      RING_STACK_BYTES(RING_FRAMES_MAX + 1));
 	feed_stack_of(4, 1, STACK_ENDS, frames, RING_STACK_BYTES(1));
 	feed_stack_of(5, UINT32_MAX, STACK_COMPLETE, frames, sizeof(struct ring_stack));
-	ok(drain.counts.malformed == 5, "malformed stacks are counted: %d", (int)drain.counts.malformed);
+	ok(drain.counts.malformed == 5, "malformed stacks are counted: %d",
+	   (int)drain.counts.malformed);
 	feed_stack(6, RING_FRAMES_MAX, STACK_TOO_DEEP, frames);
 	ok(drain.counts.malformed == 5 && drain.stacks.n == 1, "the longest is not malformed");
 	finish();
@@ -283,19 +231,12 @@ static void test_malformed(void)
 
 int main(void)
 {
-	snprintf(folder, sizeof(folder), "/tmp/heaptrail-stack-events.XXXXXX");
-	if (!mkdtemp(folder))
-		return 99;
-	snprintf(path, sizeof(path), "%s/t.trail", folder);
+	set_up("stack_events");
 	test_frames();
 	test_modes();
 	test_located();
 	test_generations();
 	test_forgetting();
 	test_malformed();
-	unlink(path);
-	rmdir(folder);
-	catalog_release(&catalog);
-	free(events);
-	return done();
+	return tear_down() ? done() : 1;
 }
