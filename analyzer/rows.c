@@ -119,14 +119,15 @@ static struct row describe(const struct catalog *c, enum rows_by by, const struc
 		*ret_identity = (uint64_t)f->module.v << 32 ^
 				(f->function ? hash_bytes(f->function, strlen(f->function)) : 0);
 		return row;
-	case ROWS_BY_LINE:
-	case ROWS_BY_STACK: /* its identity is that of all its frames: rows_make() */
+	case ROWS_BY_STACK:
+		row.stack.v = (uint32_t)g->key;
+		/* fall through */
+	case ROWS_BY_LINE: /* the identity of both is that of frames: rows_make() */
 		row.module = f->module;
 		row.function = f->function;
 		row.file = f->file;
 		row.line = f->line;
 		row.offset = f->offset;
-		row.stack.v = (uint32_t)g->key;
 		row.name = place_name(c, f);
 		return row;
 	}
@@ -141,10 +142,19 @@ static uint64_t identity_of_stack(const struct catalog *c, const uint32_t *class
 	return stacks_identity(classes, &w);
 }
 
+/* Of the innermost frame: calls that read the same are one site. */
+static uint64_t class_of_site(const struct catalog *c, const uint32_t *classes, uint64_t key)
+{
+	struct frame_id frame = catalog_stack(c, (struct stack_id){(uint32_t)key})->frame;
+
+	return frame.v < c->n_frames ? classes[frame.v] : 0;
+}
+
 void rows_make(struct rows *ret, const struct catalog *c, const struct analysis *a,
 	       enum rows_by by)
 {
-	uint32_t *classes = by == ROWS_BY_STACK ? stacks_classify_frames(c) : NULL;
+	bool by_frames = by == ROWS_BY_STACK || by == ROWS_BY_LINE;
+	uint32_t *classes = by_frames ? stacks_classify_frames(c) : NULL;
 	struct hashmap index = {0};
 
 	memset(ret, 0, sizeof(*ret));
@@ -155,7 +165,8 @@ void rows_make(struct rows *ret, const struct catalog *c, const struct analysis 
 		uint32_t *place;
 
 		if (classes)
-			identity = identity_of_stack(c, classes, g->key);
+			identity = by == ROWS_BY_STACK ? identity_of_stack(c, classes, g->key)
+						       : class_of_site(c, classes, g->key);
 		place = hashmap_put(&index, identity);
 		if (*place == HASHMAP_NONE) {
 			*place = (uint32_t)ret->n;

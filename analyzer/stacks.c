@@ -20,12 +20,14 @@ static const struct {
 	[STACK_BROKEN] = {"broken", "broken"},
 	[STACK_UNSUPPORTED] = {"unsupported", "with unknown unwind information"},
 	[STACK_LOST] = {"lost", "lost on the way"},
-	[STACK_ENDS] = {"unknown", "for an unknown reason"},
+	[STACK_NO_TABLE] = {"no_table", "in a file that could not be read"},
+	[STACK_END_UNKNOWN] = {"unknown", "for an unknown reason"},
+	[STACK_UNRECORDED] = {"unrecorded", "not recorded"},
 };
 
 static unsigned int known_end(unsigned int end)
 {
-	return end < STACK_ENDS ? end : STACK_ENDS;
+	return end < STACK_WALK_ENDS ? end : STACK_END_UNKNOWN;
 }
 
 const char *stacks_end_name(unsigned int end)
@@ -49,7 +51,12 @@ void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk 
 	const struct catalog_stack *s = catalog_stack(c, id);
 
 	ret->n = 0;
-	ret->end = is_there(c, s) ? (uint8_t)known_end(s->end) : STACK_LOST;
+	if (!id.v)
+		ret->end = STACK_UNRECORDED;
+	else if (!is_there(c, s))
+		ret->end = STACK_LOST;
+	else
+		ret->end = s->end < STACK_ENDS ? s->end : STACK_END_UNKNOWN;
 	while (is_there(c, s) && ret->n < STACK_FRAMES_MAX) {
 		ret->frames[ret->n++] = s->frame;
 		if (!s->parent.v)
@@ -220,9 +227,10 @@ void stacks_count(const struct catalog *c, const struct analysis *a, struct stac
 	}
 }
 
-bool stacks_are_callers(const struct stack_counts *counts)
+bool stacks_have_frames(const struct stack_counts *counts)
 {
-	return counts->all.stacks && counts->ends[STACK_CALLER].stacks == counts->all.stacks;
+	return counts->ends[STACK_CALLER].stacks + counts->ends[STACK_UNRECORDED].stacks <
+	       counts->all.stacks;
 }
 
 static int by_calls(const void *a, const void *b)
@@ -248,7 +256,7 @@ void stacks_blame(const struct catalog *c, const struct analysis *a, struct stac
 		uint32_t *place;
 
 		stacks_walk(c, a->stacks[i].stack, &w);
-		if (w.end == STACK_COMPLETE || w.end == STACK_CALLER)
+		if (w.end == STACK_COMPLETE || w.end == STACK_CALLER || w.end == STACK_UNRECORDED)
 			continue;
 		if (w.n)
 			outermost = w.frames[w.n - 1];

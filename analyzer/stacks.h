@@ -16,16 +16,23 @@
  */
 #define STACK_FRAMES_MAX 1024
 
+enum { /* after those of enum stack_end */
+	STACK_END_UNKNOWN = STACK_ENDS, /* a reason of later versions, or damage */
+	STACK_UNRECORDED,		/* no stack was wanted */
+	STACK_WALK_ENDS
+};
+
 struct stack_walk {
 	struct frame_id frames[STACK_FRAMES_MAX]; /* innermost first; all are in the catalog */
 	size_t n;
-	uint8_t end; /* enum stack_end; STACK_ENDS: for a reason that is not known */
+	uint8_t end; /* enum stack_end, or one of the above */
 };
 
 /*
  * The frames of the stack @id.  Whatever the recording says of them, these are not
- * complete: one that is not there has no frames and is STACK_LOST; where its
- * parents are not there it is STACK_BROKEN, where they do not end STACK_TOO_DEEP.
+ * complete: one that is not there has no frames and is STACK_LOST (the id 0
+ * STACK_UNRECORDED); where its parents are not there it is STACK_BROKEN, where they
+ * do not end STACK_TOO_DEEP.
  */
 void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk *ret);
 
@@ -73,19 +80,19 @@ size_t stacks_lines(const struct catalog *c, const struct stack_walk *w, size_t 
 struct stack_counts {
 	struct stack_count {
 		uint64_t stacks, alloc_calls;
-	} ends[STACK_ENDS + 1]; /* [enum stack_end]; the last: reasons that are not known */
+	} ends[STACK_WALK_ENDS];
 	struct stack_count all;
 };
 
 /* Of the stacks that blocks were allocated with. */
 void stacks_count(const struct catalog *c, const struct analysis *a, struct stack_counts *ret);
-/* Were only callers recorded, as is asked for by the stack mode "caller"? */
-bool stacks_are_callers(const struct stack_counts *counts);
+/* Not, if nothing but callers was recorded, or not even those, as one may ask for. */
+bool stacks_have_frames(const struct stack_counts *counts);
 
 /* Where truncated stacks end: the module of the outermost frame, and why. */
 struct stack_blame {
 	struct module_id module;
-	uint8_t end; /* as in struct stack_walk; never STACK_CALLER */
+	uint8_t end; /* as in struct stack_walk; never STACK_CALLER or STACK_UNRECORDED */
 	struct stack_count count;
 };
 

@@ -11,6 +11,7 @@
 #include "analyzer/rows.h"
 #include "cli/view.h"
 #include "common/format.h"
+#include "store/loss.h"
 
 static const char help[] =
 	"usage: heaptrail info [--json] FILE\n"
@@ -29,33 +30,6 @@ static const struct option options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
-};
-
-/* What each row of table loss means. */
-static const struct {
-	const char *kind, *meaning;
-} meanings[] = {
-	{"lost_allocs", "allocs that did not fit into the ring"},
-	{"lost_frees", "frees that did not fit into the ring"},
-	{"lost_reallocs", "halves of reallocs that did not fit into the ring"},
-	{"lost_other", "thread and exec marks that did not fit into the ring"},
-	{"no_thread_state", "calls of threads for which there was no kernel memory"},
-	{"unreadable_blocks", "blocks whose address could not be read"},
-	{"main_thread_gone", "ends of the main thread before others: the rest is missing"},
-	{"stale_calls", "calls that never returned (longjmp, exceptions)"},
-	{"unfinished_reallocs", "reallocs whose end was not seen"},
-	{"implied_frees", "frees inferred from an address handed out again"},
-	{"unknown_frees", "frees of blocks from before the recording"},
-	{"internal_frees", "the allocator's own frees of what is no block"},
-	{"double_frees", "frees of blocks that were freed already"},
-	{"malformed_events", "raw events of an unknown kind"},
-	{"spins", "times a thread waited for room in the ring"},
-	{"holds", "times the target was stopped for room in the ring"},
-	{"lost_stacks", "stacks that did not fit into the ring: of those calls only the caller"},
-	{"stacks_not_ready", "stacks cut off in code that was just mapped"},
-	{"mappings_busy", "… of them, because another thread was changing the mappings"},
-	{"late_tables", "times a thread that loaded code went on before its unwind tables"},
-	{"guessed_frames", "frames found by the frame pointer, for want of unwind information"},
 };
 
 static void print_facts(const struct view *v)
@@ -97,10 +71,10 @@ static void print_losses(const struct view *v)
 	char n[FORMAT_MAX];
 
 	printf("\nLost or set right\n");
-	for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
-		printf("  %-20s %11s  %s\n", meanings[i].kind,
-		       format_count(n, catalog_loss(&v->catalog, meanings[i].kind)),
-		       meanings[i].meaning);
+	for (size_t i = 0; i < LOSSES; i++)
+		printf("  %-20s %11s  %s\n", loss_kinds[i].name,
+		       format_count(n, catalog_loss(&v->catalog, loss_kinds[i].name)),
+		       loss_kinds[i].meaning);
 }
 
 static void print_spaces(const struct view *v)
@@ -146,7 +120,7 @@ static void print_stacks(const struct view *v)
 	print_stack_title("Stacks");
 	print_stack_count("all", &v->stacks.all, NULL);
 	print_stack_count("complete", &ends[STACK_COMPLETE], NULL);
-	for (unsigned int end = STACK_COMPLETE + 1; end <= STACK_ENDS; end++)
+	for (unsigned int end = STACK_COMPLETE + 1; end < STACK_WALK_ENDS; end++)
 		if (ends[end].stacks)
 			print_stack_count("truncated", &ends[end], stacks_end_text(end));
 	stacks_blame(&v->catalog, &v->analysis, &blames);
@@ -177,7 +151,7 @@ static void json_stacks(const struct view *v, struct json *j)
 	json_u64(j, "distinct", v->stacks.all.stacks);
 	json_u64(j, "complete", ends[STACK_COMPLETE].stacks);
 	json_begin_array(j, "truncated");
-	for (unsigned int end = STACK_COMPLETE + 1; end <= STACK_ENDS; end++) {
+	for (unsigned int end = STACK_COMPLETE + 1; end < STACK_WALK_ENDS; end++) {
 		if (!ends[end].stacks)
 			continue;
 		json_begin_object(j, NULL);

@@ -97,7 +97,7 @@ static void print_leak(const struct view *v, const struct row *r, const struct l
 	       format_count(blocks, r->totals.live_blocks),
 	       format_duration(oldest, since_start(v, r->oldest_ns)),
 	       format_duration(newest, since_start(v, r->newest_ns)));
-	if (stacks_are_callers(&v->stacks))
+	if (!stacks_have_frames(&v->stacks))
 		print_cut(r->name, o->wide ? 0 : width - 47 < 12 ? 12 : width - 47);
 	else
 		stack_view_print_depth(v, r->stack);
@@ -108,7 +108,7 @@ static void print_leak(const struct view *v, const struct row *r, const struct l
 static bool print_leaks(const struct view *v, const struct rows *rows,
 			const struct leaks_options *o)
 {
-	bool has_frames = !stacks_are_callers(&v->stacks), left_out = false;
+	bool has_frames = stacks_have_frames(&v->stacks), left_out = false;
 	struct stack_view_options frames = {o->frames, o->wide};
 	size_t shown = 0, left = 0;
 	char count[FORMAT_MAX];

@@ -184,8 +184,11 @@ static void say_how_it_ended(const struct session_result *r)
 	say("recorded %s events in '%s' (%s), %s lost", format_count(events, r->events), path,
 	    format_bytes(bytes, store_bytes_on_disk(r->path)), format_count(lost, r->lost_events));
 	if (r->lost_events)
-		say("warning: numbers made from this recording are incomplete; a larger "
-		    "--ring-size or --on-full=wait prevents that");
+		say("warning: numbers made from this recording are incomplete; %s",
+		    r->lost_in_ring ? "a larger --ring-size or --on-full=wait prevents that"
+				    : "'heaptrail info' says what is missing, and why");
+	if (r->only_callers)
+		say("warning: only callers were recorded, no stacks: %s", r->only_callers);
 	if (r->warning)
 		say("warning: %s", r->warning);
 	if (!r->events)
@@ -221,10 +224,6 @@ static void say_it_goes_on(void)
 	    "run on");
 }
 
-static void say_nothing(void)
-{
-}
-
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct record_options o = {0};
@@ -238,7 +237,7 @@ static int run(const struct command *c, int argc, char **argv)
 		return status;
 	if (!o.as_root)
 		find_identity(&o.session.identity);
-	o.session.on_interrupt = o.quiet ? say_nothing : say_it_goes_on;
+	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
 	r = session_start(&o.session, &session, &err);
 	if (r < 0)
 		return fail(&o, -r, &err);

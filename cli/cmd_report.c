@@ -138,7 +138,7 @@ static void print_row(const struct view *v, const struct row *r, const struct re
 		       format_count(calls, t->alloc_calls), view_bytes(live, t->live_bytes, false),
 		       format_count(blocks, t->live_blocks));
 	used += 2;
-	if (o->by == ROWS_BY_STACK && !stacks_are_callers(&v->stacks))
+	if (o->by == ROWS_BY_STACK && stacks_have_frames(&v->stacks))
 		stack_view_print_depth(v, r->stack);
 	else
 		print_cut(r->name, o->wide ? 0 : width - used < 12 ? 12 : width - used);
@@ -165,7 +165,7 @@ static void print_text(const struct view *v, const struct rows *rows,
 		       const struct report_options *o)
 {
 	size_t n = !o->rows || rows->n < o->rows ? rows->n : o->rows;
-	bool has_frames = o->by == ROWS_BY_STACK && !stacks_are_callers(&v->stacks);
+	bool has_frames = o->by == ROWS_BY_STACK && stacks_have_frames(&v->stacks);
 	struct stack_view_options frames = {o->frames, o->wide};
 	bool left_out = false;
 	char count[FORMAT_MAX];

@@ -27,11 +27,10 @@ bool stack_view_parse_frames(const char *text, uint64_t *ret)
 
 /* ---- text --------------------------------------------------------------------------- */
 
-/* Where only callers are recorded, no stack is worth a mark. */
+/* Where no frames are wanted, no stack is worth a mark. */
 static bool is_marked(const struct view *v, const struct stack_walk *w)
 {
-	return w->end != STACK_COMPLETE &&
-	       !(w->end == STACK_CALLER && stacks_are_callers(&v->stacks));
+	return w->end != STACK_COMPLETE && stacks_have_frames(&v->stacks);
 }
 
 void stack_view_print_depth(const struct view *v, struct stack_id id)
@@ -214,7 +213,7 @@ static char *describe_health(const struct stack_counts *s)
 	append_share(&b, complete, s->all.alloc_calls);
 	append_text(&b, " complete; ");
 	append_text(&b, format_count(n, s->all.alloc_calls - complete));
-	for (unsigned int end = STACK_COMPLETE + 1; end <= STACK_ENDS; end++) {
+	for (unsigned int end = STACK_COMPLETE + 1; end < STACK_WALK_ENDS; end++) {
 		if (!s->ends[end].alloc_calls)
 			continue;
 		append_text(&b, between);
@@ -249,12 +248,13 @@ void stack_view_print_health(const struct view *v)
 	const struct stack_counts *s = &v->stacks;
 	char *text;
 
-	if (stacks_are_callers(s)) {
-		puts("  Stacks      callers only");
-		return;
-	}
 	if (s->ends[STACK_COMPLETE].alloc_calls == s->all.alloc_calls)
 		return;
+	if (!stacks_have_frames(s)) {
+		puts(s->ends[STACK_CALLER].stacks ? "  Stacks      callers only"
+						  : "  Stacks      not recorded");
+		return;
+	}
 	text = describe_health(s);
 	fputs("  Stacks      ", stdout);
 	print_wrapped(text, 14);

@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+#include "store/loss.h"
 
 static uint64_t progress_since_ns;
 static bool progress_shown;
@@ -148,13 +149,11 @@ bool view_exited(const struct view *v)
 
 uint64_t view_lost_events(const struct view *v)
 {
-	static const char *const kinds[] = {"lost_allocs", "lost_frees", "lost_reallocs",
-					    "no_thread_state", "unreadable_blocks",
-					    "main_thread_gone", "malformed_events"};
 	uint64_t n = 0;
 
-	for (size_t i = 0; i < COUNT_OF(kinds); i++)
-		n += catalog_loss(&v->catalog, kinds[i]);
+	for (size_t i = 0; i < LOSSES; i++)
+		if (loss_kinds[i].misses_events)
+			n += catalog_loss(&v->catalog, loss_kinds[i].name);
 	return n;
 }
 
@@ -340,7 +339,7 @@ static void print_warnings(const struct view *v)
 	if (view_lost_events(v))
 		printf("  WARNING     %s events were lost: all numbers are incomplete\n",
 		       format_count(n, view_lost_events(v)));
-	if (catalog_loss(&v->catalog, "main_thread_gone"))
+	if (catalog_loss(&v->catalog, loss_kinds[LOSS_MAIN_THREAD_GONE].name))
 		printf("  WARNING     the main thread ended before others: what those did\n"
 		       "              afterwards is missing\n");
 	if (other)

@@ -7,6 +7,7 @@
 
 #include "collector/family.h"
 #include "collector/ring_events.h"
+#include "common/hash.h"
 #include "common/xalloc.h"
 #include "image/demangle.h"
 
@@ -219,9 +220,10 @@ static const struct process_map *map_of(struct call_sites *c, uint64_t address, 
 
 static struct frame_id intern_frame(struct call_sites *c, struct module_id module, uint64_t offset)
 {
-	uint32_t *id = hashmap_put(&c->by_frame, (uint64_t)module.v << 48 ^ offset);
+	uint32_t *id = hashmap_put(&c->by_frame, hash_u64(module.v) ^ offset);
 
-	if (*id == HASHMAP_NONE) {
+	if (*id == HASHMAP_NONE || c->frames[*id].module.v != module.v ||
+	    c->frames[*id].offset != offset) {
 		*id = (uint32_t)c->n_frames++;
 		ARRAY_GROW(c->frames, c->cap_frames, *id);
 		c->frames[*id] = (struct call_site_frame){module, offset};
@@ -271,6 +273,12 @@ static struct frame_id located_frame(struct call_sites *c, uint64_t frame)
 	return intern_frame(c, module, offset);
 }
 
+/* Has it been a while?  Events are older than the clock that other readings go by. */
+static bool may_read_again(const struct call_sites *c, uint64_t now_ns)
+{
+	return now_ns > c->last_read_ns && now_ns - c->last_read_ns > READ_AGAIN_NS;
+}
+
 static struct frame_id frame_of(struct call_sites *c, uint64_t address, uint16_t generation,
 				uint64_t now_ns)
 {
@@ -279,14 +287,14 @@ static struct frame_id frame_of(struct call_sites *c, uint64_t address, uint16_t
 
 	if (address & (RING_FRAME_IN_FILE | RING_FRAME_IN_NO_FILE))
 		return located_frame(c, address);
-	if (!c->last_read_ns || (is_later && now_ns - c->last_read_ns > READ_AGAIN_NS))
+	if (!c->last_read_ns || (is_later && may_read_again(c, now_ns)))
 		call_sites_read_maps(c, now_ns);
 	if (generation != c->generation) /* addresses mean something else */
 		return new_frame(c, address, generation);
 	known = hashmap_put(&c->by_address, address);
 	if (*known != HASHMAP_NONE)
 		return (struct frame_id){*known};
-	if (!process_maps_find(&c->maps, address) && now_ns - c->last_read_ns > READ_AGAIN_NS) {
+	if (!process_maps_find(&c->maps, address) && may_read_again(c, now_ns)) {
 		call_sites_read_maps(c, now_ns);
 		known = hashmap_put(&c->by_address, address);
 	}

@@ -2,11 +2,14 @@
 #include "config.h"
 #include "collector/code_watch.h"
 
+#include <errno.h>
+
 #include "common/clock.h"
 
 /* Without a thread that waits, the mappings are read no more often. */
 #define AGAIN_NS 10000000ull
 #define RETRY_NS 1000000000ull /* after a failure */
+#define TRIES 3
 
 static uint16_t generation(void *arg)
 {
@@ -34,26 +37,44 @@ void code_watch_release(struct code_watch *w)
 	*w = (struct code_watch){0};
 }
 
-static void update(struct code_watch *w)
+/* -EAGAIN: code comes and goes so quickly that files and mappings could not be matched. */
+static int read_code(struct code_watch *w, uint64_t now)
 {
-	uint64_t asked = probes_tables_asked(w->probes), now = clock_now_ns();
 	struct call_sites *sites = &w->drain->sites;
 	int r = 0;
 
-	probes_take_tables_wanted(w->probes);
-	w->is_wanted = false;
-	if (call_sites_read_maps(sites, now) && w->tables)
-		r = unwind_tables_update(w->tables, sites->pid, &sites->maps);
-	w->next_ns = now + (r ? RETRY_NS : AGAIN_NS);
-	w->asked = asked;
-	probes_set_tables_ready(w->probes, asked);
+	for (int i = 0; i < TRIES; i++) {
+		if (!call_sites_read_maps(sites, now) || !w->tables)
+			return 0;
+		r = unwind_tables_update(w->tables, sites->pid, &sites->maps, sites->generation);
+		if (r != -EAGAIN)
+			break;
+	}
+	return r;
 }
 
-void code_watch_begin(struct code_watch *w)
+static int update(struct code_watch *w)
 {
+	uint64_t asked = probes_tables_asked(w->probes), now = clock_now_ns();
+	int r;
+
+	probes_take_tables_wanted(w->probes);
+	r = read_code(w, now);
+	w->is_wanted = r != 0;
+	w->next_ns = now + (r && r != -EAGAIN ? RETRY_NS : AGAIN_NS);
+	w->asked = asked;
+	probes_set_tables_ready(w->probes, asked);
+	return r;
+}
+
+int code_watch_begin(struct code_watch *w)
+{
+	int r;
+
 	unwind_tables_reserve(w->tables);
-	update(w);
+	r = update(w);
 	unwind_tables_reserve(w->tables);
+	return r == -EAGAIN ? 0 : r;
 }
 
 void code_watch_mark(struct code_watch *w)

@@ -27,8 +27,11 @@ struct code_watch {
 void code_watch_init(struct code_watch *w, struct probes *p, struct drain *d);
 void code_watch_release(struct code_watch *w);
 
-/* Before recording begins in a program: all of its code. */
-void code_watch_begin(struct code_watch *w);
+/*
+ * Before recording begins in a program: all of its code.  A negative errno where that
+ * could not be had: it is tried again later, and stacks are cut off until then.
+ */
+int code_watch_begin(struct code_watch *w);
 /* At a RING_MAPS: who loads code waits for us. */
 void code_watch_mark(struct code_watch *w);
 /* Now and then: code may have come without a mark. */

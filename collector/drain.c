@@ -9,6 +9,7 @@
 #include "collector/family.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+#include "store/loss.h"
 
 #define TIMELINE_FIRST_WIDTH_NS 1000000ull
 
@@ -186,6 +187,13 @@ static struct stack_id caller_stack(struct drain *d, const struct ring_head *h, 
 	return call_sites_stack(&d->sites, &caller, 1, h->generation, end, d->last_ns);
 }
 
+static enum stack_end why_no_stack(uint64_t id)
+{
+	uint64_t end = RING_NO_STACK_END(id);
+
+	return end == STACK_COMPLETE || end >= STACK_ENDS ? STACK_LOST : (enum stack_end)end;
+}
+
 static struct stack_id stack_of_alloc(struct drain *d, const struct ring_head *h, uint64_t id,
 				      uint64_t caller)
 {
@@ -200,9 +208,10 @@ static struct stack_id stack_of_alloc(struct drain *d, const struct ring_head *h
 	case STACK_MODE_FP:
 		break;
 	}
-	if (id)
-		stack = hashmap_get(&d->stacks, id);
-	if (id && stack == HASHMAP_NONE)
+	if (!RING_IS_STACK(id))
+		return caller_stack(d, h, caller, why_no_stack(id));
+	stack = hashmap_get(&d->stacks, id);
+	if (stack == HASHMAP_NONE)
 		stack = hashmap_get(&d->older_stacks, id);
 	return stack == HASHMAP_NONE ? caller_stack(d, h, caller, STACK_LOST)
 				     : (struct stack_id){stack};
@@ -527,20 +536,20 @@ void drain_write_counts(struct drain *d)
 {
 	const struct drain_counts *c = &d->counts;
 	const struct {
-		const char *kind;
+		enum loss kind;
 		uint64_t count;
 	} losses[] = {
-		{"implied_frees", c->implied_frees},
-		{"unknown_frees", c->unknown_frees},
-		{"internal_frees", c->internal_frees},
-		{"double_frees", c->double_frees},
-		{"unfinished_reallocs", c->unfinished_reallocs},
-		{"malformed_events", c->malformed},
-		{"guessed_frames", c->guessed_frames},
+		{LOSS_IMPLIED_FREES, c->implied_frees},
+		{LOSS_UNKNOWN_FREES, c->unknown_frees},
+		{LOSS_INTERNAL_FREES, c->internal_frees},
+		{LOSS_DOUBLE_FREES, c->double_frees},
+		{LOSS_UNFINISHED_REALLOCS, c->unfinished_reallocs},
+		{LOSS_MALFORMED_EVENTS, c->malformed},
+		{LOSS_GUESSED_FRAMES, c->guessed_frames},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(losses); i++)
-		store_writer_put_loss(d->writer, losses[i].kind, losses[i].count);
+		store_writer_put_loss(d->writer, loss_kinds[losses[i].kind].name, losses[i].count);
 }
 
 void drain_finish(struct drain *d)

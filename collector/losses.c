@@ -2,34 +2,41 @@
 #include "config.h"
 #include "collector/losses.h"
 
-#include <stdbool.h>
+#include "store/loss.h"
 
-static const struct {
-	const char *kind;
-	bool is_incomplete; /* events are missing for it */
-} kinds[PROBE_COUNTERS] = {
-	[COUNTER_LOST_ALLOC] = {"lost_allocs", true},
-	[COUNTER_LOST_FREE] = {"lost_frees", true},
-	[COUNTER_LOST_REALLOC] = {"lost_reallocs", true},
-	[COUNTER_LOST_OTHER] = {"lost_other", false},
-	[COUNTER_NO_STATE] = {"no_thread_state", true},
-	[COUNTER_STALE_CALLS] = {"stale_calls", false},
-	[COUNTER_UNREADABLE] = {"unreadable_blocks", true},
-	[COUNTER_LOST_STACK] = {"lost_stacks", false},
-	[COUNTER_STACKS_NOT_READY] = {"stacks_not_ready", false},
-	[COUNTER_MAPPINGS_BUSY] = {"mappings_busy", false},
-	[COUNTER_LATE_TABLES] = {"late_tables", false},
-	[COUNTER_MAIN_THREAD_GONE] = {"main_thread_gone", true},
-	[COUNTER_SPINS] = {"spins", false},
-	[COUNTER_HOLDS] = {"holds", false},
+static const enum loss kinds[PROBE_COUNTERS] = {
+	[COUNTER_LOST_ALLOC] = LOSS_ALLOCS,
+	[COUNTER_LOST_FREE] = LOSS_FREES,
+	[COUNTER_LOST_REALLOC] = LOSS_REALLOCS,
+	[COUNTER_LOST_OTHER] = LOSS_OTHER,
+	[COUNTER_NO_STATE] = LOSS_NO_THREAD_STATE,
+	[COUNTER_STALE_CALLS] = LOSS_STALE_CALLS,
+	[COUNTER_UNREADABLE] = LOSS_UNREADABLE_BLOCKS,
+	[COUNTER_LOST_STACK] = LOSS_STACKS,
+	[COUNTER_STACKS_NOT_READY] = LOSS_STACKS_NOT_READY,
+	[COUNTER_MAPPINGS_BUSY] = LOSS_MAPPINGS_BUSY,
+	[COUNTER_LATE_TABLES] = LOSS_LATE_TABLES,
+	[COUNTER_MAIN_THREAD_GONE] = LOSS_MAIN_THREAD_GONE,
+	[COUNTER_SPINS] = LOSS_SPINS,
+	[COUNTER_HOLDS] = LOSS_HOLDS,
 };
+
+uint64_t losses_in_ring(const struct probes *p)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < PROBE_COUNTERS; i++)
+		if (loss_kinds[kinds[i]].misses_events && loss_kinds[kinds[i]].is_of_ring)
+			n += probes_counter(p, (enum probe_counter)i);
+	return n;
+}
 
 uint64_t losses_count(const struct probes *p, const struct drain *d)
 {
 	uint64_t n = d->counts.malformed;
 
 	for (int i = 0; i < PROBE_COUNTERS; i++)
-		if (kinds[i].is_incomplete)
+		if (loss_kinds[kinds[i]].misses_events)
 			n += probes_counter(p, (enum probe_counter)i);
 	return n;
 }
@@ -37,6 +44,7 @@ uint64_t losses_count(const struct probes *p, const struct drain *d)
 void losses_put(struct store_writer *w, const struct probes *p, struct drain *d)
 {
 	for (int i = 0; i < PROBE_COUNTERS; i++)
-		store_writer_put_loss(w, kinds[i].kind, probes_counter(p, (enum probe_counter)i));
+		store_writer_put_loss(w, loss_kinds[kinds[i]].name,
+				      probes_counter(p, (enum probe_counter)i));
 	drain_write_counts(d);
 }

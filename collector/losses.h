@@ -12,6 +12,8 @@
 
 /* The events that are missing: where there are any, numbers are incomplete. */
 uint64_t losses_count(const struct probes *p, const struct drain *d);
+/* Of them, those that a larger ring would have had room for. */
+uint64_t losses_in_ring(const struct probes *p);
 /* Writes the counts of all kinds; may be called again. */
 void losses_put(struct store_writer *w, const struct probes *p, struct drain *d);
 

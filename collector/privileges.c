@@ -21,11 +21,14 @@
 /* The target may wait for us, when it loads code or the ring is full. */
 #define NICE_RECORDER (-10)
 
+static int nice_before;
+
 int privileges_begin(struct err *err)
 {
 	struct rlimit files;
 	int r = 0;
 
+	nice_before = getpriority(PRIO_PROCESS, 0);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	setpriority(PRIO_PROCESS, 0, NICE_RECORDER); /* if we may */
@@ -143,4 +146,5 @@ void privileges_keep_writing(const char *path)
 	const cap_value_t wanted[] = {CAP_DAC_OVERRIDE};
 
 	keep(wanted, refusal_has_capability(CAP_DAC_OVERRIDE) && needs_override(path));
+	setpriority(PRIO_PROCESS, 0, nice_before); /* nobody waits for us any more */
 }

@@ -319,12 +319,20 @@ int probes_load(const struct probes_options *o, struct probes **ret, struct err 
 	if (r)
 		goto fail;
 	r = probes_bpf__attach(p->bpf); /* the tracepoints; uprobes are attached one by one */
-	if (!r)
-		r = open_code_list(p);
-	if (!r)
-		r = open_wakeup(p);
 	if (r) {
 		r = load_failed(r, err);
+		goto fail;
+	}
+	r = open_code_list(p);
+	if (r) {
+		r = err_set(err, ERR_FAILED, -r, "cannot list the code of process %d",
+			    (int)o->pid);
+		err_hint(err, "--call-graph=fp or --call-graph=caller records without");
+		goto fail;
+	}
+	r = open_wakeup(p);
+	if (r) {
+		r = err_set(err, ERR_FAILED, -r, "cannot wait for the event ring");
 		goto fail;
 	}
 	*ret = p;

@@ -33,6 +33,7 @@ struct probes_options {
 	bool entries_only; /* of what allocates: for measuring, too */
 };
 
+/* Returns 0, or a negative errno with @err; then nothing is left of it. */
 int probes_load(const struct probes_options *options, struct probes **ret, struct err *err);
 /*
  * Begins to remove every probe; what is in the ring can still be drained.  The
@@ -89,15 +90,23 @@ enum stack_mode probes_stack_mode(const struct probes *p);
 /* Why the wish could not be fulfilled, or NULL. */
 const char *probes_stack_mode_reason(const struct probes *p);
 
-/* The mappings of code as the unwinder sees them.  Returns 0 with an array to free. */
+/*
+ * The mappings of code as the unwinder sees them.  Returns 0 with an array of @ret_n to
+ * free, or a negative errno with nothing: that of the kernel, which refuses to list.
+ */
 int probes_list_code(struct probes *p, struct unwind_mapping **ret, size_t *ret_n);
 /*
  * Creates slabs: their descriptors are to be mapped, and closed.  Takes as long as
- * programs run, so not while one waits for us.
+ * programs run, so not while one waits for us.  Of UNWIND_SLABS_MAX they are numbers
+ * @first to @first + @n - 1.  Returns 0, or a negative errno and no descriptors.
  */
 int probes_add_unwind_slabs(struct probes *p, uint32_t first, uint32_t n, int *ret_fds);
+/* @number is below UNWIND_RULES_MAX. */
 void probes_set_unwind_rule(struct probes *p, uint32_t number, uint64_t rule);
-/* With NULL the kernel knows nothing of the file any more. */
+/*
+ * With NULL the kernel knows nothing of the file any more.  Returns 0 or a negative
+ * errno: then all is as it was.
+ */
 int probes_show_unwind_file(struct probes *p, const struct unwind_file_key *key,
 			    const struct unwind_file *table);
 void probes_set_vdso_table(struct probes *p, const struct unwind_file *table);

@@ -84,7 +84,7 @@ struct ring_alloc {
 	ht_u64 address, size;
 	ht_u64 size_word; /* of the glibc chunk; 0: not known */
 	ht_u64 caller;	  /* return address of the call */
-	ht_u64 stack;	  /* id of a RING_STACK; 0: none was taken */
+	ht_u64 stack;	  /* id of a RING_STACK, or RING_NO_STACK() */
 };
 
 struct ring_free {
@@ -109,7 +109,7 @@ struct ring_realloc_end {
 
 struct ring_stack {
 	struct ring_head head;
-	ht_u64 id;    /* a hash of all below, and of how often code came or went */
+	ht_u64 id;    /* odd; a hash of all below, and of how often code came or went */
 	ht_u32 n;     /* frames */
 	ht_u16 end;   /* enum stack_end (store/stack_end.h) */
 	ht_u16 guesses; /* frames that were found by the frame pointer, for want of a rule */
@@ -117,6 +117,11 @@ struct ring_stack {
 };
 
 #define RING_STACK_BYTES(n) (32 + 8 * (n))
+
+/* Instead of an id, where no stack was wanted (0), or why there is none (enum stack_end). */
+#define RING_NO_STACK(end) ((ht_u64)(end) << 1)
+#define RING_IS_STACK(id) ((id) & 1)
+#define RING_NO_STACK_END(id) ((id) >> 1)
 
 /*
  * Where code comes and goes, addresses would soon mean something else: a frame then

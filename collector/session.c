@@ -160,6 +160,18 @@ static void note_no_allocator(struct session *s)
 			       "linked, or 32-bit?): nothing of it is recorded", program);
 }
 
+static void begin_code_watch(struct session *s)
+{
+	int r = code_watch_begin(&s->code);
+
+	if (!r)
+		return;
+	store_writer_put_text(s->writer, "unwind_error", strerror(-r));
+	if (!s->warning)
+		s->warning = xasprintf("the code of process %d could not be listed (%s): stacks "
+				       "are cut off", (int)s->target.pid, strerror(-r));
+}
+
 /* Puts probes on all that the target's mappings show.  @ret_found: an allocator is among it. */
 static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 {
@@ -179,7 +191,7 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	if (!r && *ret_found)
 		put_plan(s, &plan);
 	if (!r)
-		code_watch_begin(&s->code);
+		begin_code_watch(s);
 	plan_release(&plan);
 	process_maps_release(&maps);
 	return r;
@@ -378,7 +390,8 @@ static int load(struct session *s, struct err *err)
 		return r;
 	probes_set_sink(s->probes, feed, &s->drain);
 	code_watch_init(&s->code, s->probes, &s->drain);
-	store_writer_put_text(s->writer, "stack_mode", stack_mode_name(s->drain.stack_mode));
+	store_writer_put_text(s->writer, "stack_mode",
+			      stack_mode_name(probes_stack_mode(s->probes)));
 	if (probes_stack_mode_reason(s->probes))
 		store_writer_put_text(s->writer, "stack_mode_reason",
 				      probes_stack_mode_reason(s->probes));
@@ -554,10 +567,10 @@ static void read_signals(struct session *s)
 		if (i.ssi_signo == SIGCHLD)
 			continue;
 		/* the terminal sends the first Ctrl-C to the command too: end with it */
-		if (i.ssi_signo == SIGINT && s->target.launched && !s->interrupts++)
-			s->options.on_interrupt();
-		else
+		if (i.ssi_signo != SIGINT || !s->target.launched || s->interrupts++)
 			s->wants_stop = true;
+		else if (s->options.on_interrupt)
+			s->options.on_interrupt();
 	}
 }
 
@@ -580,6 +593,8 @@ static int write_out(struct session *s, uint64_t now, struct err *err)
 		s->last_slow_ns = now;
 		sample_rss(s);
 		drain_write_slow(&s->drain);
+		unwind_tables_put(s->code.tables, s->writer);
+		s->losses_written = ~0ull; /* kinds that do not count are due as well */
 	}
 	if (s->losses != s->losses_written) { /* also if we die: never fewer than there were */
 		s->losses_written = s->losses;
@@ -681,6 +696,7 @@ static void put_end(struct session *s, bool ended)
 	drain_finish(&s->drain);
 	losses_put(s->writer, s->probes, &s->drain);
 	unwind_tables_put(s->code.tables, s->writer);
+	store_writer_put_number(s->writer, "code_changes", probes_code_generation(s->probes));
 	put_process(s, ended, s->end_ns);
 	store_writer_put_number(s->writer, "end_ns", (int64_t)s->end_ns);
 	store_writer_put_number(s->writer, "exited", ended);
@@ -719,8 +735,10 @@ int session_run(struct session *s, struct session_result *ret, struct err *err)
 	ret->wait_status = s->target.wait_status;
 	ret->events = s->drain.counts.events;
 	ret->lost_events = s->losses;
+	ret->lost_in_ring = losses_in_ring(s->probes);
 	ret->launched = s->target.launched;
 	ret->path = s->path;
+	ret->only_callers = probes_stack_mode_reason(s->probes);
 	ret->warning = s->warning;
 	return r ? r : finished;
 }

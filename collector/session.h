@@ -34,7 +34,7 @@ struct session_options {
 	size_t ring_bytes;	 /* a power of two; 0: the default */
 	bool no_ptrace;
 	enum stack_mode stack_mode;
-	/* the user's first interrupt, which is for the command: the recording goes on */
+	/* the user's first interrupt, which is for the command: recording goes on; or NULL */
 	void (*on_interrupt)(void);
 	bool verbose;
 	struct target_identity identity; /* of the command and of the file */
@@ -51,8 +51,10 @@ struct session_result {
 	enum session_end end;
 	int wait_status; /* of a launched target that ended */
 	uint64_t events, lost_events;
+	uint64_t lost_in_ring; /* of them: a larger ring prevents it */
 	bool launched;
 	const char *path; /* of the recording; lives as long as the session */
+	const char *only_callers; /* why no stacks were recorded that were wanted, or NULL */
 	const char *warning; /* what the user should know of the numbers, or NULL */
 };
 

@@ -27,7 +27,8 @@
 #define UNWIND_GUESS 16	    /* code without a row: by the frame pointer */
 #define UNWIND_NOT_READY 17 /* code of a file whose table is not there (yet) */
 #define UNWIND_OUTSIDE 18   /* no code at all */
-#define UNWIND_BY_POINTER 19 /* any place, where nothing but frame pointers is wanted */
+#define UNWIND_NO_TABLE 19   /* code of a file that could not be read, or had no room */
+#define UNWIND_BY_POINTER 20 /* any place, where nothing but frame pointers is wanted */
 
 #define FRAME_POINTER_RULE UNWIND_RULE(UNWIND_CFA_BP, 16, UNWIND_BP_AT_CFA, -16)
 
@@ -48,8 +49,6 @@ struct unwind_state {
 };
 
 const volatile ht_u32 stack_mode;
-/* In each function that is not static: those are verified even if nobody calls them. */
-#define IS_UNWINDING (stack_mode <= STACK_MODE_FP)
 
 /* The vdso is no file. */
 ht_u64 vdso_start, vdso_end;
@@ -140,7 +139,7 @@ __noinline int move_window(struct unwind_state *u, ht_u64 address)
 {
 	ht_u32 n = sizeof(u->window);
 
-	if (!u || !IS_UNWINDING)
+	if (!u)
 		return -1;
 	if (bpf_probe_read_user(u->window, n, (void *)address)) {
 		n = 4096 - (address & 4095); /* the stack may end with this page */
@@ -289,7 +288,7 @@ static __noinline ht_u64 find_rule(ht_u64 pc)
 		return UNWIND_NOT_READY;
 	}
 	if (file->id & UNWIND_FILE_UNUSABLE)
-		return UNWIND_UNSUPPORTED;
+		return UNWIND_NO_TABLE;
 	rule = table_rule(file, seen.offset);
 	return rule ? rule : UNWIND_GUESS;
 }
@@ -300,8 +299,6 @@ __noinline ht_u64 miss(ht_u64 key, ht_u64 pc)
 	ht_u32 at = key * TAG_FACTOR >> (64 - CACHE_SHIFT);
 	ht_u64 rule;
 
-	if (!IS_UNWINDING)
-		return 0;
 	rule = find_rule(pc);
 	if (rule < UNWIND_GUESS || rule > UNWIND_OUTSIDE) { /* they change without our knowing */
 		rule_cache[at & ((1 << CACHE_SHIFT) - 1)][0] = key ^ rule * TAG_FACTOR;
@@ -333,12 +330,13 @@ static __always_inline ht_u64 mix(ht_u64 hash, ht_u64 word)
 
 static __always_inline void add_frame(struct unwind_state *u)
 {
-	ht_u64 n = u->out.n;
+	/* what a signal interrupted is at its own place, not before it as calls are */
+	ht_u64 n = u->out.n, pc = u->frame.pc + u->frame.is_exact;
 
 	asm volatile("" : "+r"(n));
-	u->out.frames[n & RING_FRAMES_MAX] = u->frame.pc;
+	u->out.frames[n & RING_FRAMES_MAX] = pc;
 	u->out.n = n + 1;
-	u->hash = mix(u->hash, u->frame.pc);
+	u->hash = mix(u->hash, pc);
 }
 
 /* An outer call that returns to the kernel's trampoline: puts the true address in its place. */
@@ -418,7 +416,7 @@ __noinline int unwind_rare(struct unwind_state *u, ht_u64 rule)
 {
 	enum stack_end end;
 
-	if (!u || !IS_UNWINDING)
+	if (!u)
 		return 1;
 	if (rule == UNWIND_OUTSIDE || rule == UNWIND_GUESS || rule == UNWIND_BY_POINTER) {
 		if (!leave_trampoline(u))
@@ -435,6 +433,9 @@ __noinline int unwind_rare(struct unwind_state *u, ht_u64 rule)
 		add_frame(u);
 		count(COUNTER_STACKS_NOT_READY);
 		end = STACK_NOT_READY;
+	} else if (rule == UNWIND_NO_TABLE) {
+		add_frame(u);
+		end = STACK_NO_TABLE;
 	} else {
 		add_frame(u);
 		u->was_guess = 0;
@@ -447,7 +448,7 @@ __noinline int unwind_rare(struct unwind_state *u, ht_u64 rule)
 /* Goes up some frames.  Returns whether the stack ends there. */
 __noinline int unwind_frames(struct unwind_state *u)
 {
-	if (!u || !IS_UNWINDING)
+	if (!u)
 		return 1;
 	for (int i = 0; i < FRAMES_A_TURN; i++) {
 		enum unwind_result r;
@@ -484,6 +485,8 @@ static __always_inline void mind_the_code(void)
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
 	ht_u64 pages = task->mm->exec_vm;
 
+	if (bpf_core_field_exists(((struct mm_struct *)0)->uprobes_state))
+		pages -= !!task->mm->uprobes_state.xol_area; /* the kernel's own, for our probes */
 	if (!last_exec_pages) {
 		last_exec_pages = pages; /* nothing was learnt yet */
 	} else if (pages != last_exec_pages) {
@@ -500,7 +503,7 @@ __noinline int locate_frame(struct unwind_state *u, ht_u32 i)
 	struct seen_mapping seen = {};
 	struct unwind_file *file;
 
-	if (!u || !IS_UNWINDING)
+	if (!u)
 		return 0;
 	asm volatile("" : "+r"(i));
 	i &= RING_FRAMES_MAX;
@@ -536,13 +539,12 @@ static __noinline int locate_frames(struct unwind_state *u)
 /* Hands over a stack that may not have been.  If that fails, it is tried again the next time. */
 __noinline int send_stack(struct unwind_state *u, ht_u32 thread)
 {
-	int is_partly_located = 0;
 	ht_u64 bytes;
 
-	if (!u || !IS_UNWINDING)
+	if (!u)
 		return -1;
-	if (code_changes)
-		is_partly_located = locate_frames(u);
+	if (code_changes && locate_frames(u))
+		u->out.id += 2; /* the whole one comes under its own, the next time */
 	fill_head(&u->out.head, RING_STACK, thread, 0);
 	u->out.head.generation = (ht_u16)u->generation;
 	bytes = u->out.n;
@@ -552,21 +554,21 @@ __noinline int send_stack(struct unwind_state *u, ht_u32 thread)
 		count(COUNTER_LOST_STACK);
 		return -1;
 	}
-	if (!is_partly_located) /* else once more, the next time */
-		stacks_sent[u->out.id >> (64 - SENT_SHIFT)] = u->out.id;
+	stacks_sent[u->out.id >> (64 - SENT_SHIFT)] = u->out.id;
 	return 0;
 }
 
 /*
  * Takes the stack of the call that was entered with the return address at @sp; what
- * begins with the caller.  Returns its id, or 0 where it could not be taken or sent.
+ * begins with the caller.  Returns its id, or a RING_NO_STACK where it could not be
+ * taken or sent.
  */
 static __always_inline ht_u64 take_stack(struct unwind_state *u, ht_u32 thread, ht_u64 sp,
 					 ht_u64 bp)
 {
 	u->window_bytes = 0;
 	if ((sp & 7) || move_window(u, sp))
-		return 0;
+		return RING_NO_STACK(STACK_UNREADABLE);
 	mind_the_code();
 	u->frame.pc = u->window[0];
 	u->frame.sp = sp + 8;
@@ -583,12 +585,12 @@ static __always_inline ht_u64 take_stack(struct unwind_state *u, ht_u32 thread, 
 		if (unwind_frames(u))
 			break;
 	if (!u->out.n)
-		return 0;
+		return RING_NO_STACK(STACK_BROKEN);
 	u->hash = mix(u->hash, u->out.end);
-	u->out.id = u->hash | 1; /* never 0 */
+	u->out.id = u->hash | 1;
 	if (stacks_sent[u->out.id >> (64 - SENT_SHIFT)] == u->out.id)
 		return u->out.id;
-	return send_stack(u, thread) ? 0 : u->out.id;
+	return send_stack(u, thread) ? RING_NO_STACK(STACK_LOST) : u->out.id;
 }
 
 /* ---- for user space ---------------------------------------------------------------- */

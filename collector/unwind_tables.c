@@ -408,11 +408,18 @@ static bool is_unchanged(const struct signature *a, const struct signature *b)
 	       a->modified.tv_nsec == b->modified.tv_nsec;
 }
 
+/* It will fail the same way as long as the file stays as it is. */
+static bool is_lasting(int r)
+{
+	return r == -ENOSPC || r == -EINVAL || r == -EFBIG || r == -EBADMSG;
+}
+
+/* @path may be NULL: it is not to be had. */
 static void read_file(struct unwind_tables *t, const char *path, struct known_file *f)
 {
 	uint64_t begin_ns = clock_now_ns();
 	struct elf_file *elf;
-	int r = elf_file_open(path, &elf, NULL);
+	int r = path ? elf_file_open(path, &elf, NULL) : -ENOENT;
 
 	if (r == 0) {
 		r = build_table(t, elf, &f->table);
@@ -422,6 +429,8 @@ static void read_file(struct unwind_tables *t, const char *path, struct known_fi
 	}
 	if (r) {
 		f->table = (struct unwind_file){.id = UNWIND_FILE_UNUSABLE};
+		if (!is_lasting(r)) /* then it is tried again when it is mapped the next time */
+			f->signature = (struct signature){0};
 		t->counts.unusable++;
 	} else if (f->table.n_pages) {
 		t->counts.files++;
@@ -449,10 +458,7 @@ static struct known_file *meet_file(struct unwind_tables *t, const struct unwind
 		f = &t->files[t->n_files++];
 	}
 	*f = (struct known_file){.key = *key, .signature = signature};
-	if (path)
-		read_file(t, path, f);
-	else
-		f->table.id = UNWIND_FILE_UNUSABLE;
+	read_file(t, path, f);
 	f->table.id |= t->last_id < RING_FRAME_FILE_MAX ? ++t->last_id : UNWIND_FILE_UNUSABLE;
 	if (t->name)
 		t->name(t->name_arg, f->table.id & ~UNWIND_FILE_UNUSABLE, map);
@@ -512,7 +518,8 @@ static void update_vdso(struct unwind_tables *t, const struct process_maps *maps
 	probes_set_vdso(t->probes, vdso->start, vdso->end);
 }
 
-int unwind_tables_update(struct unwind_tables *t, pid_t pid, const struct process_maps *maps)
+int unwind_tables_update(struct unwind_tables *t, pid_t pid, const struct process_maps *maps,
+			 uint16_t generation)
 {
 	struct unwind_mapping *mappings;
 	size_t n;
@@ -520,6 +527,10 @@ int unwind_tables_update(struct unwind_tables *t, pid_t pid, const struct proces
 
 	if (r)
 		return r;
+	if (probes_code_generation(t->probes) != generation) {
+		free(mappings);
+		return -EAGAIN;
+	}
 	t->round++;
 	for (size_t i = 0; i < n; i++)
 		update_mapping(t, pid, maps, &mappings[i]);

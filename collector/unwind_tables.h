@@ -17,7 +17,10 @@
  */
 struct unwind_tables;
 
-/* @name is told which file events mean by an id. */
+/*
+ * @name is told which file events mean by an @id, from 1 on; @map lives as long as the
+ * call.  It may be NULL where nobody names frames.
+ */
 struct unwind_tables *unwind_tables_new(struct probes *p,
 					void (*name)(void *arg, uint32_t id,
 						     const struct process_map *map),
@@ -28,10 +31,12 @@ void unwind_tables_free(struct unwind_tables *t);
 /*
  * Makes ready what is mapped now, and withdraws what no longer is, since its
  * number may come to be another file's.  @maps, of the process @pid, tell how each
- * file can be opened.  Returns 0, or a negative errno where nothing could be
- * learnt of the process.
+ * file can be opened; they are of the @generation of its code.  Returns 0; -EAGAIN
+ * where that has passed, and nothing was done; or another negative errno where
+ * nothing could be learnt of the process.
  */
-int unwind_tables_update(struct unwind_tables *t, pid_t pid, const struct process_maps *maps);
+int unwind_tables_update(struct unwind_tables *t, pid_t pid, const struct process_maps *maps,
+			 uint16_t generation);
 
 /*
  * Makes room for what will be loaded later.  That takes the kernel a while, and so is

@@ -19,7 +19,8 @@
 
 /*
  * A hostile file must not cost us our memory or our time.  What is larger is as
- * if it were not there; real programs stay far below.
+ * if it were not there, but for unwind tables, where that would make wrong stacks;
+ * real programs stay far below.
  */
 #define SEGMENTS_MAX 4096
 #define SECTION_BYTES_MAX (128u << 20)
@@ -128,7 +129,7 @@ static int open_regular(const char *path, uint64_t *ret_size)
 
 static bool read_headers(struct elf_file *f)
 {
-	return f->elf && elf_kind(f->elf) == ELF_K_ELF && gelf_getehdr(f->elf, &f->header) &&
+	return elf_kind(f->elf) == ELF_K_ELF && gelf_getehdr(f->elf, &f->header) &&
 	       read_segments(f) == 0;
 }
 
@@ -144,8 +145,10 @@ int elf_file_open(const char *path, struct elf_file **ret, struct err *err)
 	} else {
 		/* never mapped: who cuts the file off would end us by SIGBUS */
 		f->elf = elf_begin(f->fd, ELF_C_READ, NULL);
-		if (!read_headers(f))
+		if (elf_kind(f->elf) != ELF_K_ELF)
 			r = err_set(err, ERR_FAILED, ENOEXEC, "'%s' is not an ELF file", path);
+		else if (!read_headers(f))
+			r = err_set(err, ERR_FAILED, EBADMSG, "'%s' is a damaged ELF file", path);
 	}
 	if (r) {
 		elf_file_close(f);
@@ -554,15 +557,18 @@ int elf_file_eh_frame(struct elf_file *f, uint8_t **ret_data, size_t *ret_len,
 	ssize_t n;
 
 	if (!eh_frame_by_section(f, &e) && !eh_frame_by_segment(f, &e))
+		return f->eh_frame_hdr ? -EBADMSG : -ENOENT;
+	if (!e.len)
 		return -ENOENT;
-	if (!e.len || e.len > SECTION_BYTES_MAX || e.offset > f->size_bytes ||
-	    e.len > f->size_bytes - e.offset)
-		return -ENOENT;
+	if (e.len > SECTION_BYTES_MAX)
+		return -EFBIG;
+	if (e.offset > f->size_bytes || e.len > f->size_bytes - e.offset)
+		return -EBADMSG;
 	data = xmalloc(e.len);
 	n = read_at(f, e.offset, data, e.len);
 	if (n != (ssize_t)e.len) {
 		free(data);
-		return n < 0 ? (int)n : -ENOENT;
+		return n < 0 ? (int)n : -EIO;
 	}
 	*ret_data = data;
 	*ret_len = e.len;

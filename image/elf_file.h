@@ -18,7 +18,10 @@
  */
 struct elf_file;
 
-/* Opens @path.  -ENOEXEC with @err where it is no ELF file. */
+/*
+ * Opens @path.  -ENOEXEC with @err where it is no ELF file, -EBADMSG where its
+ * headers cannot be, another negative errno where it cannot be opened.
+ */
 int elf_file_open(const char *path, struct elf_file **ret, struct err *err);
 /* The same of @bytes, a vdso for instance; they must outlive @ret. */
 int elf_file_open_memory(const uint8_t *bytes, size_t len, struct elf_file **ret, struct err *err);
@@ -57,9 +60,10 @@ bool elf_file_code_segment(const struct elf_file *f, size_t i, uint64_t *ret_add
 			   uint64_t *ret_offset, uint64_t *ret_file_bytes);
 
 /*
- * The unwind table, for eh_frame_parse(); @ret_data is to be freed.  -ENOENT where
- * there is none, -EIO and the like where it cannot be read.  Without section
- * headers there are other bytes behind the table, whose end is marked in itself.
+ * The unwind table, for eh_frame_walk(); @ret_data is to be freed.  -ENOENT where
+ * there is none; -EBADMSG where it is damaged, -EFBIG where it is larger than any
+ * program's, -EIO and the like where it cannot be read.  Without section headers
+ * there are other bytes behind the table, whose end is marked in itself.
  */
 int elf_file_eh_frame(struct elf_file *f, uint8_t **ret_data, size_t *ret_len,
 		      uint64_t *ret_address);

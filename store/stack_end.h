@@ -16,6 +16,7 @@ enum stack_end {
 	STACK_BROKEN = 6,	  /* what was found as the next frame cannot be one */
 	STACK_UNSUPPORTED = 7,	  /* its unwind information is of a kind that is not understood */
 	STACK_LOST = 8,		  /* its frames were lost on their way: only the caller is known */
+	STACK_NO_TABLE = 9,	  /* a file's unwind information could not be read or kept */
 	STACK_ENDS
 };
 

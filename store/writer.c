@@ -230,7 +230,7 @@ static char *resolve_folder(const char *path)
 	char *copy = xstrdup(path), *folder = realpath(dirname(copy), NULL), *full;
 	const char *slash = strrchr(path, '/');
 
-	full = xasprintf("%s/%s", folder ? folder : ".", slash ? slash + 1 : path);
+	full = folder ? xasprintf("%s/%s", folder, slash ? slash + 1 : path) : xstrdup(path);
 	free(folder);
 	free(copy);
 	return full;

@@ -55,7 +55,8 @@ static int measure_ours(pid_t pid, bool entries_only, enum probes_measure measur
 	if (probes_load(&options, &probes, &err))
 		return fail(err.what);
 	tables = unwind_tables_new(probes, NULL, NULL);
-	if (measure == PROBES_STACKS && unwind_tables_update(tables, pid, &maps))
+	if (measure == PROBES_STACKS &&
+	    unwind_tables_update(tables, pid, &maps, probes_code_generation(probes)))
 		return fail("no unwind tables");
 	if (probes_attach(probes, &plan, &err))
 		return fail(err.what);

@@ -70,8 +70,24 @@ def modes():
     tap.ok(the_stack() == ([], None), f"none: {the_stack()}")
     s = json_of("report")
     tap.ok(s["recording"]["stack_mode"] == "none" and s["summary"]["alloc_calls"] == 1, "none: blocks are recorded as ever")
+    head = subprocess.check_output([HEAPTRAIL, "report", trail], text=True)
+    tap.ok("  Stacks      not recorded\n" in head and "lost on" not in head, "none: the head says so")
     r = record("--call-graph=dwarf", "--", "true")
     tap.ok(r.returncode == 2 and "'dwarf'" in r.stderr, f"another word: {r.returncode} {r.stderr!r}")
+
+
+def unchanging():
+    """Our own probes make the kernel map a page of code: that is no change of the program's."""
+    with subprocess.Popen([f"{TARGETS}/steady", "--gentle"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          env={"LD_LIBRARY_PATH": libs}) as p:
+        try:
+            p.stdout.readline()
+            r = record("-d", "300ms", "-p", str(p.pid))
+            facts = dict(beside.sql(trail, "SELECT key, value FROM recording"))
+            tap.ok(r.returncode == 0 and facts["events"] > 0 and facts["code_changes"] == 0,
+                   f"attached, {facts['events']} events: code came or went {facts['code_changes']} times")
+        finally:
+            p.stdin.close()
 
 
 def depth_limit():
@@ -109,6 +125,6 @@ def trampolines():
 
 
 try:
-    tap.run_as_root([modes, depth_limit, trampolines])
+    tap.run_as_root([modes, unchanging, depth_limit, trampolines])
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -177,9 +177,12 @@ def leave_trampoline(gdb):
 def walk(gdb):
     addresses, why = [], None
     frame = gdb.newest_frame()
+    after_signal = False
     while frame is not None:
         if frame.type() in (gdb.NORMAL_FRAME, gdb.SIGTRAMP_FRAME):
-            addresses.append(frame.pc())
+            # in recordings the instruction is the one before the address, an interrupted one, too
+            addresses.append(frame.pc() + after_signal)
+        after_signal = frame.type() == gdb.SIGTRAMP_FRAME
         why = frame.unwind_stop_reason()
         frame = frame.older()
     return addresses, gdb.frame_stop_reason_string(why)

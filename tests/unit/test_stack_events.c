@@ -26,27 +26,38 @@ static void begin_stacks(enum stack_mode mode)
 	drain.sites.current_generation = current_generation;
 }
 
-static void feed_stack_of(uint64_t id, uint32_t n, uint16_t end, const uint64_t *frames, size_t len)
+/* As the ring carries it. */
+static uint64_t id_of(uint64_t number)
 {
-	struct ring_stack e = {.head = head(RING_STACK, 1), .id = id, .n = n, .end = end};
+	return number << 1 | 1;
+}
+
+static void feed_stack_of(uint64_t number, uint32_t n, uint16_t end, const uint64_t *frames, size_t len)
+{
+	struct ring_stack e = {.head = head(RING_STACK, 1), .id = id_of(number), .n = n, .end = end};
 
 	for (uint32_t i = 0; i < n && i < RING_FRAMES_MAX; i++)
 		e.frames[i] = frames[i % FRAMES];
 	drain_feed(&drain, &e.head, len);
 }
 
-static void feed_stack(uint64_t id, uint32_t n, uint16_t end, const uint64_t *frames)
+static void feed_stack(uint64_t number, uint32_t n, uint16_t end, const uint64_t *frames)
 {
-	feed_stack_of(id, n, end, frames, RING_STACK_BYTES(n));
+	feed_stack_of(number, n, end, frames, RING_STACK_BYTES(n));
 }
 
-/* An alloc by the stack @id, which @return_address is the innermost frame of. */
-static void feed_call(uint64_t id, uint64_t return_address)
+static void feed_alloc_of(uint64_t stack, uint64_t return_address)
 {
 	struct ring_alloc e = {.head = head(RING_ALLOC, 1), .address = next_address += 64,
-			       .size = 10, .size_word = 33, .caller = return_address, .stack = id};
+			       .size = 10, .size_word = 33, .caller = return_address, .stack = stack};
 
 	drain_feed(&drain, &e.head, sizeof(e));
+}
+
+/* An alloc by the stack @number, which @return_address is the innermost frame of. */
+static void feed_call(uint64_t number, uint64_t return_address)
+{
+	feed_alloc_of(id_of(number), return_address);
 }
 
 /* Is the stack of event @i of these frames' addresses (in no module), and does it end so? */
@@ -75,6 +86,15 @@ static const uint64_t frames[FRAMES] = {0x10, 0x20, 0x30, 0x40};
 static void test_frames(void)
 {
 	static const uint64_t others[FRAMES] = {0x11, 0x20, 0x30, 0x40};
+	static const struct {
+		uint64_t sent;
+		enum stack_end stored;
+	} reasons[] = {{STACK_UNREADABLE, STACK_UNREADABLE},
+		       {STACK_BROKEN, STACK_BROKEN},
+		       {STACK_LOST, STACK_LOST},
+		       {0, STACK_LOST},
+		       {STACK_ENDS, STACK_LOST},
+		       {UINT64_MAX >> 1, STACK_LOST}};
 
 	begin_stacks(STACK_MODE_AUTO);
 	feed_stack(77, FRAMES, STACK_COMPLETE, frames);
@@ -89,9 +109,10 @@ static void test_frames(void)
 	feed_stack(81, 3, STACK_BROKEN, frames);
 	feed_call(81, 0x10);
 	feed_call(82, 0x10);
-	feed_call(0, 0x10);
+	for (size_t i = 0; i < COUNT_OF(reasons); i++)
+		feed_alloc_of(RING_NO_STACK(reasons[i].sent), 0x10);
 	finish();
-	ok(got.n == 7 && is_stack(0, frames, FRAMES, STACK_COMPLETE),
+	ok(got.n == 6 + COUNT_OF(reasons) && is_stack(0, frames, FRAMES, STACK_COMPLETE),
 	   "a stack's frames, innermost first");
 	ok(got.events[1].stack.v == got.events[0].stack.v,
 	   "one that is sent again, or by another id, is the same");
@@ -101,8 +122,11 @@ static void test_frames(void)
 	   "stacks of the same callers share them");
 	ok(is_stack(3, frames, FRAMES, STACK_TOO_DEEP) && is_stack(4, frames, 3, STACK_BROKEN),
 	   "why it ends is part of it");
-	ok(is_stack(5, frames, 1, STACK_LOST) && is_stack(6, frames, 1, STACK_LOST),
-	   "of a stack that did not come, the caller is known");
+	ok(is_stack(5, frames, 1, STACK_LOST), "of a stack that did not come, the caller is known");
+	for (size_t i = 0; i < COUNT_OF(reasons); i++)
+		ok(is_stack(6 + i, frames, 1, reasons[i].stored),
+		   "and of none that was sent for reason %llu",
+		   (unsigned long long)reasons[i].sent);
 }
 
 static void test_modes(void)

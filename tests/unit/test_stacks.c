@@ -87,7 +87,9 @@ static void test_walk(void)
 	ok(is(s - 2, 1, STACK_COMPLETE), "a part of it is a stack, too");
 	for (unsigned int end = STACK_CALLER; end < STACK_ENDS; end++)
 		ok(is(push(0, 1, end), 1, end), "one that is %s", stacks_end_text(end));
-	ok(is(push(0, 1, STACK_ENDS), 1, STACK_ENDS) && is(push(0, 1, 255), 1, STACK_ENDS),
+	ok(is(push(0, 1, STACK_ENDS), 1, STACK_END_UNKNOWN) &&
+		   is(push(0, 1, STACK_UNRECORDED), 1, STACK_END_UNKNOWN) &&
+		   is(push(0, 1, 255), 1, STACK_END_UNKNOWN),
 	   "a reason that is not known is one of its own");
 }
 
@@ -97,7 +99,7 @@ static void test_hostile(void)
 
 	forget();
 	f = frame(1, "a");
-	ok(is(0, 0, STACK_LOST), "no stack");
+	ok(is(0, 0, STACK_UNRECORDED), "no stack was wanted");
 	ok(is(1, 0, STACK_LOST) && is(UINT32_MAX, 0, STACK_LOST), "one that is not there");
 	ok(is(push(0, 0, 0), 0, STACK_LOST) && is(push(0, 7, 0), 0, STACK_LOST),
 	   "one whose frame is not there");
@@ -121,7 +123,7 @@ static void test_words(void)
 {
 	ok(!stacks_end_name(STACK_COMPLETE) && !strcmp(stacks_end_text(0), "complete"),
 	   "complete stacks need no reason");
-	for (unsigned int end = 1; end <= STACK_ENDS; end++)
+	for (unsigned int end = 1; end < STACK_WALK_ENDS; end++)
 		ok(stacks_end_name(end) && stacks_end_text(end) &&
 			   !strpbrk(stacks_end_name(end), " -"),
 		   "a word for %s", stacks_end_name(end));
@@ -185,7 +187,7 @@ static void test_same(void)
 	a = push(0, frame(1, "a"), STACK_COMPLETE);
 	b = push(0, frame(1, "a"), STACK_TOO_DEEP);
 	ok(!same_stack(a, b), "a truncated one is not the same as a complete one");
-	ok(same_stack(0, UINT32_MAX), "those that are not there are the same");
+	ok(same_stack(UINT32_MAX - 1, UINT32_MAX), "those that are not there are the same");
 }
 
 /* ---- lines ------------------------------------------------------------------------- */
@@ -300,7 +302,7 @@ static void test_count(void)
 		   counts.ends[STACK_ENDS].alloc_calls == 32 &&
 		   counts.ends[STACK_LOST].alloc_calls == 64,
 	   "by how they end");
-	ok(!stacks_are_callers(&counts), "not only callers");
+	ok(stacks_have_frames(&counts), "not only callers");
 
 	stacks_blame(&catalog, &a, &blames);
 	ok(blames.n == 3 && blames.blames[0].module.v == 0 && blames.blames[0].end == STACK_LOST &&
@@ -315,11 +317,19 @@ static void test_count(void)
 		calls[i].stack.v = push(0, frame(1, "a"), STACK_CALLER);
 	stacks_count(&catalog, &a, &counts);
 	stacks_blame(&catalog, &a, &blames);
-	ok(stacks_are_callers(&counts) && !blames.n, "only callers: nobody is to blame");
+	ok(!stacks_have_frames(&counts) && !blames.n, "only callers: nobody is to blame");
+	stacks_blame_release(&blames);
+	for (size_t i = 0; i < COUNT_OF(calls); i++)
+		calls[i].stack.v = 0;
+	stacks_count(&catalog, &a, &counts);
+	stacks_blame(&catalog, &a, &blames);
+	ok(!stacks_have_frames(&counts) && !blames.n &&
+		   counts.ends[STACK_UNRECORDED].stacks == COUNT_OF(calls),
+	   "no stacks wanted: nor then");
 	stacks_blame_release(&blames);
 	a.n_stacks = 0;
 	stacks_count(&catalog, &a, &counts);
-	ok(!counts.all.stacks && !stacks_are_callers(&counts), "no stacks at all");
+	ok(!counts.all.stacks && !stacks_have_frames(&counts), "no stacks at all");
 }
 
 int main(void)
