@@ -14,43 +14,24 @@
  * some times their length.
  */
 
-/* In force from @address to that of the next row. */
-struct eh_frame_row {
-	uint64_t address; /* the file's own */
-	uint64_t rule;	  /* unwind_rule.h; 0: nothing is known */
-};
-
 /*
- * Strictly increasing by address, neighbours of different rules; the last row's
- * rule is 0.  Gaps of less than 16 bytes between functions are padding, in which
- * the rule before them goes on.  Of functions that overlap, the one that begins
- * last is right from there on (of those, the last in .eh_frame).
+ * One row: from @address on, the file's own, @rule is in force (unwind_rule.h; 0:
+ * nothing is known).
  */
-struct eh_frame_rows {
-	struct eh_frame_row *rows;
-	size_t n, cap;
-	size_t skipped; /* records left out: damaged, or of a kind that we do not know */
-};
-
-/* One row: from @address on, @rule is in force. */
 typedef void eh_frame_each(void *arg, uint64_t address, uint64_t rule);
 
 /*
- * The rows as eh_frame_parse() has them, one by one in their order, without keeping
- * them.  @ret_skipped is set on success.
+ * Reads the @len bytes of .eh_frame that lie at the ELF address @address, and calls
+ * @each for every row.  Rows are strictly increasing by address, neighbours of
+ * different rules; the last row's rule is 0.  Gaps of less than 16 bytes between
+ * functions are padding, in which the rule before them goes on.  Of functions that
+ * overlap, the one that begins last is right from there on (of those, the last in
+ * .eh_frame).
+ *
+ * On success @ret_skipped is the number of records left out: damaged, or of a kind
+ * that we do not know.  -EINVAL where the bytes are not .eh_frame at all.
  */
-int eh_frame_walk(const uint8_t *data, size_t len_bytes, uint64_t address, eh_frame_each *each,
+int eh_frame_walk(const uint8_t *data, size_t len, uint64_t address, eh_frame_each *each,
 		  void *each_arg, size_t *ret_skipped);
-
-/*
- * Parses the @len bytes of .eh_frame that lie at the ELF address @address.  On
- * success @ret is to be released; it is empty where no function is described.
- * -EINVAL where the bytes are not .eh_frame at all.
- */
-int eh_frame_parse(const uint8_t *data, size_t len, uint64_t address, struct eh_frame_rows *ret);
-void eh_frame_rows_release(struct eh_frame_rows *r);
-
-/* 0 where nothing is known. */
-uint64_t eh_frame_rule_at(const struct eh_frame_rows *r, uint64_t address);
 
 #endif

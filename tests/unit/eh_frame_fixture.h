@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "common/xalloc.h"
-#include "image/eh_frame.h"
 #include "image/unwind_rule.h"
+#include "tests/unit/eh_frame_rows.h"
 #include "tests/unit/tap.h"
 
 /* Makes tables by hand, and looks at what the parser makes of them. */

@@ -5,7 +5,6 @@
  * test_eh_frame_real.c the tables of real programs.
  */
 #include "config.h"
-#include "image/eh_frame.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "common/xalloc.h"
 #include "image/unwind_rule.h"
 #include "tests/unit/eh_frame_fixture.h"
+#include "tests/unit/eh_frame_rows.h"
 #include "tests/unit/tap.h"
 
 /* ---- what functions have in common ---------------------------------------------- */

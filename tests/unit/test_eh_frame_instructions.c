@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The instructions of .eh_frame, in hand-made functions. */
 #include "config.h"
-#include "image/eh_frame.h"
 
 #include <string.h>
 

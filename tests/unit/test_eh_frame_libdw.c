@@ -5,9 +5,10 @@
  * ours must have the same rule from there to there, and no other row in between.
  */
 #include "config.h"
-#include "image/eh_frame.h"
 
+#include "tests/unit/eh_frame_rows.h"
 #include "tests/unit/tap.h"
+#include "tests/unit/vdso.h"
 
 #ifdef HAVE_LIBDW
 
@@ -21,7 +22,6 @@
 #include "common/xalloc.h"
 #include "image/elf_file.h"
 #include "image/unwind_rule.h"
-#include "tests/unit/vdso.h"
 
 #define OBJECTS_WANTED 10
 #define EVERY_BYTE_MAX (256 << 10) /* of code: asks libdw about each byte of it */

@@ -5,7 +5,6 @@
  * implementation.
  */
 #include "config.h"
-#include "image/eh_frame.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -16,6 +15,7 @@
 #include "image/elf_file.h"
 #include "image/unwind_rule.h"
 #include "tests/unit/eh_frame_fixture.h"
+#include "tests/unit/eh_frame_rows.h"
 #include "tests/unit/files.h"
 #include "tests/unit/tap.h"
 #include "tests/unit/vdso.h"

@@ -16,8 +16,8 @@
 #include "common/clock.h"
 #include "common/xalloc.h"
 #include "image/demangle.h"
-#include "image/eh_frame.h"
 #include "image/probe_site.h"
+#include "tests/unit/eh_frame_rows.h"
 #include "tests/unit/files.h"
 #include "tests/unit/tap.h"
 

@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "common/xalloc.h"
-#include "image/eh_frame.h"
 #include "image/elf_file.h"
 #include "image/process_maps.h"
+#include "tests/unit/eh_frame_rows.h"
 #include "tests/unit/tap.h"
 
 #define FRAMES_MAX 512
