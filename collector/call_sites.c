@@ -53,6 +53,11 @@ void call_sites_set_space(struct call_sites *c, struct space_id space)
 	hashmap_clear(&c->by_address);
 }
 
+void call_sites_begin_recording(struct call_sites *c)
+{
+	c->is_recording = true;
+}
+
 void call_sites_maps_changed(struct call_sites *c)
 {
 	c->last_read_ns = 0;

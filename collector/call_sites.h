@@ -37,7 +37,7 @@ struct call_sites {
 	bool is_exact, is_older_exact; /* code did not come or go while they were read */
 	uint16_t (*current_generation)(void *arg); /* NULL: code never comes nor goes */
 	void *generation_arg;
-	bool is_recording; /* events come: what is mapped from now on may go again */
+	bool is_recording;
 	uint64_t last_read_ns;
 	struct hashmap by_address; /* return address -> frame; cleared when the maps change */
 	struct hashmap by_frame;   /* module and offset -> frame */
@@ -67,6 +67,8 @@ void call_sites_init(struct call_sites *c, struct store_writer *writer, pid_t pi
 void call_sites_release(struct call_sites *c);
 /* The addresses mean something else from now on: another address space. */
 void call_sites_set_space(struct call_sites *c, struct space_id space);
+/* Events come: what is mapped from now on, in this space, may go again. */
+void call_sites_begin_recording(struct call_sites *c);
 /* Reads the mappings anew; false, with the old ones kept, where the process has none any more. */
 bool call_sites_read_maps(struct call_sites *c, uint64_t now_ns);
 /* Code may have come or gone: what was learnt of addresses is forgotten. */

@@ -24,9 +24,7 @@ static void name_file(void *arg, uint32_t id, const struct process_map *map)
 void code_watch_init(struct code_watch *w, struct probes *p, struct drain *d)
 {
 	*w = (struct code_watch){.probes = p, .drain = d};
-	d->stack_mode = probes_stack_mode(p);
-	d->sites.current_generation = generation;
-	d->sites.generation_arg = p;
+	drain_set_stacks(d, probes_stack_mode(p), generation, p);
 	if (d->stack_mode == STACK_MODE_AUTO)
 		w->tables = unwind_tables_new(p, name_file, &d->sites);
 }

@@ -28,6 +28,14 @@ void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 	call_sites_init(&d->sites, writer, pid);
 }
 
+void drain_set_stacks(struct drain *d, enum stack_mode mode, uint16_t (*generation)(void *arg),
+		      void *arg)
+{
+	d->stack_mode = mode;
+	d->sites.current_generation = generation;
+	d->sites.generation_arg = arg;
+}
+
 void drain_end_events(struct drain *d)
 {
 	pairing_release(&d->pairing);

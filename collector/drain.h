@@ -76,7 +76,11 @@ struct drain {
 	void *on_arg;
 };
 
+/* Until drain_set_stacks(): whole stacks, in code that never comes nor goes. */
 void drain_init(struct drain *d, struct store_writer *writer, pid_t pid);
+/* @generation tells how often code has come or gone; NULL: it never does. */
+void drain_set_stacks(struct drain *d, enum stack_mode mode, uint16_t (*generation)(void *arg),
+		      void *arg);
 void drain_release(struct drain *d);
 /* No more events come: lets go of what only they need, which is most of the memory. */
 void drain_end_events(struct drain *d);

@@ -199,7 +199,7 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 
 static void arm(struct session *s)
 {
-	s->drain.sites.is_recording = true;
+	call_sites_begin_recording(&s->drain.sites);
 	if (s->is_armed)
 		return;
 	probes_arm(s->probes, true);
@@ -295,7 +295,7 @@ static void settle(struct session *s)
 		s->settle_until_ns = 0;
 	} else if (found) {
 		s->settle_until_ns = 0;
-		s->drain.sites.is_recording = true;
+		call_sites_begin_recording(&s->drain.sites);
 		free((char *)s->drain.space.executable);
 		s->drain.space.executable = process_executable(s->target.pid);
 		store_writer_put_space(s->writer, &s->drain.space);

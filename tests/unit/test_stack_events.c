@@ -22,8 +22,7 @@ static void begin_stacks(enum stack_mode mode)
 {
 	begin();
 	next_address = 0x1000;
-	drain.stack_mode = mode;
-	drain.sites.current_generation = current_generation;
+	drain_set_stacks(&drain, mode, current_generation, NULL);
 }
 
 /* As the ring carries it. */
@@ -185,7 +184,7 @@ static void test_generations(void)
 	begin_stacks(STACK_MODE_CALLER);
 	call_sites_read_maps(&drain.sites, now_ns);
 	generation = 3;
-	drain.sites.is_recording = true;
+	call_sites_begin_recording(&drain.sites);
 	process_maps_release(&drain.sites.maps); /* as if this program had been loaded just now */
 	call_sites_read_maps(&drain.sites, now_ns);
 	feed_call(0, here);
