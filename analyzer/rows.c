@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/own.h"
 #include "analyzer/stacks.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
@@ -75,115 +76,219 @@ static char *size_name(uint64_t low)
 		       : xasprintf("512%s-1%s", units[unit], unit < 6 ? units[unit + 1] : "");
 }
 
-/* A row for one group, with all but its totals.  Rows with equal identity become one. */
-static struct row describe(const struct catalog *c, enum rows_by by, const struct group *g,
-			   uint64_t *ret_identity)
+/* A row for a group that is no stack's, with all but its totals. */
+static struct row describe_group(const struct catalog *c, enum rows_by by, const struct group *g)
 {
 	struct row row = {.key = g->key};
-	const struct catalog_frame *f = catalog_frame(
-		c, catalog_stack(c, (struct stack_id){(uint32_t)g->key})->frame);
-	const char *module = catalog_module_path(c, f->module);
 
-	*ret_identity = g->key;
-	switch (by) {
-	case ROWS_BY_THREAD: {
+	if (by == ROWS_BY_THREAD) {
 		const struct thread_record none = {0};
 		const struct thread_record *t = g->key < c->n_threads ? &c->threads[g->key] : &none;
 
 		row.tid = t->tid;
 		row.name = t->name && t->name[0] ? xasprintf("%s (%d)", t->name, t->tid)
 						 : xasprintf("%d", t->tid);
-		return row;
-	}
-	case ROWS_BY_SIZE:
+	} else if (by == ROWS_BY_SIZE) {
 		row.name = size_name(g->key);
-		return row;
-	case ROWS_BY_FAMILY:
+	} else {
 		row.name = xstrdup(g->key < c->n_families && c->families[g->key].name
 					   ? c->families[g->key].name
 					   : "[unknown]");
-		return row;
-	case ROWS_BY_FILE:
-	case ROWS_BY_MODULE:
-		row.module = f->module;
-		row.file = by == ROWS_BY_FILE ? f->file : NULL;
-		row.name = xstrdup(row.file ? row.file : module ? path_base(module) : "[unknown]");
-		*ret_identity =
-			f->module.v ^ (row.file ? hash_bytes(row.file, strlen(row.file)) : 0);
-		return row;
-	case ROWS_BY_FUNCTION:
-		row.module = f->module;
-		row.function = f->function;
-		row.name = f->function ? xstrdup(f->function)
-				       : xasprintf("[%s]", module ? path_base(module) : "unknown");
-		*ret_identity = (uint64_t)f->module.v << 32 ^
-				(f->function ? hash_bytes(f->function, strlen(f->function)) : 0);
-		return row;
-	case ROWS_BY_STACK:
-		row.stack.v = (uint32_t)g->key;
-		/* fall through */
-	case ROWS_BY_LINE: /* the identity of both is that of frames: rows_make() */
-		row.module = f->module;
-		row.function = f->function;
-		row.file = f->file;
-		row.line = f->line;
-		row.offset = f->offset;
-		row.name = place_name(c, f);
-		return row;
 	}
 	return row;
 }
 
-static uint64_t identity_of_stack(const struct catalog *c, const uint32_t *classes, uint64_t key)
+/* The same for a frame of stacks. */
+static struct row describe_frame(const struct catalog *c, enum rows_by by, struct frame_id frame)
 {
-	struct stack_walk w;
+	const struct catalog_frame *f = catalog_frame(c, frame);
+	const char *module = catalog_module_path(c, f->module);
+	struct row row = {.module = f->module};
 
-	stacks_walk(c, (struct stack_id){(uint32_t)key}, &w);
-	return stacks_identity(classes, &w);
+	switch (by) {
+	case ROWS_BY_FILE:
+	case ROWS_BY_MODULE:
+		row.file = by == ROWS_BY_FILE ? f->file : NULL;
+		row.name = xstrdup(row.file ? row.file : module ? path_base(module) : "[unknown]");
+		break;
+	case ROWS_BY_FUNCTION:
+		row.function = f->function;
+		row.name = f->function ? xstrdup(f->function)
+				       : xasprintf("[%s]", module ? path_base(module) : "unknown");
+		break;
+	default:
+		row.function = f->function;
+		row.file = f->file;
+		row.line = f->line;
+		row.offset = f->offset;
+		row.name = by == ROWS_BY_LINE && f->file && f->function
+				   ? xasprintf("%s:%" PRIu32 " %s", path_base(f->file), f->line,
+					       f->function)
+				   : place_name(c, f);
+		break;
+	}
+	return row;
 }
 
-/* Of the innermost frame: calls that read the same are one site. */
-static uint64_t class_of_site(const struct catalog *c, const uint32_t *classes, uint64_t key)
-{
-	struct frame_id frame = catalog_stack(c, (struct stack_id){(uint32_t)key})->frame;
+struct making {
+	struct rows *rows;
+	const struct own *own;
+	const struct catalog *catalog;
+	enum rows_by by;
+	uint32_t *classes; /* frames that read the same */
+	struct hashmap index;
+	size_t *last_group; /* [row] the last that was added to it, + 1 */
+	size_t cap_last;
+};
 
-	return frame.v < c->n_frames ? classes[frame.v] : 0;
+/* Frames of equal identity are one row. */
+static uint64_t identity_of_frame(const struct making *m, struct frame_id frame)
+{
+	const struct catalog_frame *f = catalog_frame(m->catalog, frame);
+
+	switch (m->by) {
+	case ROWS_BY_FILE:
+		if (f->file) /* in whatever modules it is */
+			return hash_bytes(f->file, strlen(f->file));
+		/* fall through */
+	case ROWS_BY_MODULE:
+		return f->module.v;
+	case ROWS_BY_FUNCTION:
+		return (uint64_t)f->module.v << 32 ^
+		       (f->function ? hash_bytes(f->function, strlen(f->function)) : 0);
+	default:
+		return frame.v < m->catalog->n_frames ? m->classes[frame.v] : 0;
+	}
+}
+
+/* The row of that identity; a new one is @described, which it takes. */
+static struct row *row_of(struct making *m, uint64_t identity, struct row described)
+{
+	uint32_t *place = hashmap_put(&m->index, identity);
+	struct rows *rows = m->rows;
+	struct row *row;
+
+	if (*place == HASHMAP_NONE) {
+		*place = (uint32_t)rows->n;
+		ARRAY_GROW(rows->rows, rows->cap, rows->n);
+		ARRAY_GROW(m->last_group, m->cap_last, rows->n);
+		m->last_group[rows->n] = 0;
+		rows->rows[rows->n++] = described;
+		return &rows->rows[rows->n - 1];
+	}
+	free(described.name);
+	row = &rows->rows[*place];
+	if (row->module.v != described.module.v)
+		row->module.v = 0; /* it is in several */
+	return row;
+}
+
+static void add_group(struct making *m, struct row *to, const struct group *g, size_t number)
+{
+	size_t *last = &m->last_group[to - m->rows->rows];
+
+	if (*last == number + 1)
+		return; /* a function that is twice on a stack counts once */
+	*last = number + 1;
+	heap_totals_add(&to->totals, &g->totals);
+	if (g->oldest_ns && (!to->oldest_ns || g->oldest_ns < to->oldest_ns))
+		to->oldest_ns = g->oldest_ns;
+	if (g->newest_ns > to->newest_ns)
+		to->newest_ns = g->newest_ns;
+}
+
+static void add_stack(struct making *m, const struct group *g, size_t number, bool inclusive)
+{
+	struct stack_walk w;
+	struct frame_id own = {0};
+	struct row row;
+
+	stacks_walk(m->catalog, (struct stack_id){(uint32_t)g->key}, &w);
+	if (inclusive && w.n) {
+		for (size_t i = 0; i < w.n; i++)
+			add_group(m, row_of(m, identity_of_frame(m, w.frames[i]),
+					    describe_frame(m->catalog, m->by, w.frames[i])),
+				  g, number);
+		return;
+	}
+	if (w.n)
+		own = w.frames[own_frame(m->own, &w)];
+	row = describe_frame(m->catalog, m->by, own);
+	if (m->by == ROWS_BY_STACK)
+		row.stack.v = (uint32_t)g->key;
+	add_group(m, row_of(m, m->by == ROWS_BY_STACK ? stacks_identity(m->classes, &w)
+						      : identity_of_frame(m, own), row),
+		  g, number);
 }
 
 void rows_make(struct rows *ret, const struct catalog *c, const struct analysis *a,
-	       enum rows_by by)
+	       const struct own *own, enum rows_by by, bool inclusive)
 {
-	bool by_frames = by == ROWS_BY_STACK || by == ROWS_BY_LINE;
-	uint32_t *classes = by_frames ? stacks_classify_frames(c) : NULL;
-	struct hashmap index = {0};
+	struct making m = {.rows = ret, .own = own, .catalog = c, .by = by};
 
 	memset(ret, 0, sizeof(*ret));
+	if (by == ROWS_BY_STACK || by == ROWS_BY_LINE)
+		m.classes = stacks_classify_frames(c);
 	for (size_t i = 0; i < a->n_groups; i++) {
 		const struct group *g = &a->groups[i];
-		uint64_t identity;
-		struct row row = describe(c, by, g, &identity), *to;
-		uint32_t *place;
 
-		if (classes)
-			identity = by == ROWS_BY_STACK ? identity_of_stack(c, classes, g->key)
-						       : class_of_site(c, classes, g->key);
-		place = hashmap_put(&index, identity);
-		if (*place == HASHMAP_NONE) {
-			*place = (uint32_t)ret->n;
-			ARRAY_GROW(ret->rows, ret->cap, ret->n);
-			ret->rows[ret->n++] = row;
-		} else {
-			free(row.name);
-		}
-		to = &ret->rows[*place];
-		heap_totals_add(&to->totals, &g->totals);
-		if (g->oldest_ns && (!to->oldest_ns || g->oldest_ns < to->oldest_ns))
-			to->oldest_ns = g->oldest_ns;
-		if (g->newest_ns > to->newest_ns)
-			to->newest_ns = g->newest_ns;
+		if (rows_group_key(by) == GROUP_STACK)
+			add_stack(&m, g, i, inclusive);
+		else
+			add_group(&m, row_of(&m, g->key, describe_group(c, by, g)), g, i);
 	}
-	hashmap_release(&index);
-	free(classes);
+	hashmap_release(&m.index);
+	free(m.last_group);
+	free(m.classes);
+}
+
+/* The last @n parts of a path. */
+static const char *last_parts(const char *path, size_t n)
+{
+	const char *p = path + strlen(path);
+
+	while (p > path && (p[-1] != '/' || --n))
+		p--;
+	return p;
+}
+
+/* Each takes one part more until no other ends alike. */
+void rows_shorten_files(struct rows *r)
+{
+	size_t *parts = xcalloc(r->n + 1, sizeof(*parts)), longer = 1;
+
+	for (size_t i = 0; i < r->n; i++)
+		parts[i] = 1;
+	for (size_t round = 1; longer && round < 64; round++) {
+		struct hashmap ends = {0};
+
+		longer = 0;
+		for (size_t i = 0; i < r->n; i++) {
+			const char *end = r->rows[i].file ? last_parts(r->rows[i].file, parts[i])
+							  : "";
+			uint32_t *first = hashmap_put(&ends, hash_bytes(end, strlen(end)));
+
+			if (!*end || *first == HASHMAP_NONE) {
+				*first = (uint32_t)i;
+				continue;
+			}
+			longer += parts[i]++ == round;
+			if (parts[*first] == round) {
+				parts[*first]++;
+				longer++;
+			}
+		}
+		hashmap_release(&ends);
+	}
+	for (size_t i = 0; i < r->n; i++) {
+		const struct row *row = &r->rows[i];
+
+		if (!row->file || strcmp(row->name, row->file))
+			continue;
+		free(r->rows[i].name);
+		r->rows[i].name = xstrdup(last_parts(row->file, parts[i]));
+	}
+	free(parts);
 }
 
 void rows_release(struct rows *r)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "analyzer/analysis.h"
+#include "analyzer/own.h"
 #include "store/reader.h"
 
 /*
@@ -29,7 +30,7 @@ struct row {
 	const char *function; /* the catalog's; NULL: not known, or of no meaning here */
 	const char *file;
 	uint32_t line;
-	struct module_id module;
+	struct module_id module; /* 0: not known, or a file that is in several */
 	uint64_t offset; /* in the module; of a line or stack */
 	int tid;	 /* of a thread */
 	struct stack_id stack; /* the first of those that read the same, see stacks.h */
@@ -47,9 +48,14 @@ struct rows {
 enum group_key rows_group_key(enum rows_by by);
 bool rows_by_name(const char *name, enum rows_by *ret);
 const char *rows_by_text(enum rows_by by);
-/* @a must have been made with rows_group_key(@by).  Names stay @c's. */
+/*
+ * @a must have been made with rows_group_key(@by).  Names stay @c's.  A stack is of
+ * the row of its own frame (own.h); with @inclusive once of that of each of its frames.
+ */
 void rows_make(struct rows *ret, const struct catalog *c, const struct analysis *a,
-	       enum rows_by by);
+	       const struct own *own, enum rows_by by, bool inclusive);
+/* Names of files become the part of their path that tells them apart. */
+void rows_shorten_files(struct rows *r);
 void rows_release(struct rows *r);
 
 /* Columns to sort by: "peak", "allocated", "calls", "live", "blocks", "temporary", "name". */

@@ -46,9 +46,21 @@ static bool is_there(const struct catalog *c, const struct catalog_stack *s)
 	return s->frame.v && s->frame.v < c->n_frames;
 }
 
+/* Those at one place, the inlined ones first.  False: there was no room for all. */
+static bool push_functions(const struct catalog *c, struct frame_id at, struct stack_walk *to)
+{
+	for (; at.v; at = catalog_frame(c, at)->outer) {
+		if (to->n == STACK_FRAMES_MAX)
+			return false;
+		to->frames[to->n++] = at;
+	}
+	return true;
+}
+
 void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk *ret)
 {
 	const struct catalog_stack *s = catalog_stack(c, id);
+	enum stack_end cut = STACK_BROKEN;
 
 	ret->n = 0;
 	if (!id.v)
@@ -57,14 +69,17 @@ void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk 
 		ret->end = STACK_LOST;
 	else
 		ret->end = s->end < STACK_ENDS ? s->end : STACK_END_UNKNOWN;
-	while (is_there(c, s) && ret->n < STACK_FRAMES_MAX) {
-		ret->frames[ret->n++] = s->frame;
+	while (is_there(c, s)) {
+		if (!push_functions(c, s->frame, ret)) {
+			cut = STACK_TOO_DEEP;
+			break;
+		}
 		if (!s->parent.v)
 			return;
 		s = catalog_stack(c, s->parent);
 	}
 	if (ret->end == STACK_COMPLETE)
-		ret->end = is_there(c, s) ? STACK_TOO_DEEP : STACK_BROKEN;
+		ret->end = (uint8_t)cut;
 }
 
 /* ---- frames that read the same ------------------------------------------------------ */

@@ -195,6 +195,7 @@ static int run(const struct command *c, int argc, char **argv)
 	struct leaks_options o = {.rows = 20, .frames = STACK_VIEW_FRAMES};
 	struct rows rows;
 	struct view v;
+	struct own own;
 	struct err err;
 	int status;
 
@@ -203,7 +204,9 @@ static int run(const struct command *c, int argc, char **argv)
 		return status;
 	if (view_open(&v, o.path, GROUP_STACK, &err) < 0)
 		return print_error(&err);
-	rows_make(&rows, &v.catalog, &v.analysis, ROWS_BY_STACK);
+	own_init(&own, &v.catalog, NULL, 0);
+	rows_make(&rows, &v.catalog, &v.analysis, &own, ROWS_BY_STACK, false);
+	own_release(&own);
 	rows_sort(&rows, "live");
 	if (o.json)
 		view_warn_if_incomplete(&v);

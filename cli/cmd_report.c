@@ -9,27 +9,36 @@
 #include <string.h>
 
 #include "analyzer/rows.h"
+#include "cli/hints.h"
 #include "cli/stack_view.h"
 #include "cli/view.h"
 #include "common/format.h"
+#include "common/xalloc.h"
 
 static const char help[] =
 	"usage: heaptrail report [OPTION...] FILE\n"
 	"\n"
-	"Shows where the heap of a recording went: its totals, and a row for each\n"
-	"module, function, call stack, thread or size.\n"
+	"Shows where the heap of a recording went: its totals, and a row for each source\n"
+	"file, function, call stack, thread or size.\n"
 	"\n"
-	"      --by KEY      module (default), function, file, line, stack, thread, size\n"
-	"                    or family\n"
+	"      --by KEY      file (default), line, function, module, stack, thread, size or\n"
+	"                    family\n"
+	"      --skip NAME   a wrapper: blocks are its callers' (a pattern as of the shell;\n"
+	"                    may be given several times)\n"
+	"      --inclusive   count a block for each file or function on its call stack\n"
 	"      --sort COL    peak (default), allocated, calls, live (or leaked), blocks,\n"
 	"                    temporary or name\n"
 	"      --rows N      at most N rows (default 20; 0: all)\n"
 	"      --frames N    of a stack at most N lines (default 15; 0 or all: all)\n"
 	"      --bytes       exact bytes instead of KiB and MiB\n"
+	"      --full-paths  whole paths of files, not the part that tells them apart\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
 	"      --json        JSON, schema heaptrail-report/1; all rows and frames\n"
 	"      --csv         comma-separated values; all rows and frames\n"
 	"\n"
+	"A block is counted for the file or function that asked for it: the innermost of\n"
+	"its call stack that is not the allocator, the C library, a language's runtime or a\n"
+	"wrapper around malloc.\n"
 	"PEAK is what a row had live at the moment the whole heap was largest; LEAKED is\n"
 	"what was live when the process exited (UNFREED: at the end of the recording);\n"
 	"TEMP are blocks freed by the very next heap call of their thread.\n"
@@ -38,18 +47,22 @@ static const char help[] =
 	"\n"
 	"Examples:\n"
 	"  heaptrail report server.trail\n"
+	"  heaptrail report --skip 'my_alloc*' server.trail\n"
 	"  heaptrail report --by function --sort allocated server.trail\n"
 	"  heaptrail report --by stack --rows 5 server.trail\n"
 	"  heaptrail report --json server.trail | jq .summary.peak_bytes\n";
 
 enum { OPTION_BY = OPTION_FIRST_LONG, OPTION_SORT, OPTION_ROWS, OPTION_FRAMES,
-       OPTION_BYTES, OPTION_JSON, OPTION_CSV };
+       OPTION_SKIP, OPTION_INCLUSIVE, OPTION_FULL_PATHS, OPTION_BYTES, OPTION_JSON, OPTION_CSV };
 
 static const struct option options[] = {
 	{"by", required_argument, NULL, OPTION_BY},
 	{"sort", required_argument, NULL, OPTION_SORT},
 	{"rows", required_argument, NULL, OPTION_ROWS},
 	{"frames", required_argument, NULL, OPTION_FRAMES},
+	{"skip", required_argument, NULL, OPTION_SKIP},
+	{"inclusive", no_argument, NULL, OPTION_INCLUSIVE},
+	{"full-paths", no_argument, NULL, OPTION_FULL_PATHS},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -62,7 +75,9 @@ struct report_options {
 	const char *path, *sort;
 	enum rows_by by;
 	uint64_t rows, frames;
-	bool bytes, wide, json, csv, done;
+	const char **skip; /* patterns */
+	size_t n_skip, cap_skip;
+	bool inclusive, full_paths, bytes, wide, json, csv, done;
 };
 
 static int parse(const struct command *c, int argc, char **argv, struct report_options *o)
@@ -89,6 +104,16 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 			if (!stack_view_parse_frames(optarg, &o->frames))
 				return usage_error(c, "'%s' is not a number of frames", optarg);
 			break;
+		case OPTION_SKIP:
+			ARRAY_GROW(o->skip, o->cap_skip, o->n_skip);
+			o->skip[o->n_skip++] = optarg;
+			break;
+		case OPTION_INCLUSIVE:
+			o->inclusive = true;
+			break;
+		case OPTION_FULL_PATHS:
+			o->full_paths = true;
+			break;
 		case OPTION_BYTES:
 			o->bytes = true;
 			break;
@@ -109,6 +134,8 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 	if (optind + 1 != argc)
 		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
 				   optind == argc ? "?" : " at a time");
+	if (o->inclusive && (o->by == ROWS_BY_STACK || rows_group_key(o->by) != GROUP_STACK))
+		return usage_error(c, "--inclusive is for files, lines, functions and modules");
 	if (o->json && o->csv)
 		return usage_error(c, "either --json or --csv");
 	o->path = argv[optind];
@@ -161,7 +188,7 @@ static void print_title(const struct view *v, const struct report_options *o)
 	       "BLOCKS", by, off);
 }
 
-static void print_text(const struct view *v, const struct rows *rows,
+static void print_text(const struct view *v, const struct rows *rows, const struct own *own,
 		       const struct report_options *o)
 {
 	size_t n = !o->rows || rows->n < o->rows ? rows->n : o->rows;
@@ -186,6 +213,8 @@ static void print_text(const struct view *v, const struct rows *rows,
 		       format_count(count, rows->n - n));
 	if (left_out)
 		stack_view_print_hint();
+	if (rows_group_key(o->by) == GROUP_STACK)
+		hints_print(v, own);
 }
 
 /* ---- for machines ------------------------------------------------------------------- */
@@ -244,7 +273,7 @@ static void json_row(const struct view *v, const struct row *r, enum rows_by by,
 	json_end_object(j);
 }
 
-static void print_json(const struct view *v, const struct rows *rows,
+static void print_json(const struct view *v, const struct rows *rows, const struct own *own,
 		       const struct report_options *o)
 {
 	struct json j = {.out = stdout};
@@ -258,6 +287,8 @@ static void print_json(const struct view *v, const struct rows *rows,
 	for (size_t i = 0; i < rows->n; i++)
 		json_row(v, &rows->rows[i], o->by, &j);
 	json_end_array(&j);
+	if (rows_group_key(o->by) == GROUP_STACK)
+		hints_json(v, own, &j);
 	json_end_object(&j);
 }
 
@@ -300,29 +331,37 @@ static void print_csv(const struct view *v, const struct rows *rows,
 
 static int run(const struct command *c, int argc, char **argv)
 {
-	struct report_options o = {.by = ROWS_BY_MODULE, .sort = "peak", .rows = 20,
+	struct report_options o = {.by = ROWS_BY_FILE, .sort = "peak", .rows = 20,
 				   .frames = STACK_VIEW_FRAMES};
 	struct rows rows;
 	struct view v;
+	struct own own;
 	struct err err;
 	int status;
 
 	status = parse(c, argc, argv, &o);
-	if (status || o.done)
+	if (!status && !o.done && view_open(&v, o.path, rows_group_key(o.by), &err) < 0)
+		status = print_error(&err);
+	if (status || o.done) {
+		free(o.skip);
 		return status;
-	if (view_open(&v, o.path, rows_group_key(o.by), &err) < 0)
-		return print_error(&err);
-	rows_make(&rows, &v.catalog, &v.analysis, o.by);
+	}
+	own_init(&own, &v.catalog, o.skip, o.n_skip);
+	rows_make(&rows, &v.catalog, &v.analysis, &own, o.by, o.inclusive);
+	if (!o.json && !o.csv && !o.full_paths)
+		rows_shorten_files(&rows);
 	rows_sort(&rows, o.sort);
 	if (o.json || o.csv)
 		view_warn_if_incomplete(&v);
 	if (o.json)
-		print_json(&v, &rows, &o);
+		print_json(&v, &rows, &own, &o);
 	else if (o.csv)
 		print_csv(&v, &rows, &o);
 	else
-		print_text(&v, &rows, &o);
+		print_text(&v, &rows, &own, &o);
 	rows_release(&rows);
+	own_release(&own);
+	free(o.skip);
 	view_close(&v);
 	return 0;
 }

@@ -147,7 +147,7 @@ void stack_view_json_frames(const struct view *v, struct stack_id id, struct jso
 		json_u64(j, "line", f->line);
 		json_string(j, "module", catalog_module_path(&v->catalog, f->module));
 		json_u64(j, "offset", f->offset);
-		json_bool(j, "inlined", false);
+		json_bool(j, "inlined", f->is_inlined);
 		json_end_object(j);
 	}
 	json_end_array(j);
@@ -224,23 +224,6 @@ static char *describe_health(const struct stack_counts *s)
 	}
 	buffer_append(&b, ")", 2);
 	return (char *)b.data;
-}
-
-/* After what stands on the line up to column @indent, in lines of 80 columns. */
-static void print_wrapped(const char *text, int indent)
-{
-	for (;;) {
-		int n = (int)strlen(text), most = 80 - indent;
-
-		if (n > most)
-			for (n = most; n > 1 && text[n] != ' '; n--)
-				;
-		printf("%.*s\n", n, text);
-		text += n;
-		if (!*text++)
-			return;
-		printf("%*s", indent, "");
-	}
 }
 
 void stack_view_print_health(const struct view *v)

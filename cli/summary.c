@@ -12,8 +12,11 @@
 static void write_files(struct store_writer *w, const struct catalog *c, const struct analysis *a)
 {
 	struct rows rows;
+	struct own own;
 
-	rows_make(&rows, c, a, ROWS_BY_FILE);
+	own_init(&own, c, NULL, 0);
+	rows_make(&rows, c, a, &own, ROWS_BY_FILE, false);
+	own_release(&own);
 	for (size_t i = 0; i < rows.n; i++)
 		store_writer_put_file(w, rows.rows[i].file, rows.rows[i].module,
 				      &rows.rows[i].totals);

@@ -27,7 +27,7 @@ static size_t name_frames(struct store_writer *w, const struct catalog *c, struc
 {
 	size_t n = 0;
 
-	for (uint32_t i = 1; i < c->n_frames; i++) {
+	for (uint32_t i = 1; i < c->n_recorded_frames; i++) {
 		char *name;
 
 		if (c->frames[i].module.v != module.v || c->frames[i].function)

@@ -226,6 +226,25 @@ int output_width(void)
 	return 80;
 }
 
+void print_wrapped(const char *text, int indent)
+{
+	for (;;) {
+		int n = (int)strlen(text), most = 80 - indent;
+
+		if (n > most) {
+			for (n = most; n && (text[n] != ' ' || text[n + 1] == '%'); n--)
+				;
+			if (!n) /* a word that is too long for any line */
+				n = (int)strcspn(text, " ");
+		}
+		printf("%.*s\n", n, text);
+		text += n;
+		if (!*text++)
+			return;
+		printf("%*s", indent, "");
+	}
+}
+
 int print_cut(const char *text, int width)
 {
 	char *safe = xmalloc(strlen(text) + 1);

@@ -76,5 +76,7 @@ int output_width(void);
  * Returns how many columns that were.
  */
 int print_cut(const char *text, int width);
+/* After what stands on the line up to column @indent, in lines of 80 columns. */
+void print_wrapped(const char *text, int indent);
 
 #endif

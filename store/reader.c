@@ -12,12 +12,14 @@
 #include <unistd.h>
 
 #include "common/buffer.h"
+#include "common/hash.h"
 #include "common/xalloc.h"
 #include "store/chunk.h"
 #include "store/seal.h"
 
 /* Ids are dense and index arrays: a recording with a larger gap is damaged. */
 #define ID_GAP_MAX 65536
+#define INLINE_DEPTH_MAX 255
 #define BLOB_BYTES_MAX (64 << 20)
 
 #define DAMAGED_HINT "the file was cut or damaged after it was written: copy it again, if you can"
@@ -321,15 +323,24 @@ struct loading {
 	struct catalog *c;
 	struct err *err;
 	uint64_t rows; /* of this table, so far */
+	struct hashmap texts; /* hash -> its place in the catalog's strings */
+	/* of symbols: the last frame, how many functions it has so far, the outermost of them */
+	uint64_t symbol_frame, depth;
+	uint32_t outermost;
 };
 
 static const char *keep_text(struct loading *l, sqlite3_stmt *s, int column)
 {
 	const unsigned char *text = sqlite3_column_text(s, column);
 	struct catalog *c = l->c;
+	uint32_t *place;
 
 	if (!text)
 		return NULL;
+	place = hashmap_put(&l->texts, hash_bytes(text, strlen((const char *)text)));
+	if (*place != HASHMAP_NONE && !strcmp(c->strings[*place], (const char *)text))
+		return c->strings[*place];
+	*place = (uint32_t)c->n_strings;
 	ARRAY_GROW(c->strings, c->cap_strings, c->n_strings);
 	return c->strings[c->n_strings++] = xstrdup((const char *)text);
 }
@@ -437,10 +448,46 @@ static bool load_frame(struct loading *l, sqlite3_stmt *s)
 	l->c->frames[row_id(s)] = (struct catalog_frame){
 		.module = {(uint32_t)column_u64(s, 1)},
 		.offset = column_u64(s, 2),
-		.function = keep_text(l, s, 3),
-		.file = keep_text(l, s, 4),
-		.line = (uint32_t)column_u64(s, 5),
 	};
+	l->c->n_recorded_frames = l->c->n_frames;
+	return true;
+}
+
+static uint32_t add_outer_function(struct catalog *c, uint32_t inner)
+{
+	uint32_t outer = (uint32_t)c->n_frames++;
+
+	ARRAY_GROW(c->frames, c->cap_frames, outer);
+	c->frames[outer] = (struct catalog_frame){.module = c->frames[inner].module,
+						  .offset = c->frames[inner].offset};
+	c->frames[inner].outer.v = outer;
+	c->frames[inner].is_inlined = true;
+	return outer;
+}
+
+/* Ordered by frame and depth: an inlined function comes before the one it is inlined into. */
+static bool load_symbol(struct loading *l, sqlite3_stmt *s)
+{
+	struct catalog *c = l->c;
+	uint64_t frame = row_id(s), depth = column_u64(s, 1);
+	struct catalog_frame *f;
+
+	if (!frame || frame >= c->n_recorded_frames)
+		return true; /* of no frame: nobody asks for it */
+	if (frame != l->symbol_frame) {
+		l->symbol_frame = frame;
+		l->depth = 0;
+		l->outermost = (uint32_t)frame;
+	}
+	if (depth != l->depth || depth > INLINE_DEPTH_MAX)
+		return true; /* one before it is missing */
+	l->depth++;
+	if (depth)
+		l->outermost = add_outer_function(c, l->outermost);
+	f = &c->frames[l->outermost];
+	f->function = keep_text(l, s, 2);
+	f->file = keep_text(l, s, 3);
+	f->line = (uint32_t)column_u64(s, 4);
 	return true;
 }
 
@@ -482,9 +529,9 @@ static const struct {
 	{"SELECT id, process, tid, name, start_ns, end_ns FROM thread", load_thread},
 	{"SELECT id, name, layer FROM family", load_family},
 	{"SELECT id, path, build_id FROM module", load_module},
-	{"SELECT f.id, f.module, f.\"offset\", s.function, s.file, s.line FROM frame f"
-	 " LEFT JOIN symbol s ON s.frame = f.id AND s.depth = 0",
-	 load_frame},
+	{"SELECT id, module, \"offset\" FROM frame", load_frame},
+	{"SELECT frame, depth, function, file, line FROM symbol ORDER BY frame, depth",
+	 load_symbol},
 	{"SELECT id, parent, frame, \"end\" FROM stack", load_stack},
 	{"SELECT kind, count FROM loss", load_loss},
 };
@@ -511,10 +558,12 @@ int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *e
 			e = sqlite_failed(r, err);
 		sqlite3_finalize(s);
 		if (e) {
+			hashmap_release(&l.texts);
 			catalog_release(ret);
 			return e;
 		}
 	}
+	hashmap_release(&l.texts);
 	return 0;
 }
 

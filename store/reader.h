@@ -57,10 +57,12 @@ struct catalog {
 	struct catalog_frame {
 		struct module_id module;
 		uint64_t offset;
-		const char *function, *file; /* of inline depth 0 */
+		const char *function, *file;
 		uint32_t line;
-	} *frames;
-	size_t n_frames, cap_frames;
+		bool is_inlined;	/* @function is, into @outer */
+		struct frame_id outer;	/* the next function at the same place; 0: none */
+	} *frames; /* those of the recording, then the outer ones: functions inlined into */
+	size_t n_frames, n_recorded_frames, cap_frames;
 	struct catalog_stack {
 		struct stack_id parent;
 		struct frame_id frame;

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "analyzer/own.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/rows.h"
+#include "common/hash.h"
+#include "common/xalloc.h"
+
+/* ---- the rules ---------------------------------------------------------------------- */
+
+/* Modules, by the last part of their path, all of whose functions are skipped. */
+static const char *const library_modules[] = {
+	"libc.so.6", "libc-[0-9]*.so", "ld-linux*.so*", "ld-[0-9]*.so", "libpthread.so*",
+	"libm.so*", "libdl.so*", "libgcc_s.so*", "libstdc++.so*", "libc++.so*", "libc++abi.so*",
+	"libc.musl-*.so*", "ld-musl-*.so*", "libjemalloc.so*", "libtcmalloc*.so*",
+	"libmimalloc.so*", "[[]vdso]",
+};
+
+/* Source files: what templates and inlined functions of a runtime come from. */
+static const char *const library_files[] = {
+	"*/include/c++/*", "*/c++/v1/*", "/rustc/*", "*/rustlib/src/rust/library/*",
+};
+
+/* Functions, wherever they are: static programs have them in themselves. */
+static const char *const library_functions[] = {
+	/* allocators */
+	"malloc", "calloc", "realloc", "reallocarray", "free", "posix_memalign", "memalign",
+	"aligned_alloc", "valloc", "pvalloc", "cfree", "__libc_malloc", "__libc_calloc",
+	"__libc_realloc", "__libc_memalign", "_int_malloc", "_int_realloc", "_int_memalign",
+	"_mid_memalign", "sysmalloc", "tcache_init*", "je_*", "mi_*", "tc_*",
+	/* C++ */
+	"operator new*", "operator delete*", "std::*", "__gnu_cxx::*", "__cxxabiv1::*", "__cxa_*",
+	"__gnu_debug::*",
+	/* Rust */
+	"alloc::*", "core::*", "hashbrown::*", "<alloc::*", "<core::*", "<std::*", "__rust_*",
+	"__rdl_*", "__rg_*", "<* as alloc::*", "<* as core::*",
+	/* glibc's functions that allocate for their caller */
+	"strdup", "__strdup", "strndup", "__strndup", "wcsdup", "getline", "_IO_getline*",
+	"getdelim", "_IO_getdelim", "__getdelim", "asprintf", "__asprintf", "___asprintf",
+	"vasprintf", "_IO_vasprintf", "__vasprintf*", "fopen", "fopen64", "_IO_new_fopen",
+	"__fopen_internal", "fdopen", "_IO_new_fdopen", "opendir", "__opendir*", "__alloc_dir",
+	"scandir*", "__scandir*", "glob", "glob64", "open_memstream", "_IO_file_doallocate",
+	"_IO_doallocbuf", "_IO_*", "getaddrinfo", "regcomp", "re_compile_*", "qsort", "qsort_r",
+	"__qsort_r", "setlocale", "newlocale", "tsearch", "hsearch_r", "hcreate_r", "realpath",
+	"__realpath*", "getcwd", "__getcwd", "setvbuf", "pthread_create", "__pthread_create*",
+	"allocate_stack", "_dl_*", "__dl*", "dlopen*",
+};
+
+/* Well-known functions of programs and libraries that hand out malloc's blocks as their own. */
+static const char *const wrapper_functions[] = {
+	/* GNU and many others */
+	"xmalloc", "xcalloc", "xrealloc", "xreallocarray", "xzalloc", "xstrdup", "xstrndup",
+	"xmemdup", "xnmalloc", "xnrealloc", "xpalloc", "x2realloc", "x2nrealloc", "xasprintf",
+	"xvasprintf", "safe_malloc", "checked_malloc", "emalloc", "ecalloc", "erealloc", "zmalloc",
+	"zcalloc", "zrealloc", "ztrymalloc*", "zmalloc_*",
+	"xmalloc_*", "xrealloc_*", "ggc_internal_*alloc*", "ggc_alloc*", "obstack_*", "_obstack_*",
+	"rpl_malloc", "rpl_realloc",
+	/* GLib */
+	"g_malloc*", "g_try_malloc*", "g_realloc*", "g_try_realloc*", "g_slice_alloc*",
+	"g_slice_copy", "g_strdup*", "g_strndup", "g_strconcat", "g_strjoin*", "g_memdup*",
+	"g_strdup_printf", "g_strdup_vprintf", "g_vasprintf", "g_aligned_alloc*",
+	/* Python, Lua, Perl, Ruby, Tcl, Guile */
+	"PyMem_*", "PyObject_Malloc", "PyObject_Calloc", "PyObject_Realloc", "_PyMem_*",
+	"_PyObject_Malloc", "_PyObject_Calloc", "_PyObject_Realloc", "_PyObject_GC_*",
+	"PyObject_GC_*", "_PyObject_New*", "PyType_GenericAlloc", "_PyObject_Arena*",
+	"new_arena", "pymalloc_alloc", "allocate_from_new_pool", "l_alloc", "luaM_*",
+	"Perl_safesys*", "Perl_safe*alloc", "S_safemalloc", "Perl_sv_grow", "ruby_x*alloc*",
+	"objspace_x*alloc*", "Tcl_Alloc", "TclpAlloc", "Tcl_Realloc", "scm_malloc", "scm_gc_malloc*",
+	/* databases, cryptography, media, networks */
+	"sqlite3Malloc*", "sqlite3_malloc*", "sqlite3Realloc*", "sqlite3_realloc*", "sqlite3Mem*",
+	"sqlite3DbMalloc*", "sqlite3DbRealloc*", "sqlite3DbStr*Dup", "sqlite3MallocZero",
+	"dbMallocRawFinish", "dbReallocFinish", "mallocWithAlarm", "sqlite3PageMalloc", "pcache1Alloc",
+	"CRYPTO_malloc", "CRYPTO_zalloc", "CRYPTO_realloc", "CRYPTO_strdup", "CRYPTO_memdup",
+	"OPENSSL_*alloc*", "palloc", "palloc0", "repalloc", "MemoryContextAlloc*", "AllocSetAlloc*",
+	"av_malloc*", "av_mallocz*", "av_calloc", "av_realloc*", "av_fast_*alloc*", "av_strdup",
+	"av_memdup", "vlc_alloc", "apr_palloc", "apr_pcalloc*", "talloc_*", "_talloc*", "ngx_alloc",
+	"ngx_calloc", "ngx_palloc*", "ngx_pcalloc", "evbuffer_chain_new*", "event_mm_*",
+	"xmlMalloc*", "xmlMem*", "xmlStrdup", "xmlStrndup", "png_malloc*", "jpeg_get_*",
+	"nettle_xrealloc", "gcry_*alloc*", "_gcry_*alloc*", "curl_*alloc", "Curl_*alloc*",
+	"git__malloc", "git__calloc", "git__realloc*", "git__strdup", "do_xmalloc", "strbuf_grow",
+	/* JavaScript, JITs, browsers */
+	"js_malloc*", "js_calloc*", "js_realloc*", "js_def_malloc", "v8::internal::Malloced::*",
+	"llvm::safe_*alloc", "llvm::allocate_buffer*", "WTF::fastMalloc*", "moz_x*alloc",
+	"PL_*Alloc*", "PR_Malloc", "PR_Calloc", "uv__malloc", "uv__calloc", "uv__realloc",
+};
+
+static bool matches_any(const char *const *patterns, size_t n, const char *text)
+{
+	for (size_t i = 0; text && i < n; i++) {
+		size_t plain = strcspn(patterns[i], "*?[\\"); /* most differ in these already */
+
+		if (!strncmp(patterns[i], text, plain) && !fnmatch(patterns[i], text, 0))
+			return true;
+	}
+	return false;
+}
+
+/* "void ns::f<int>(g (*)())" begins with its return type, which no pattern is about. */
+static const char *without_return_type(const char *function)
+{
+	const char *begin = function;
+	int depth = 0;
+
+	for (const char *p = function; *p && (*p != '(' || depth); p++) {
+		if (*p == '<' && p > function)
+			depth++;
+		else if (*p == '>' && depth && p[-1] != '-')
+			depth--;
+		else if (*p == ' ' && !depth && strncmp(begin, "operator", 8))
+			begin = p + 1;
+	}
+	return begin;
+}
+
+static enum skip_reason reason_of(const struct catalog *c, const struct catalog_frame *f,
+				  const char *const *skip, size_t n)
+{
+	const char *module = catalog_module_path(c, f->module), *function = f->function;
+	const char *plain = function ? without_return_type(function) : NULL;
+
+	if (matches_any(skip, n, function) || matches_any(skip, n, plain))
+		return SKIP_USER;
+	if (matches_any(library_modules, COUNT_OF(library_modules),
+			module ? path_base(module) : NULL) ||
+	    matches_any(library_files, COUNT_OF(library_files), f->file) ||
+	    matches_any(library_functions, COUNT_OF(library_functions), function) ||
+	    matches_any(library_functions, COUNT_OF(library_functions), plain))
+		return SKIP_LIBRARY;
+	if (matches_any(wrapper_functions, COUNT_OF(wrapper_functions), plain))
+		return SKIP_WRAPPER;
+	return SKIP_NONE;
+}
+
+void own_init(struct own *o, const struct catalog *c, const char *const *skip, size_t n)
+{
+	uint32_t *classes = stacks_classify_frames(c);
+
+	*o = (struct own){c, xcalloc(c->n_frames + 1, sizeof(*o->reasons))};
+	for (uint32_t i = 1; i < c->n_frames; i++)
+		o->reasons[i] = classes[i] < i ? o->reasons[classes[i]]
+					       : (uint8_t)reason_of(c, &c->frames[i], skip, n);
+	free(classes);
+}
+
+void own_release(struct own *o)
+{
+	free(o->reasons);
+	memset(o, 0, sizeof(*o));
+}
+
+enum skip_reason own_skips(const struct own *o, struct frame_id frame)
+{
+	return frame.v < o->catalog->n_frames ? (enum skip_reason)o->reasons[frame.v] : SKIP_NONE;
+}
+
+size_t own_frame(const struct own *o, const struct stack_walk *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (own_skips(o, w->frames[i]) == SKIP_NONE)
+			return i;
+	return 0;
+}
+
+/* ---- what was skipped --------------------------------------------------------------- */
+
+static void add_skipped(struct skipped_list *l, struct hashmap *index, const char *function,
+			enum skip_reason reason, uint64_t bytes)
+{
+	uint32_t *place = hashmap_put(index, hash_bytes(function, strlen(function)));
+
+	if (*place == HASHMAP_NONE) {
+		*place = (uint32_t)l->n;
+		ARRAY_GROW(l->items, l->cap, l->n);
+		l->items[l->n++] = (struct skipped){function, reason, 0};
+	}
+	l->items[*place].allocated_bytes += bytes;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+	const struct skipped *x = a, *y = b;
+
+	if (x->allocated_bytes != y->allocated_bytes)
+		return x->allocated_bytes < y->allocated_bytes ? 1 : -1;
+	return strcmp(x->function, y->function);
+}
+
+void own_list_skipped(const struct own *o, const struct analysis *a, struct skipped_list *ret)
+{
+	struct hashmap index = {0};
+	struct stack_walk w;
+
+	memset(ret, 0, sizeof(*ret));
+	for (size_t i = 0; i < a->n_groups; i++) {
+		size_t own;
+
+		stacks_walk(o->catalog, (struct stack_id){(uint32_t)a->groups[i].key}, &w);
+		own = own_frame(o, &w);
+		for (size_t k = 0; k < own; k++) {
+			const char *function = catalog_frame(o->catalog, w.frames[k])->function;
+			enum skip_reason reason = own_skips(o, w.frames[k]);
+			bool again = k && stacks_same_frame(o->catalog, w.frames[k], w.frames[k - 1]);
+
+			if (function && reason != SKIP_LIBRARY && !again)
+				add_skipped(ret, &index, function, reason,
+					    a->groups[i].totals.allocated_bytes);
+		}
+	}
+	hashmap_release(&index);
+	if (ret->n)
+		qsort(ret->items, ret->n, sizeof(*ret->items), by_bytes);
+}
+
+void own_list_release(struct skipped_list *l)
+{
+	free(l->items);
+	memset(l, 0, sizeof(*l));
+}
+
+/* ---- wrappers that nobody named ----------------------------------------------------- */
+
+#define SUSPECT_SHARE 0.8
+#define SUSPECT_CALLERS 3
+
+struct suspect {
+	const char *function;
+	uint64_t bytes;
+	struct hashmap calls, callers; /* by address: within it, and of it */
+};
+
+/* An own function's bytes, and by which frames they come and go. */
+static void note_stack(struct suspect *s, const struct own *o, const struct stack_walk *w,
+		       size_t own, uint64_t bytes)
+{
+	const struct catalog_frame *f = catalog_frame(o->catalog, w->frames[own]);
+
+	s->function = f->function;
+	s->bytes += bytes;
+	hashmap_put(&s->calls, (uint64_t)f->module.v << 48 ^ f->offset);
+	for (size_t i = own + 1; i < w->n; i++) {
+		const struct catalog_frame *g = catalog_frame(o->catalog, w->frames[i]);
+
+		if (!g->function || strcmp(g->function, f->function)) {
+			hashmap_put(&s->callers, (uint64_t)g->module.v << 48 ^ g->offset);
+			return;
+		}
+	}
+}
+
+const char *own_suspect(const struct own *o, const struct analysis *a, double *ret_share)
+{
+	struct suspect *suspects = NULL;
+	size_t n = 0, cap = 0;
+	struct hashmap index = {0};
+	const char *found = NULL;
+	struct stack_walk w;
+
+	for (size_t i = 0; i < a->n_groups; i++) {
+		const char *function;
+		uint32_t *place;
+		size_t own;
+
+		stacks_walk(o->catalog, (struct stack_id){(uint32_t)a->groups[i].key}, &w);
+		own = own_frame(o, &w);
+		function = own < w.n ? catalog_frame(o->catalog, w.frames[own])->function : NULL;
+		if (!function || own_skips(o, w.frames[own]) != SKIP_NONE)
+			continue;
+		place = hashmap_put(&index, hash_bytes(function, strlen(function)));
+		if (*place == HASHMAP_NONE) {
+			*place = (uint32_t)n++;
+			ARRAY_GROW(suspects, cap, *place);
+			suspects[*place] = (struct suspect){0};
+		}
+		note_stack(&suspects[*place], o, &w, own, a->groups[i].totals.allocated_bytes);
+	}
+	for (size_t i = 0; i < n; i++) {
+		double share = a->totals.allocated_bytes
+				       ? (double)suspects[i].bytes /
+						 (double)a->totals.allocated_bytes
+				       : 0;
+
+		if (share > SUSPECT_SHARE && suspects[i].calls.n == 1 &&
+		    suspects[i].callers.n >= SUSPECT_CALLERS) {
+			found = suspects[i].function;
+			*ret_share = share;
+		}
+		hashmap_release(&suspects[i].calls);
+		hashmap_release(&suspects[i].callers);
+	}
+	hashmap_release(&index);
+	free(suspects);
+	return found;
+}

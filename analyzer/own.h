@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ANALYZER_OWN_H
+#define ANALYZER_OWN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyzer/analysis.h"
+#include "analyzer/stacks.h"
+#include "store/reader.h"
+
+/*
+ * Whose allocation it is: of a stack, the innermost function that is neither the
+ * allocator nor the C library, a language's runtime or a wrapper around malloc.
+ */
+enum skip_reason {
+	SKIP_NONE,
+	SKIP_LIBRARY, /* allocator, C library, dynamic linker, C++ or Rust runtime */
+	SKIP_WRAPPER, /* a well-known one: g_malloc, xmalloc … */
+	SKIP_USER,    /* one that the user named */
+};
+
+struct own {
+	const struct catalog *catalog;
+	uint8_t *reasons; /* [frame id] enum skip_reason */
+};
+
+/* @skip: @n patterns as fnmatch(3) has them, of functions; they are not kept. */
+void own_init(struct own *o, const struct catalog *c, const char *const *skip, size_t n);
+void own_release(struct own *o);
+
+enum skip_reason own_skips(const struct own *o, struct frame_id frame);
+/* Its place in the walk, or 0, the innermost of all, where every frame is to be skipped. */
+size_t own_frame(const struct own *o, const struct stack_walk *w);
+
+/* ---- what was skipped --------------------------------------------------------------- */
+
+/* A wrapper inside of the own functions of some stacks. */
+struct skipped {
+	const char *function;
+	enum skip_reason reason;
+	uint64_t allocated_bytes; /* of the stacks in which it was skipped */
+};
+
+struct skipped_list {
+	struct skipped *items; /* the most bytes first */
+	size_t n, cap;
+};
+
+/* @a must be grouped by stack.  Wrappers only: libraries are no news. */
+void own_list_skipped(const struct own *o, const struct analysis *a, struct skipped_list *ret);
+void own_list_release(struct skipped_list *l);
+
+/*
+ * An own function through which most bytes come, from several callers, and all of
+ * them by one call of its own: most likely a wrapper.  NULL where there is none.
+ */
+const char *own_suspect(const struct own *o, const struct analysis *a, double *ret_share);
+
+#endif
