@@ -127,7 +127,6 @@ static enum skip_reason reason_of(const struct catalog *c, const struct catalog_
 	if (matches_any(library_modules, COUNT_OF(library_modules),
 			module ? path_base(module) : NULL) ||
 	    matches_any(library_files, COUNT_OF(library_files), f->file) ||
-	    matches_any(library_functions, COUNT_OF(library_functions), function) ||
 	    matches_any(library_functions, COUNT_OF(library_functions), plain))
 		return SKIP_LIBRARY;
 	if (matches_any(wrapper_functions, COUNT_OF(wrapper_functions), plain))
@@ -240,12 +239,12 @@ static void note_stack(struct suspect *s, const struct own *o, const struct stac
 
 	s->function = f->function;
 	s->bytes += bytes;
-	hashmap_put(&s->calls, (uint64_t)f->module.v << 48 ^ f->offset);
+	*hashmap_put(&s->calls, (uint64_t)f->module.v << 48 ^ f->offset) = 0;
 	for (size_t i = own + 1; i < w->n; i++) {
 		const struct catalog_frame *g = catalog_frame(o->catalog, w->frames[i]);
 
 		if (!g->function || strcmp(g->function, f->function)) {
-			hashmap_put(&s->callers, (uint64_t)g->module.v << 48 ^ g->offset);
+			*hashmap_put(&s->callers, (uint64_t)g->module.v << 48 ^ g->offset) = 0;
 			return;
 		}
 	}

@@ -282,11 +282,13 @@ void rows_shorten_files(struct rows *r)
 	}
 	for (size_t i = 0; i < r->n; i++) {
 		const struct row *row = &r->rows[i];
+		const char *end;
 
 		if (!row->file || strcmp(row->name, row->file))
 			continue;
 		free(r->rows[i].name);
-		r->rows[i].name = xstrdup(last_parts(row->file, parts[i]));
+		end = last_parts(row->file, parts[i]);
+		r->rows[i].name = xstrdup(*end ? end : row->file);
 	}
 	free(parts);
 }

@@ -5,41 +5,11 @@
 
 #include "analyzer/stacks.h"
 #include "common/xalloc.h"
+#include "tests/unit/catalog_fixture.h"
 #include "tests/unit/tap.h"
 
-#define FRAMES 4000
-#define STACKS 8000
-
-static struct catalog_frame frames[FRAMES];
-static struct catalog_stack stacks[STACKS];
-static struct catalog catalog = {.frames = frames, .stacks = stacks};
 static struct stack_walk walk;
 static struct stack_line lines[STACK_FRAMES_MAX];
-
-static void forget(void)
-{
-	memset(frames, 0, sizeof(frames));
-	memset(stacks, 0, sizeof(stacks));
-	catalog.n_frames = catalog.n_stacks = 1;
-}
-
-/* Functions are "a", "b", …; every frame has another address. */
-static uint32_t frame(uint32_t module, const char *function)
-{
-	uint32_t id = (uint32_t)catalog.n_frames++;
-
-	frames[id] = (struct catalog_frame){
-		.module = {module}, .offset = 0x100 + id, .function = function};
-	return id;
-}
-
-static uint32_t push(uint32_t parent, uint32_t frame, unsigned int end)
-{
-	uint32_t id = (uint32_t)catalog.n_stacks++;
-
-	stacks[id] = (struct catalog_stack){{parent}, {frame}, (uint8_t)end};
-	return id;
-}
 
 static const struct stack_walk *walked(uint32_t id)
 {
@@ -58,7 +28,7 @@ static bool is(uint32_t id, size_t n, unsigned int end)
 	return false;
 }
 
-/* A complete stack of the functions @names, innermost first, a letter each. */
+/* A complete stack of the functions @names, "a", "b", … innermost first, a letter each. */
 static uint32_t stack_of(const char *names)
 {
 	static char text[26][2];
