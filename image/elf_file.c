@@ -14,6 +14,7 @@
 
 #include "common/xalloc.h"
 #include "image/dwarf_reader.h"
+#include "image/function_table.h"
 
 #define PAGE_BYTES 4096
 
@@ -31,12 +32,6 @@ struct segment {
 	bool executable;
 };
 
-struct function {
-	uint64_t address, size;
-	const char *name; /* in libelf's memory */
-	uint8_t rank;	  /* of several at one address the highest is shown */
-};
-
 struct elf_file {
 	int fd;		      /* -1: it is in memory */
 	const uint8_t *bytes; /* then; the caller's */
@@ -49,8 +44,7 @@ struct elf_file {
 	char *interpreter;
 	char *soname, *build_id;
 	bool soname_read, build_id_read;
-	struct function *functions; /* by address; made when first asked for */
-	size_t n_functions, cap_functions;
+	struct function_table functions; /* made when first asked for; names in libelf's memory */
 	bool functions_read;
 };
 
@@ -184,7 +178,7 @@ void elf_file_close(struct elf_file *f)
 	if (f->fd >= 0)
 		close(f->fd);
 	free(f->segments);
-	free(f->functions);
+	function_table_release(&f->functions);
 	free(f->interpreter);
 	free(f->soname);
 	free(f->build_id);
@@ -315,10 +309,7 @@ static void walk_functions(struct elf_file *f, uint32_t type,
 
 		if (!gelf_getsym(d, (int)i, &sym))
 			return;
-		if (sym.st_shndx == SHN_UNDEF || !sym.st_value)
-			continue;
-		if (GELF_ST_TYPE(sym.st_info) != STT_FUNC &&
-		    GELF_ST_TYPE(sym.st_info) != STT_GNU_IFUNC)
+		if (!function_table_takes(&sym))
 			continue;
 		name = string_at(f, sh.sh_link, sym.st_name);
 		if (name && *name && !each(arg, name, &sym))
@@ -366,70 +357,20 @@ bool elf_file_exports(struct elf_file *f, const char *name)
 static bool add_function(void *arg, const char *name, const GElf_Sym *sym)
 {
 	struct elf_file *f = arg;
-	unsigned int bind = GELF_ST_BIND(sym->st_info);
-	unsigned int rank = bind == STB_GLOBAL ? 2 : bind == STB_WEAK ? 1 : 0;
 
-	if (name[0] != '_') /* malloc rather than __libc_malloc */
-		rank += 3;
-	ARRAY_GROW(f->functions, f->cap_functions, f->n_functions);
-	f->functions[f->n_functions++] = (struct function){.address = sym->st_value,
-							   .size = sym->st_size,
-							   .name = name,
-							   .rank = (uint8_t)rank};
+	function_table_add(&f->functions, name, sym, sym->st_value);
 	return true;
-}
-
-static int by_address(const void *a, const void *b)
-{
-	const struct function *x = a, *y = b;
-
-	if (x->address != y->address)
-		return x->address < y->address ? -1 : 1;
-	if (x->rank != y->rank)
-		return x->rank < y->rank ? 1 : -1;
-	if (x->size != y->size)
-		return x->size < y->size ? 1 : -1;
-	return strncmp(x->name, y->name, 64); /* thousands of long ones may be made equal */
-}
-
-static void read_functions(struct elf_file *f)
-{
-	size_t n = 0;
-
-	f->functions_read = true;
-	walk_functions(f, SHT_SYMTAB, add_function, f);
-	walk_functions(f, SHT_DYNSYM, add_function, f);
-	if (f->n_functions)
-		qsort(f->functions, f->n_functions, sizeof(*f->functions), by_address);
-	for (size_t i = 0; i < f->n_functions; i++)
-		if (!n || f->functions[n - 1].address != f->functions[i].address)
-			f->functions[n++] = f->functions[i];
-	f->n_functions = n;
 }
 
 const char *elf_file_function_at(struct elf_file *f, uint64_t address)
 {
-	size_t lo = 0, hi;
-
-	if (!f->functions_read)
-		read_functions(f);
-	hi = f->n_functions;
-	while (lo < hi) { /* the first above @address */
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (f->functions[mid].address <= address)
-			lo = mid + 1;
-		else
-			hi = mid;
+	if (!f->functions_read) {
+		f->functions_read = true;
+		walk_functions(f, SHT_SYMTAB, add_function, f);
+		walk_functions(f, SHT_DYNSYM, add_function, f);
+		function_table_sort(&f->functions);
 	}
-	/* an inner label may stand before the one that covers it */
-	for (size_t back = 0; lo > 0 && back < 4; lo--, back++) {
-		const struct function *fn = &f->functions[lo - 1];
-
-		if (address - fn->address < fn->size || (!fn->size && !back))
-			return fn->name;
-	}
-	return NULL;
+	return function_table_find(&f->functions, address);
 }
 
 /* ---- addresses --------------------------------------------------------------- */

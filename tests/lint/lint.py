@@ -24,7 +24,7 @@ MAY = {
 # libraries that one folder keeps to itself
 KEPT = {"bpf/": {"collector", "cli"}, "sqlite3.h": {"store"}, "gelf.h": {"image"}, "libelf.h": {"image"},
         "capstone/": {"image"}, "libiberty/": {"image"}, "curses.h": {"ui"}, "ncurses": {"ui"}, "zstd.h": {"store"},
-        "sys/capability.h": {"collector"}, "elfutils/": set(), "dwarf.h": set()}
+        "sys/capability.h": {"collector"}, "elfutils/": {"image"}, "dwarf.h": {"image"}}
 
 
 def sources():

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef IMAGE_DEBUG_UNIT_H
+#define IMAGE_DEBUG_UNIT_H
+
+#include <elfutils/libdw.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "image/debug_file.h"
+
+/* A place that is looked for. */
+struct debug_place {
+	uint64_t address; /* as in the debug information */
+	size_t place;	  /* index into what was asked for */
+	uint32_t scope;	  /* the innermost function there, within the unit being walked */
+	bool wanted;	  /* in the unit being walked */
+	bool done;	  /* named */
+};
+
+/* The places of a file, by address. */
+struct debug_places {
+	struct debug_place *places;
+	size_t n;
+	uint64_t code_start; /* below it there is none: what was there the linker has removed */
+};
+
+/* What is not known from the debug information. */
+struct debug_unit_task {
+	struct debug_places *places;
+	const char *(*symbol_at)(void *arg, uint64_t address); /* mangled, or NULL */
+	void *symbol_arg;
+	debug_file_each *each;
+	void *arg;
+};
+
+/*
+ * Names those places that the unit @unit (a DIE with code of its own) covers, and were not
+ * named before.  False where the unit is damaged: some may be missing then.
+ */
+bool debug_unit_look_up(const struct debug_unit_task *task, Dwarf_Die *unit);
+
+#endif
