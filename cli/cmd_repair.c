@@ -37,13 +37,17 @@ static const struct option options[] = {
 static int write_rest(struct store_writer *w, const struct view *v, size_t *ret_named,
 		      struct err *err)
 {
+	const struct symbolize_options as_usual = {0};
+	struct symbolize_result result;
+
 	if (!catalog_text(&v->catalog, "end_ns")) {
 		store_writer_put_number(w, "end_ns", (int64_t)v->analysis.last_ns);
 		store_writer_put_number(w, "cut_off", 1);
 	}
 	store_writer_put_number(w, "events", (int64_t)v->analysis.events);
 	store_writer_put_number(w, "repaired_realtime_ns", (int64_t)clock_realtime_ns());
-	*ret_named = symbolize(w, &v->catalog);
+	symbolize(w, &v->catalog, &as_usual, &result);
+	*ret_named = result.frames;
 	return store_writer_flush(w, err);
 }
 

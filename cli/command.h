@@ -18,6 +18,7 @@ extern const struct command command_report;
 extern const struct command command_leaks;
 extern const struct command command_info;
 extern const struct command command_repair;
+extern const struct command command_symbolize;
 extern const struct command command_doctor;
 
 /* Prints @e as "heaptrail: …" and its hint; returns its exit status. */

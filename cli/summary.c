@@ -38,6 +38,7 @@ int summary_write(struct store_writer *w, const char *path, struct err *err)
 		r = analysis_make(reader, GROUP_STACK, show_progress, &a, err);
 		end_progress();
 		if (!r) {
+			store_writer_clear_summaries(w);
 			for (size_t i = 0; i < a.n_groups; i++)
 				store_writer_put_site(w,
 						      (struct stack_id){(uint32_t)a.groups[i].key},

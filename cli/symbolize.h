@@ -2,16 +2,30 @@
 #ifndef CLI_SYMBOLIZE_H
 #define CLI_SYMBOLIZE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "store/reader.h"
 #include "store/writer.h"
 
+struct symbolize_options {
+	const char *debug_path; /* folder with debug files, or NULL */
+	const char *sysroot;	/* goes before the modules' paths, or NULL */
+	bool debuginfod;
+	bool verbose; /* says on stderr which files could not be used, and why */
+};
+
+struct symbolize_result {
+	size_t frames;	/* that got a name, or a better one */
+	size_t modules; /* they are in */
+	size_t refused; /* files that are of another build */
+};
+
 /*
- * Names the functions of a recording that has no names yet, from the files it
- * was made of: those that are still there, with the very build id.  Returns how
- * many frames got a name.
+ * Names the functions of a recording, from the files it was made of: those that are
+ * there, with the very build id.  What has a file and line already stays as it is.
  */
-size_t symbolize(struct store_writer *w, const struct catalog *c);
+void symbolize(struct store_writer *w, const struct catalog *c, const struct symbolize_options *o,
+	       struct symbolize_result *ret);
 
 #endif

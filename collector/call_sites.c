@@ -9,7 +9,7 @@
 #include "collector/ring_events.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
-#include "image/demangle.h"
+#include "image/frame_names.h"
 
 /* An address in no known mapping makes us look again, but not more often than this. */
 #define READ_AGAIN_NS 10000000ull
@@ -339,17 +339,42 @@ bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack)
 	       c->modules[c->frames[c->innermost[stack.v].v].module.v].is_allocator;
 }
 
+struct resolving {
+	struct call_sites *sites;
+	const uint32_t *frames; /* [place] */
+};
+
+static void put_symbol(void *arg, const struct symbolized *s)
+{
+	struct resolving *r = arg;
+
+	store_writer_put_symbol(r->sites->writer, &(struct symbol_record){
+		.frame = {r->frames[s->place]},
+		.depth = s->depth,
+		.function = s->function,
+		.file = s->file,
+		.line = s->line});
+}
+
 void call_sites_resolve(struct call_sites *c)
 {
-	for (uint32_t i = 1; i < c->n_frames; i++) {
-		const struct call_site_frame *f = &c->frames[i];
-		struct elf_file *elf = c->modules[f->module.v].elf;
-		char *name = elf ? demangled_caller(elf, f->offset) : NULL;
+	const struct symbolizer_options options = {0};
+	uint32_t *frames = xcalloc(c->n_frames, sizeof(*frames));
+	uint64_t *addresses = xcalloc(c->n_frames, sizeof(*addresses));
+	struct resolving r = {c, frames};
 
-		if (!name)
-			continue;
-		store_writer_put_symbol(c->writer, &(struct symbol_record){
-			.frame = {i}, .function = name});
-		free(name);
+	for (uint32_t m = 1; m < c->n_modules; m++) {
+		size_t n = 0;
+
+		for (uint32_t i = 1; i < c->n_frames && c->modules[m].elf; i++)
+			if (c->frames[i].module.v == m) {
+				frames[n] = i;
+				addresses[n++] = c->frames[i].offset;
+			}
+		if (n)
+			frame_names(c->modules[m].elf, c->modules[m].path, addresses, n, &options,
+				    put_symbol, &r);
 	}
+	free(frames);
+	free(addresses);
 }

@@ -52,11 +52,3 @@ char *demangle(const char *symbol)
 	buffer_release(&o.name);
 	return xstrndup(symbol, SYMBOL_BYTES_MAX);
 }
-
-char *demangled_caller(struct elf_file *elf, uint64_t return_address)
-{
-	/* a return address may be the first byte of the next function */
-	const char *symbol = elf_file_function_at(elf, return_address - 1);
-
-	return symbol ? demangle(symbol) : NULL;
-}

@@ -185,6 +185,11 @@ void elf_file_close(struct elf_file *f)
 	free(f);
 }
 
+int elf_file_fd(const struct elf_file *f)
+{
+	return f->fd;
+}
+
 bool elf_file_is_64bit(const struct elf_file *f)
 {
 	return f->header.e_ident[EI_CLASS] == ELFCLASS64;

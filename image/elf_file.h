@@ -26,6 +26,8 @@ int elf_file_open(const char *path, struct elf_file **ret, struct err *err);
 /* The same of @bytes, a vdso for instance; they must outlive @ret. */
 int elf_file_open_memory(const uint8_t *bytes, size_t len, struct elf_file **ret, struct err *err);
 void elf_file_close(struct elf_file *f);
+/* Its descriptor, which stays its own; -1 of what is in memory. */
+int elf_file_fd(const struct elf_file *f);
 
 bool elf_file_is_64bit(const struct elf_file *f);
 int elf_file_machine(const struct elf_file *f); /* EM_* */

@@ -35,6 +35,9 @@ enum statement {
 	PUT_SITE,
 	PUT_FILE,
 	PUT_CHUNK,
+	DELETE_SEAL,
+	DELETE_SITES,
+	DELETE_FILES,
 	STATEMENTS
 };
 
@@ -55,6 +58,9 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_SITE] = "INSERT OR REPLACE INTO site VALUES (?,?,?,?,?,?,?,?)",
 	[PUT_FILE] = "INSERT INTO file VALUES (?,?,?,?,?,?,?,?,?)",
 	[PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[DELETE_SEAL] = "DELETE FROM recording WHERE key = '" SEAL_KEY "'",
+	[DELETE_SITES] = "DELETE FROM site",
+	[DELETE_FILES] = "DELETE FROM file",
 };
 
 struct store_writer {
@@ -341,6 +347,24 @@ static void leave_wal_mode(struct store_writer *w)
 		if (code == SQLITE_FULL || (code & 0xff) == SQLITE_IOERR || code == SQLITE_READONLY)
 			return; /* it stays as it is, and opens */
 		usleep(100000); /* a reader holds it */
+	}
+}
+
+void store_writer_unseal(struct store_writer *w)
+{
+	sqlite3_stmt *s = prepare(w, DELETE_SEAL);
+
+	if (s)
+		step(w, s);
+}
+
+void store_writer_clear_summaries(struct store_writer *w)
+{
+	for (enum statement i = DELETE_SITES; i <= DELETE_FILES; i++) {
+		sqlite3_stmt *s = prepare(w, i);
+
+		if (s)
+			step(w, s);
 	}
 }
 

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/command.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "cli/summary.h"
+#include "cli/symbolize.h"
+#include "cli/view.h"
+#include "common/format.h"
+
+static const char help[] =
+	"usage: heaptrail symbolize [OPTION...] FILE\n"
+	"\n"
+	"Looks up functions, files and lines that a recording lacks, and stores them in it:\n"
+	"where debug information came later, or on another machine.  Files are used only\n"
+	"if they have the build id that was recorded.\n"
+	"\n"
+	"      --debug-path DIR  a folder with debug files: by build id, as in\n"
+	"                        DIR/.build-id/ab/cdef.debug, or by name\n"
+	"      --sysroot DIR     a folder with the files of the machine it was recorded on\n"
+	"      --debuginfod      ask the servers of $DEBUGINFOD_URLS for what is not there\n"
+	"  -q, --quiet           do not say which files could not be used\n"
+	"\n"
+	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording; 125 if it cannot\n"
+	"be written.\n"
+	"\n"
+	"Example:\n"
+	"  heaptrail symbolize --debug-path /usr/lib/debug server.trail\n";
+
+enum { OPTION_DEBUG_PATH = OPTION_FIRST_LONG, OPTION_SYSROOT, OPTION_DEBUGINFOD };
+
+static const struct option options[] = {
+	{"debug-path", required_argument, NULL, OPTION_DEBUG_PATH},
+	{"sysroot", required_argument, NULL, OPTION_SYSROOT},
+	{"debuginfod", no_argument, NULL, OPTION_DEBUGINFOD},
+	{"quiet", no_argument, NULL, 'q'},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int parse(const struct command *c, int argc, char **argv, struct symbolize_options *o,
+		 bool *ret_done)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "q", options, NULL)) != -1) {
+		switch (option) {
+		case OPTION_DEBUG_PATH:
+		case OPTION_SYSROOT:
+			if (!is_folder(optarg))
+				return usage_error(c, "'%s' is not a folder", optarg);
+			*(option == OPTION_SYSROOT ? &o->sysroot : &o->debug_path) = optarg;
+			break;
+		case OPTION_DEBUGINFOD:
+			o->debuginfod = true;
+			break;
+		case 'q':
+			o->verbose = false;
+			break;
+		default:
+			*ret_done = true;
+			return other_option(c, option);
+		}
+	}
+	if (optind + 1 != argc)
+		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
+				   optind == argc ? "?" : " at a time");
+	return 0;
+}
+
+/* Without its seal from the first change on: who is interrupted leaves one to repair. */
+static int complete(struct view *v, const struct symbolize_options *o,
+		    struct symbolize_result *ret, struct err *err)
+{
+	struct store_writer *w;
+	int r, closed;
+
+	r = store_writer_open(v->path, &w, err);
+	if (r)
+		return r;
+	store_writer_unseal(w);
+	symbolize(w, &v->catalog, o, ret);
+	r = store_writer_flush(w, err);
+	view_close(v); /* a reader would keep the WAL */
+	if (!r)
+		r = summary_write(w, v->path, err);
+	if (!r)
+		store_writer_seal(w);
+	closed = store_writer_close(w, r ? NULL : err);
+	return r ? r : closed;
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+	struct symbolize_options o = {.verbose = true};
+	struct symbolize_result result;
+	char path[512], names[FORMAT_MAX];
+	bool done = false;
+	struct view v;
+	struct err err;
+	int status = parse(c, argc, argv, &o, &done);
+
+	if (status || done)
+		return status;
+	if (view_open(&v, argv[optind], GROUP_STACK, &err) < 0)
+		return print_error(&err);
+	format_safe(path, sizeof(path), v.path);
+	if (!store_reader_is_sealed(v.reader)) {
+		err_set(&err, ERR_FAILED, 0, "cannot symbolize '%s': it is not complete", v.path);
+		err_hint(&err, "`heaptrail repair` completes a recording that was cut off");
+		status = print_error(&err);
+	} else if (complete(&v, &o, &result, &err) < 0) {
+		status = print_error(&err);
+	} else {
+		say("named %s functions of %zu files in '%s'", format_count(names, result.frames),
+		    result.modules, path);
+		fprintf(stderr, "next: heaptrail report %s\n", path);
+	}
+	view_close(&v);
+	return status;
+}
+
+const struct command command_symbolize = {
+	.name = "symbolize",
+	.summary = "look up functions, files and lines later",
+	.help = help,
+	.run = run,
+};

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "image/frame_names.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "common/xalloc.h"
+#include "image/demangle.h"
+
+struct naming {
+	symbolized_each *each;
+	void *arg;
+	bool *is_named;
+};
+
+static void pass_on(void *arg, const struct symbolized *s)
+{
+	struct naming *n = arg;
+
+	n->is_named[s->place] |= s->depth == 0 && s->function;
+	n->each(n->arg, s);
+}
+
+enum debug_info frame_names(struct elf_file *elf, const char *path,
+			    const uint64_t *return_addresses, size_t n,
+			    const struct symbolizer_options *options, symbolized_each *each,
+			    void *arg)
+{
+	struct naming naming = {each, arg, xcalloc(n + 1, sizeof(bool))};
+	uint64_t *calls = xcalloc(n + 1, sizeof(*calls));
+	enum debug_info found = DEBUG_NONE;
+
+	for (size_t i = 0; i < n; i++) /* the next function may begin at a return address */
+		calls[i] = return_addresses[i] - 1;
+	if (symbolize_file(elf_file_fd(elf), path, calls, n, options, pass_on, &naming, &found))
+		found = DEBUG_NONE;
+	for (size_t i = 0; i < n; i++) {
+		const char *symbol = naming.is_named[i] ? NULL : elf_file_function_at(elf, calls[i]);
+		char *name;
+
+		if (!symbol)
+			continue;
+		name = demangle(symbol);
+		each(arg, &(struct symbolized){.place = i, .function = name});
+		free(name);
+		if (found == DEBUG_NONE)
+			found = DEBUG_SYMBOLS;
+	}
+	free(calls);
+	free(naming.is_named);
+	return found;
+}
