@@ -31,7 +31,7 @@ static const char *const library_functions[] = {
 	"malloc", "calloc", "realloc", "reallocarray", "free", "posix_memalign", "memalign",
 	"aligned_alloc", "valloc", "pvalloc", "cfree", "__libc_malloc", "__libc_calloc",
 	"__libc_realloc", "__libc_memalign", "_int_malloc", "_int_realloc", "_int_memalign",
-	"_mid_memalign", "sysmalloc", "tcache_init*", "je_*", "mi_*", "tc_*",
+	"_mid_memalign", "sysmalloc", "__GI___*", "tcache_init*", "je_*", "mi_*", "tc_*",
 	/* C++ */
 	"operator new*", "operator delete*", "std::*", "__gnu_cxx::*", "__cxxabiv1::*", "__cxa_*",
 	"__gnu_debug::*",

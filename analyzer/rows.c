@@ -19,6 +19,7 @@ static const struct {
 	[ROWS_BY_LINE] = {"line", GROUP_STACK},	     [ROWS_BY_MODULE] = {"module", GROUP_STACK},
 	[ROWS_BY_THREAD] = {"thread", GROUP_THREAD}, [ROWS_BY_STACK] = {"stack", GROUP_STACK},
 	[ROWS_BY_SIZE] = {"size", GROUP_SIZE},	     [ROWS_BY_FAMILY] = {"family", GROUP_FAMILY},
+	[ROWS_BY_SOURCE_LINE] = {"", GROUP_STACK},
 };
 
 enum group_key rows_group_key(enum rows_by by)
@@ -34,7 +35,7 @@ const char *rows_by_text(enum rows_by by)
 bool rows_by_name(const char *name, enum rows_by *ret)
 {
 	for (size_t i = 0; i < COUNT_OF(ways); i++) {
-		if (strcmp(ways[i].name, name))
+		if (!*name || strcmp(ways[i].name, name))
 			continue;
 		*ret = (enum rows_by)i;
 		return true;
@@ -153,6 +154,8 @@ static uint64_t identity_of_frame(const struct making *m, struct frame_id frame)
 		/* fall through */
 	case ROWS_BY_MODULE:
 		return f->module.v;
+	case ROWS_BY_SOURCE_LINE:
+		return f->file ? hash_bytes(f->file, strlen(f->file)) ^ hash_u64(f->line) : 0;
 	case ROWS_BY_FUNCTION:
 		return (uint64_t)f->module.v << 32 ^
 		       (f->function ? hash_bytes(f->function, strlen(f->function)) : 0);

@@ -23,6 +23,7 @@ enum rows_by {
 	ROWS_BY_STACK,
 	ROWS_BY_SIZE,
 	ROWS_BY_FAMILY,
+	ROWS_BY_SOURCE_LINE, /* whatever the function is; has no name to ask for it by */
 };
 
 struct row {

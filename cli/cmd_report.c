@@ -249,6 +249,7 @@ static void json_row(const struct view *v, const struct row *r, enum rows_by by,
 		break;
 	case ROWS_BY_FUNCTION:
 	case ROWS_BY_MODULE:
+	case ROWS_BY_SOURCE_LINE:
 		break;
 	}
 	if (by == ROWS_BY_FUNCTION || by == ROWS_BY_LINE || by == ROWS_BY_STACK)

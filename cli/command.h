@@ -17,6 +17,7 @@ extern const struct command command_record;
 extern const struct command command_report;
 extern const struct command command_leaks;
 extern const struct command command_info;
+extern const struct command command_annotate;
 extern const struct command command_repair;
 extern const struct command command_symbolize;
 extern const struct command command_doctor;

@@ -13,7 +13,7 @@
 #include "common/xalloc.h"
 
 #define INDENT 4
-#define PLACE_COLUMNS 20 /* for the module, at the right edge */
+#define PLACE_COLUMNS 24 /* for the module, at the right edge */
 #define NAME_COLUMNS_MIN 20
 #define NAME_COLUMNS_USUAL 74 /* on wide terminals the module shall not be far off */
 
@@ -51,11 +51,23 @@ static char *place_of(const struct view *v, const struct catalog_frame *f)
 	return f->function && module ? xstrdup(path_base(module)) : NULL;
 }
 
+/* The function, or where it would be; marked where it has no frame of its own. */
+static char *frame_text(const struct view *v, const struct catalog_frame *f)
+{
+	char *name = place_name(&v->catalog, f), *text;
+
+	if (!f->is_inlined)
+		return name;
+	text = xasprintf("%s (inlined)", name);
+	free(name);
+	return text;
+}
+
 /* *@last is the place of the frame before: what is the same is not said again. */
 static void print_frame(const struct view *v, struct frame_id id, bool wide, char **last)
 {
 	const struct catalog_frame *f = catalog_frame(&v->catalog, id);
-	char *name = place_name(&v->catalog, f), *place = place_of(v, f);
+	char *name = frame_text(v, f), *place = place_of(v, f);
 	bool is_new = place && (!*last || strcmp(place, *last));
 	int room = output_width() - INDENT - (is_new ? PLACE_COLUMNS + 2 : 0), used;
 

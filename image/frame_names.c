@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/xalloc.h"
 #include "image/demangle.h"
@@ -14,12 +15,53 @@ struct naming {
 	bool *is_named;
 };
 
+/* Does the part at @p, up to the next slash, read so? */
+static bool is_part(const char *p, size_t len, const char *text)
+{
+	return len == strlen(text) && !memcmp(p, text, len);
+}
+
+char *source_path(const char *path)
+{
+	char *out = xcalloc(1, strlen(path) + 2), *to = out, *first;
+
+	if (*path == '/')
+		*to++ = '/';
+	first = to; /* what no ".." goes back beyond */
+	for (size_t len; *path; path += len) {
+		path += strspn(path, "/");
+		len = strcspn(path, "/");
+		if (!len || is_part(path, len, "."))
+			continue;
+		if (is_part(path, len, "..") && to > first) {
+			for (to--; to > first && to[-1] != '/'; to--)
+				;
+			continue;
+		}
+		if (is_part(path, len, "..") && *out == '/')
+			continue;
+		memcpy(to, path, len);
+		to += len;
+		*to++ = '/';
+		if (is_part(path, len, ".."))
+			first = to;
+	}
+	if (to > out + 1)
+		to--;
+	*to = '\0';
+	return out;
+}
+
 static void pass_on(void *arg, const struct symbolized *s)
 {
+	char *file = s->file ? source_path(s->file) : NULL;
+	struct symbolized clean = *s;
 	struct naming *n = arg;
 
+	clean.file = file;
 	n->is_named[s->place] |= s->depth == 0 && s->function;
-	n->each(n->arg, s);
+	n->each(n->arg, &clean);
+	free(file);
 }
 
 enum debug_info frame_names(struct elf_file *elf, const char *path,

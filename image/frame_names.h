@@ -18,4 +18,10 @@ enum debug_info frame_names(struct elf_file *elf, const char *path,
 			    const struct symbolizer_options *options, symbolized_each *each,
 			    void *arg);
 
+/*
+ * The path without "." and "..", so that a file has one name however it was included:
+ * "/a/b/../c.h" is "/a/c.h".  To be freed.
+ */
+char *source_path(const char *path);
+
 #endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/command.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "analyzer/own.h"
+#include "analyzer/rows.h"
+#include "cli/view.h"
+#include "common/clock.h"
+#include "common/format.h"
+#include "common/xalloc.h"
+
+static const char help[] =
+	"usage: heaptrail annotate [OPTION...] FILE SOURCE\n"
+	"\n"
+	"Shows a source file with what each of its lines allocated beside it.  SOURCE is the\n"
+	"file's path, or as much of its end as tells it apart; it is read from there, or\n"
+	"from where it was compiled.\n"
+	"\n"
+	"      --inclusive   also what was allocated in functions that a line calls\n"
+	"      --skip NAME   a wrapper: blocks are its callers' (a pattern as of the shell)\n"
+	"      --bytes       exact bytes instead of KiB and MiB\n"
+	"\n"
+	"PEAK is what a line had live at the moment the whole heap was largest; LEAKED is\n"
+	"what was live when the process exited (UNFREED: at the end of the recording).\n"
+	"\n"
+	"Exit status: 0; 1 if nothing of SOURCE is in the recording; 2 usage; 4 if FILE is\n"
+	"not a readable recording; 125 if SOURCE cannot be read.\n"
+	"\n"
+	"Example:\n"
+	"  heaptrail annotate server.trail cache.c\n";
+
+enum { OPTION_INCLUSIVE = OPTION_FIRST_LONG, OPTION_SKIP, OPTION_BYTES };
+
+static const struct option options[] = {
+	{"inclusive", no_argument, NULL, OPTION_INCLUSIVE},
+	{"skip", required_argument, NULL, OPTION_SKIP},
+	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+struct annotate_options {
+	const char *path, *source;
+	const char **skip;
+	size_t n_skip, cap_skip;
+	bool inclusive, bytes, done;
+};
+
+static int parse(const struct command *c, int argc, char **argv, struct annotate_options *o)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case OPTION_INCLUSIVE:
+			o->inclusive = true;
+			break;
+		case OPTION_SKIP:
+			ARRAY_GROW(o->skip, o->cap_skip, o->n_skip);
+			o->skip[o->n_skip++] = optarg;
+			break;
+		case OPTION_BYTES:
+			o->bytes = true;
+			break;
+		default:
+			o->done = true;
+			return other_option(c, option);
+		}
+	}
+	if (optind + 2 != argc)
+		return usage_error(c, "a recording and a source file, please");
+	o->path = argv[optind];
+	o->source = argv[optind + 1];
+	return 0;
+}
+
+/* ---- whose lines -------------------------------------------------------------------- */
+
+/* Does @path end with @end, whole parts of it? */
+static bool ends_with(const char *path, const char *end)
+{
+	size_t n = strlen(path), m = strlen(end);
+
+	return n >= m && !strcmp(path + n - m, end) && (n == m || end[0] == '/' || path[n - m - 1] == '/');
+}
+
+static bool is_meant(const char *file, const char *source)
+{
+	return ends_with(file, source) || ends_with(source, file);
+}
+
+/* The file that SOURCE means; NULL, with a message, where that is none or more than one. */
+static const char *find_file(const struct rows *rows, const struct annotate_options *o)
+{
+	const char *found = NULL;
+	char safe[512], other[512];
+
+	for (size_t i = 0; i < rows->n; i++) {
+		const char *file = rows->rows[i].file;
+
+		if (!file || !is_meant(file, o->source) || (found && !strcmp(found, file)))
+			continue;
+		if (!strcmp(file, o->source))
+			return file;
+		if (found) {
+			say("'%s' may be '%s' or '%s': give more of its path", o->source,
+			    format_safe(safe, sizeof(safe), found),
+			    format_safe(other, sizeof(other), file));
+			return NULL;
+		}
+		found = file;
+	}
+	if (!found)
+		say("nothing in '%s' was allocated by lines of '%s' (`heaptrail report "
+		    "--full-paths` lists files)", o->path, o->source);
+	return found;
+}
+
+/* [line] totals; lines from 1 on. */
+static struct heap_totals *add_up_lines(const struct rows *rows, const char *file, size_t *ret_n)
+{
+	struct heap_totals *lines = NULL;
+	size_t n = 0, cap = 0;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct row *r = &rows->rows[i];
+
+		if (!r->file || strcmp(r->file, file) || r->line > 10000000)
+			continue;
+		ARRAY_GROW(lines, cap, r->line);
+		if (n <= r->line) {
+			memset(lines + n, 0, (r->line + 1 - n) * sizeof(*lines));
+			n = r->line + 1;
+		}
+		heap_totals_add(&lines[r->line], &r->totals);
+	}
+	*ret_n = n;
+	return lines;
+}
+
+/* ---- text --------------------------------------------------------------------------- */
+
+static void print_line(const struct heap_totals *t, size_t number, const char *text, bool bytes)
+{
+	char allocated[FORMAT_MAX] = "", calls[FORMAT_MAX] = "", peak[FORMAT_MAX] = "";
+	char live[FORMAT_MAX] = "";
+	int width = bytes ? 15 : 9;
+
+	if (t && t->alloc_calls) {
+		view_bytes(allocated, t->allocated_bytes, bytes);
+		format_count(calls, t->alloc_calls);
+		view_bytes(peak, t->peak_bytes, bytes);
+		view_bytes(live, t->live_bytes, bytes);
+	}
+	printf("%*s %10s %*s %*s %6zu  ", width, allocated, calls, width, peak, width, live, number);
+	for (int column = 0; *text; text++, column++) {
+		if (*text != '\t') {
+			putchar((unsigned char)*text < ' ' || *text == 127 ? '?' : *text);
+			continue;
+		}
+		for (putchar(' '); (column + 1) % 8; column++)
+			putchar(' ');
+	}
+	putchar('\n');
+}
+
+static FILE *open_source(const char *source, const char *file, struct err *err)
+{
+	FILE *f = fopen(source, "re");
+
+	if (!f)
+		f = fopen(file, "re");
+	if (!f) {
+		err_set(err, ERR_FAILED, errno, "cannot read the source '%s'", file);
+		err_hint(err, "give the path where it is now");
+	}
+	return f;
+}
+
+static void warn_if_newer(const struct view *v, FILE *f)
+{
+	int64_t started_ns = catalog_number(&v->catalog, "start_realtime_ns", 0);
+	struct stat st;
+
+	if (started_ns && fstat(fileno(f), &st) == 0 && st.st_mtime > started_ns / 1000000000)
+		say("warning: the source has changed since the recording: lines may not match");
+}
+
+static int print_source(const struct view *v, const struct rows *rows, const char *file,
+			const struct annotate_options *o, struct err *err)
+{
+	int width = o->bytes ? 15 : 9;
+	struct heap_totals *lines;
+	size_t n, number = 0, cap = 0;
+	char *text = NULL, safe[512];
+	FILE *f = open_source(o->source, file, err);
+	ssize_t len;
+
+	if (!f)
+		return -1;
+	warn_if_newer(v, f);
+	lines = add_up_lines(rows, file, &n);
+	printf("%s\n\n%*s %10s %*s %*s %6s\n", format_safe(safe, sizeof(safe), file), width,
+	       "ALLOCATED", "CALLS", width, "PEAK", width, view_exited(v) ? "LEAKED" : "UNFREED",
+	       "LINE");
+	while ((len = getline(&text, &cap, f)) >= 0) {
+		if (len && text[len - 1] == '\n')
+			text[len - 1] = '\0';
+		number++;
+		print_line(number < n ? &lines[number] : NULL, number, text, o->bytes);
+	}
+	for (number++; number < n; number++)
+		if (lines[number].alloc_calls)
+			print_line(&lines[number], number, "[the source ends before]", o->bytes);
+	if (n && lines[0].alloc_calls)
+		print_line(&lines[0], 0, "[in no line]", o->bytes);
+	free(text);
+	free(lines);
+	fclose(f);
+	return 0;
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+	struct annotate_options o = {0};
+	const char *file;
+	struct rows rows;
+	struct view v;
+	struct own own;
+	struct err err;
+	int status = parse(c, argc, argv, &o);
+
+	if (!status && !o.done && view_open(&v, o.path, GROUP_STACK, &err) < 0)
+		status = print_error(&err);
+	if (status || o.done) {
+		free(o.skip);
+		return status;
+	}
+	own_init(&own, &v.catalog, o.skip, o.n_skip);
+	rows_make(&rows, &v.catalog, &v.analysis, &own, ROWS_BY_SOURCE_LINE, o.inclusive);
+	view_warn_if_incomplete(&v);
+	file = find_file(&rows, &o);
+	if (!file)
+		status = 1;
+	else if (print_source(&v, &rows, file, &o, &err) < 0)
+		status = print_error(&err);
+	rows_release(&rows);
+	own_release(&own);
+	view_close(&v);
+	free(o.skip);
+	return status;
+}
+
+const struct command command_annotate = {
+	.name = "annotate",
+	.summary = "a source file with what its lines allocated",
+	.help = help,
+	.run = run,
+};
