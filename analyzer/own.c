@@ -220,6 +220,48 @@ void own_list_release(struct skipped_list *l)
 	memset(l, 0, sizeof(*l));
 }
 
+/* ---- what has no files and lines ---------------------------------------------------- */
+
+static int by_nameless_bytes(const void *a, const void *b)
+{
+	const struct nameless *x = a, *y = b;
+
+	if (x->allocated_bytes != y->allocated_bytes)
+		return x->allocated_bytes < y->allocated_bytes ? 1 : -1;
+	return x->module.v < y->module.v ? -1 : x->module.v > y->module.v;
+}
+
+void own_list_nameless(const struct own *o, const struct analysis *a, struct nameless_list *ret)
+{
+	size_t n = o->catalog->n_modules;
+	struct stack_walk w;
+
+	ret->items = xcalloc(n + 1, sizeof(*ret->items));
+	for (uint32_t i = 0; i < n; i++)
+		ret->items[i].module.v = i;
+	for (size_t i = 0; i < a->n_groups; i++) {
+		const struct catalog_frame *f;
+
+		stacks_walk(o->catalog, (struct stack_id){(uint32_t)a->groups[i].key}, &w);
+		if (!w.n)
+			continue;
+		f = catalog_frame(o->catalog, w.frames[own_frame(o, &w)]);
+		if (!f->file && f->module.v < n)
+			ret->items[f->module.v].allocated_bytes +=
+				a->groups[i].totals.allocated_bytes;
+	}
+	if (n)
+		qsort(ret->items, n, sizeof(*ret->items), by_nameless_bytes);
+	for (ret->n = 0; ret->n < n && ret->items[ret->n].allocated_bytes;)
+		ret->n++;
+}
+
+void own_nameless_release(struct nameless_list *l)
+{
+	free(l->items);
+	memset(l, 0, sizeof(*l));
+}
+
 /* ---- wrappers that nobody named ----------------------------------------------------- */
 
 #define SUSPECT_SHARE 0.8

@@ -51,6 +51,24 @@ struct skipped_list {
 void own_list_skipped(const struct own *o, const struct analysis *a, struct skipped_list *ret);
 void own_list_release(struct skipped_list *l);
 
+/* ---- what has no files and lines ---------------------------------------------------- */
+
+struct nameless {
+	struct module_id module;
+	uint64_t allocated_bytes; /* by own frames in it whose source file is not known */
+};
+
+struct nameless_list {
+	struct nameless *items; /* the most bytes first; none without bytes */
+	size_t n;
+};
+
+/* @a must be grouped by stack. */
+void own_list_nameless(const struct own *o, const struct analysis *a, struct nameless_list *ret);
+void own_nameless_release(struct nameless_list *l);
+
+/* ---- wrappers that nobody named ----------------------------------------------------- */
+
 /*
  * An own function through which most bytes come, from several callers, and all of
  * them by one call of its own: most likely a wrapper.  NULL where there is none.

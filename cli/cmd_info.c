@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "analyzer/rows.h"
+#include "cli/package.h"
 #include "cli/view.h"
 #include "common/format.h"
 #include "store/loss.h"
@@ -23,6 +24,8 @@ static const char help[] =
 	"      --json   JSON, schema heaptrail-info/1\n"
 	"\n"
 	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n";
+
+#define NAMELESS_SHOWN 10 /* to look for a package takes a moment for each */
 
 enum { OPTION_JSON = OPTION_FIRST_LONG };
 
@@ -136,6 +139,55 @@ static void print_stacks(const struct view *v)
 	stacks_blame_release(&blames);
 }
 
+/* Files whose functions have no source lines, by the bytes of which it is not known. */
+static void print_nameless(const struct view *v)
+{
+	struct nameless_list nameless;
+	struct own own;
+	char bytes[FORMAT_MAX];
+
+	own_init(&own, &v->catalog, NULL, 0);
+	own_list_nameless(&own, &v->analysis, &nameless);
+	if (nameless.n)
+		printf("\nWithout debug information%15s\n", "ALLOCATED");
+	for (size_t i = 0; i < nameless.n && i < NAMELESS_SHOWN; i++) {
+		const char *path = catalog_module_path(&v->catalog, nameless.items[i].module);
+		char *package = path ? package_of_debug_info(path) : NULL;
+
+		fputs("  ", stdout);
+		printf("%*s", 24 - print_cut(path ? path_base(path) : "[unknown]", 24), "");
+		printf(" %13s%s%s\n", view_bytes(bytes, nameless.items[i].allocated_bytes, false),
+		       package ? "  package " : "", package ? package : "");
+		free(package);
+	}
+	own_nameless_release(&nameless);
+	own_release(&own);
+}
+
+static void json_nameless(const struct view *v, struct json *j)
+{
+	struct nameless_list nameless;
+	struct own own;
+
+	own_init(&own, &v->catalog, NULL, 0);
+	own_list_nameless(&own, &v->analysis, &nameless);
+	json_begin_array(j, "without_debug_information");
+	for (size_t i = 0; i < nameless.n; i++) {
+		const char *path = catalog_module_path(&v->catalog, nameless.items[i].module);
+		char *package = path && i < NAMELESS_SHOWN ? package_of_debug_info(path) : NULL;
+
+		json_begin_object(j, NULL);
+		json_string(j, "module", path);
+		json_u64(j, "allocated_bytes", nameless.items[i].allocated_bytes);
+		json_string(j, "package", package);
+		json_end_object(j);
+		free(package);
+	}
+	json_end_array(j);
+	own_nameless_release(&nameless);
+	own_release(&own);
+}
+
 static void json_stack_count(const struct stack_count *n, struct json *j)
 {
 	json_u64(j, "stacks", n->stacks);
@@ -195,6 +247,7 @@ static void print_json(const struct view *v)
 		json_u64(&j, v->catalog.losses[i].kind, v->catalog.losses[i].count);
 	json_end_object(&j);
 	json_stacks(v, &j);
+	json_nameless(v, &j);
 	json_end_object(&j);
 }
 
@@ -223,6 +276,7 @@ static int run(const struct command *c, int argc, char **argv)
 		print_facts(&v);
 		print_losses(&v);
 		print_stacks(&v);
+		print_nameless(&v);
 		print_spaces(&v);
 		print_probes(&v);
 	}

@@ -66,33 +66,23 @@ static void hint_at_suspect(struct hints *h, const struct view *v, const struct 
 				      "callers", share * 100, function, function));
 }
 
-/* The module without line information that the most bytes are allocated in. */
 static void hint_at_nameless(struct hints *h, const struct view *v, const struct own *own)
 {
-	uint64_t *bytes = xcalloc(v->catalog.n_modules + 1, sizeof(*bytes)), most = 0;
-	const char *path = NULL;
-	struct stack_walk w;
+	struct nameless_list nameless;
 
-	for (size_t i = 0; i < v->analysis.n_groups; i++) {
-		const struct group *g = &v->analysis.groups[i];
-		const struct catalog_frame *f;
+	own_list_nameless(own, &v->analysis, &nameless);
+	for (size_t i = 0; i < nameless.n; i++) {
+		const char *path = catalog_module_path(&v->catalog, nameless.items[i].module);
+		double share = (double)nameless.items[i].allocated_bytes /
+			       (double)v->analysis.totals.allocated_bytes;
 
-		stacks_walk(&v->catalog, (struct stack_id){(uint32_t)g->key}, &w);
-		if (!w.n)
+		if (!path || share < NAMELESS_SHARE)
 			continue;
-		f = catalog_frame(&v->catalog, w.frames[own_frame(own, &w)]);
-		if (f->file || f->module.v >= v->catalog.n_modules)
-			continue;
-		bytes[f->module.v] += g->totals.allocated_bytes;
-		if (bytes[f->module.v] > most && catalog_module_path(&v->catalog, f->module)) {
-			most = bytes[f->module.v];
-			path = catalog_module_path(&v->catalog, f->module);
-		}
-	}
-	free(bytes);
-	if (path && (double)most > NAMELESS_SHARE * (double)v->analysis.totals.allocated_bytes)
 		add_hint(h, xasprintf("%s has no debug information: files and lines in it are not "
-				      "known ('heaptrail info' has more of these)", path_base(path)));
+				      "known; 'heaptrail info' lists such files", path_base(path)));
+		break;
+	}
+	own_nameless_release(&nameless);
 }
 
 static void find_hints(struct hints *h, const struct view *v, const struct own *own)
