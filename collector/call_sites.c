@@ -2,14 +2,18 @@
 #include "config.h"
 #include "collector/call_sites.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "collector/family.h"
 #include "collector/ring_events.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 #include "image/frame_names.h"
+#include "image/perf_map.h"
 
 /* An address in no known mapping makes us look again, but not more often than this. */
 #define READ_AGAIN_NS 10000000ull
@@ -45,7 +49,12 @@ void call_sites_release(struct call_sites *c)
 
 void call_sites_set_space(struct call_sites *c, struct space_id space)
 {
+	struct stat st;
+	char proc[32];
+
 	c->space = space;
+	snprintf(proc, sizeof(proc), "/proc/%d", (int)c->pid);
+	c->owner = stat(proc, &st) == 0 ? st.st_uid : geteuid();
 	c->last_read_ns = 0;
 	c->is_exact = c->is_older_exact = c->is_recording = false;
 	process_maps_release(&c->maps);
@@ -64,6 +73,9 @@ void call_sites_maps_changed(struct call_sites *c)
 	hashmap_clear(&c->by_address);
 }
 
+/* Code that is in no file: a JIT's, or the kernel's own pages. */
+static const char anonymous[] = "[anonymous]";
+
 static bool defines_allocator(struct elf_file *elf)
 {
 	const char *soname = elf_file_soname(elf);
@@ -78,8 +90,7 @@ static bool defines_allocator(struct elf_file *elf)
 /* The module of what is mapped there; @anew: another than what was, by the same name. */
 static struct module_id find_module(struct call_sites *c, const struct process_map *map, bool anew)
 {
-	/* code that is in no file: a JIT's, or the kernel's own pages */
-	const char *path = map->path[0] ? map->path : "[anonymous]";
+	const char *path = map->path[0] ? map->path : anonymous;
 	struct call_site_module m = {.device = map->device, .inode = map->inode};
 	struct module_id id;
 	char *file;
@@ -356,6 +367,23 @@ static void put_symbol(void *arg, const struct symbolized *s)
 		.line = s->line});
 }
 
+/* Code that is in no file: its own process may have told what it is. */
+static void resolve_anonymous(struct call_sites *c, uint32_t module)
+{
+	struct perf_map *map = perf_map_open(c->pid, c->owner);
+
+	for (uint32_t i = 1; map && i < c->n_frames; i++) {
+		const char *name = NULL;
+
+		if (c->frames[i].module.v == module)
+			name = perf_map_function_at(map, c->frames[i].offset - 1);
+		if (name)
+			store_writer_put_symbol(c->writer, &(struct symbol_record){
+				.frame = {i}, .function = name});
+	}
+	perf_map_close(map);
+}
+
 void call_sites_resolve(struct call_sites *c)
 {
 	const struct symbolizer_options options = {0};
@@ -366,6 +394,8 @@ void call_sites_resolve(struct call_sites *c)
 	for (uint32_t m = 1; m < c->n_modules; m++) {
 		size_t n = 0;
 
+		if (!strcmp(c->modules[m].path, anonymous))
+			resolve_anonymous(c, m);
 		for (uint32_t i = 1; i < c->n_frames && c->modules[m].elf; i++)
 			if (c->frames[i].module.v == m) {
 				frames[n] = i;

@@ -25,6 +25,7 @@
 struct call_sites {
 	struct store_writer *writer;
 	pid_t pid;
+	uid_t owner; /* of the process, while this program runs */
 	struct space_id space;
 	/*
 	 * The mappings as they were read last, and before that.  Code may have come and

@@ -11,7 +11,7 @@ import tempfile
 
 import tap
 
-HEAPTRAIL = os.environ["HEAPTRAIL"]
+HEAPTRAIL, TARGETS = os.environ["HEAPTRAIL"], os.environ["TARGETS"]
 SEED = int(os.environ.get("HEAPTRAIL_SEED") or random.randrange(1 << 31))
 FILES = 200
 work = tempfile.mkdtemp(prefix="heaptrail-files.")
@@ -319,7 +319,26 @@ int main()
            "(inlined)" in text("leaks", "--wide", trail).stdout, "and in text")
 
 
+def generated_code():
+    path = record(f"{TARGETS}/jit").strip()
+    try:
+        found = functions(report("--by", "function"))
+        tap.ok(found.get("LazyCompile:*grow app.js:7") == 1000 and found.get("Interpreter.run") == 2000,
+               f"code made at run time has the names that its process told: {found}")
+    finally:
+        os.unlink(path)
+    with open(f"{work}/elsewhere", "w"):
+        pass
+    path = record(f"{TARGETS}/jit", f"{work}/elsewhere").strip()
+    try:
+        found = functions(report("--by", "function"))
+        tap.ok(found.get(None, 0) >= 3000 and not any(f and "LazyCompile" in f for f in found),
+               f"not by a symbolic link: {found}")
+    finally:
+        os.unlink(path)
+
+
 try:
-    tap.run_as_root([generated, beside_dhat, wrappers, later, inlined])
+    tap.run_as_root([generated_code, generated, beside_dhat, wrappers, later, inlined])
 finally:
     os.environ.get("KEEP") or shutil.rmtree(work, ignore_errors=True)
