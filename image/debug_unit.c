@@ -28,8 +28,11 @@ struct walk {
 	const struct debug_unit_task *task;
 	struct scope *scopes; /* number 0 is no function */
 	size_t n_scopes, cap_scopes;
+	const char *folder; /* where the compiler ran, or NULL */
 	struct symbolized *chain;
 	size_t cap_chain;
+	char **paths; /* made for @chain */
+	size_t n_paths, cap_paths;
 	bool damaged;
 };
 
@@ -165,7 +168,27 @@ static const char *string_of(Dwarf_Die *die, unsigned int name)
 	return dwarf_attr_integrate(die, name, &a) ? dwarf_formstring(&a) : NULL;
 }
 
-static const char *function_of(struct scope *s)
+/*
+ * Where a compiler leaves out the linkage name (GCC does so in unnamed namespaces), the
+ * symbol of a function that is not inlined has it, with what a clone was given (".isra.0").
+ */
+static char *name_of_symbol(const struct debug_unit_task *t, Dwarf_Die *die)
+{
+	Dwarf_Addr start;
+	const char *symbol = NULL;
+	char *mangled, *name;
+
+	if (!dwarf_entrypc(die, &start))
+		symbol = t->symbol_at(t->symbol_arg, start);
+	if (!symbol || symbol[0] != '_' || (symbol[1] != 'Z' && symbol[1] != 'R'))
+		return NULL;
+	mangled = xstrndup(symbol, strcspn(symbol, "."));
+	name = demangle(mangled);
+	free(mangled);
+	return name;
+}
+
+static const char *function_of(const struct debug_unit_task *t, struct scope *s)
 {
 	const char *name;
 
@@ -177,18 +200,33 @@ static const char *function_of(struct scope *s)
 		name = string_of(&s->die, DW_AT_MIPS_linkage_name);
 	if (name)
 		s->function = demangle(name);
-	else if ((name = string_of(&s->die, DW_AT_name)))
+	else if (!s->parent)
+		s->function = name_of_symbol(t, &s->die);
+	if (!s->function && (name = string_of(&s->die, DW_AT_name)))
 		s->function = xstrdup(name);
 	return s->function;
 }
 
-static const char *known_file(const char *name)
+/* A file's name as far as it is known; it lives until the next place. */
+static const char *path_of(struct walk *w, const char *name)
 {
-	return name && *name && strcmp(name, "???") ? name : NULL;
+	if (!name || !*name || !strcmp(name, "???"))
+		return NULL;
+	if (*name == '/' || !w->folder)
+		return name;
+	ARRAY_GROW(w->paths, w->cap_paths, w->n_paths);
+	w->paths[w->n_paths] = xasprintf("%s/%s", w->folder, name);
+	return w->paths[w->n_paths++];
+}
+
+static void forget_paths(struct walk *w)
+{
+	while (w->n_paths)
+		free(w->paths[--w->n_paths]);
 }
 
 /* Where the function of @s was inlined. */
-static void take_call(struct scope *s, struct symbolized *ret)
+static void take_call(struct walk *w, struct scope *s, struct symbolized *ret)
 {
 	Dwarf_Attribute a;
 	Dwarf_Word number;
@@ -202,17 +240,17 @@ static void take_call(struct scope *s, struct symbolized *ret)
 	if (dwarf_attr(&s->die, DW_AT_call_file, &a) && !dwarf_formudata(&a, &number) &&
 	    dwarf_diecu(&s->die, &unit, NULL, NULL) && !dwarf_getsrcfiles(&unit, &files, &n) &&
 	    number < n)
-		ret->file = known_file(dwarf_filesrc(files, number, NULL, NULL));
+		ret->file = path_of(w, dwarf_filesrc(files, number, NULL, NULL));
 }
 
-static bool take_line(Dwarf_Die *unit, uint64_t address, struct symbolized *ret)
+static bool take_line(struct walk *w, Dwarf_Die *unit, uint64_t address, struct symbolized *ret)
 {
 	Dwarf_Line *line = dwarf_getsrc_die(unit, address);
 	int number;
 
 	if (!line)
 		return false;
-	ret->file = known_file(dwarf_linesrc(line, NULL, NULL));
+	ret->file = path_of(w, dwarf_linesrc(line, NULL, NULL));
 	if (!dwarf_lineno(line, &number) && number > 0)
 		ret->line = (uint32_t)number;
 	return ret->file;
@@ -226,17 +264,17 @@ static bool name_place(struct walk *w, Dwarf_Die *unit, struct debug_place *p)
 	char *symbol = NULL;
 	size_t n = 0;
 
-	if (!take_line(unit, p->address, &here) && !p->scope)
+	if (!take_line(w, unit, p->address, &here) && !p->scope)
 		return false;
 	for (uint32_t i = p->scope; i || !n; i = w->scopes[i].parent) {
 		ARRAY_GROW(w->chain, w->cap_chain, n);
 		here.depth = (uint32_t)n;
-		here.function = i ? function_of(&w->scopes[i]) : NULL;
+		here.function = i ? function_of(t, &w->scopes[i]) : NULL;
 		w->chain[n++] = here;
 		here = (struct symbolized){.place = p->place};
 		if (!i)
 			break;
-		take_call(&w->scopes[i], &here);
+		take_call(w, &w->scopes[i], &here);
 	}
 	if (!w->chain[n - 1].function) { /* of the code as a whole the symbol table knows it */
 		const char *mangled = t->symbol_at(t->symbol_arg, p->address);
@@ -246,6 +284,7 @@ static bool name_place(struct walk *w, Dwarf_Die *unit, struct debug_place *p)
 	}
 	t->each(t->arg, w->chain, n);
 	free(symbol);
+	forget_paths(w);
 	return true;
 }
 
@@ -301,10 +340,12 @@ bool debug_unit_look_up(const struct debug_unit_task *task, Dwarf_Die *unit)
 	ARRAY_GROW(w.scopes, w.cap_scopes, 0);
 	entries = entries_of(unit);
 	walk_children(&w, &entries, 0, 0);
+	w.folder = string_of(unit, DW_AT_comp_dir);
 	name_places(&w, unit);
 	for (size_t i = 0; i < w.n_scopes; i++)
 		free(w.scopes[i].function);
 	free(w.scopes);
+	free(w.paths);
 	free(w.chain);
 	return !w.damaged;
 }

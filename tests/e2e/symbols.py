@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Functions, inlined ones too, files and lines at every instruction of programs, as addr2line and eu-addr2line say."""
+import collections
+import concurrent.futures
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import tap
+
+SYMBOLIZE = os.path.join(os.path.dirname(os.environ["TARGETS"]), "targets", "symbolize")
+SOURCES = os.path.join(os.environ["SRCDIR"], "tests", "targets")
+PLACES_WANTED = 20000
+PLACES_OF_A_FILE = int(os.environ.get("HEAPTRAIL_PLACES", 1200))
+DIFFER_MAX = 0.005
+SHOWN = int(os.environ.get("HEAPTRAIL_SHOW", 0))  # of each kind of difference in each file
+work = tempfile.mkdtemp(prefix="heaptrail-symbols.")
+env = {**os.environ, "LC_ALL": "C"}
+env.pop("DEBUGINFOD_URLS", None)
+counts = collections.Counter()  # how the places compare, all files together
+
+
+def run(*command, **kw):
+    return subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, **kw)
+
+
+# ---- what each says of a place: a list of (function, file, line), the innermost first -------
+
+
+def place(function, file, line):
+    """A part or clone of a function goes by the function's name; some tools say which part it is."""
+    function = re.sub(r"( \[clone [^]]*\]|\.(cold|constprop|isra|part|lto_priv|llvm)(\.\d+)*)+$", "", function)
+    return (function, os.path.normpath(file) if file != "??" else file, line)
+
+
+def ours(path, addresses, *folder):
+    r = run(SYMBOLIZE, path, *folder, input="\n".join(addresses))
+    said = collections.defaultdict(list)
+    lines = r.stdout.splitlines()
+    for line in lines[:-1]:
+        address, depth, function, where = line.split("\t")
+        assert int(depth) == len(said[address])
+        file, number = where.rsplit(":", 1)
+        said[address].append(place(function, file, int(number)))
+    return said, lines[-1][2:] if lines else r.stderr
+
+
+def theirs(tool, path, addresses):
+    """Both print the address, then for each function a line with its name and one with file:line."""
+    raw = run(tool, "-a", "-i", "-f", "-e", path, input="\n".join("0x" + a for a in addresses)).stdout
+    raw = re.sub(r" inlined at .* in .*", "", raw)
+    # eu-addr2line cannot demangle all of Rust's
+    text = run("c++filt", "-i", input=raw).stdout
+    said = {}
+    for part in re.split(r"^0x", text, flags=re.M)[1:]:
+        lines = part.splitlines()
+        chain = said.setdefault(format(int(lines[0], 16), "x"), [])
+        for function, where in zip(lines[1::2], lines[2::2]):
+            where = re.sub(r" \((discriminator|unknown).*", "", where)
+            m = re.match(r"(.*?):([0-9?]+)(:\d+)?$", where)
+            chain.append(place(function, m[1], int(m[2].replace("?", "0"))))
+    return said
+
+
+def functions(path):
+    """[start, end) of the functions that have a size: what is between them is padding, or has no debug information."""
+    text = run("nm", "-S", "--defined-only", path).stdout
+    found = re.findall(r"^([0-9a-f]+) ([0-9a-f]+) [tTwW] (.*)", text, re.M)
+    return [range(int(a, 16), int(a, 16) + int(n, 16)) for a, n, name in found if name not in ("_start",)]
+
+
+def instructions(path):
+    """Addresses of the instructions of functions, evenly taken if there are too many."""
+    text = run("objdump", "-d", "-j", ".text", "--no-show-raw-insn", path).stdout
+    inside = set()
+    for f in functions(path):
+        inside.update(f)
+    found = [a for a in re.findall(r"^ *([0-9a-f]+):\t", text, re.M) if int(a, 16) in inside]
+    return found[:: -(-len(found) // PLACES_OF_A_FILE)] if found else []
+
+
+# ---- comparing ------------------------------------------------------------------------------
+
+
+def difference(mine, other):
+    """None, or how two chains differ."""
+    if len(mine) != len(other):
+        return "depth"
+    for (name, file, line), (name2, file2, line2) in zip(mine, other):
+        if name != name2:
+            return "function"
+        if file != file2:
+            return "file"
+        if line != line2:
+            return "line"
+    return None
+
+
+def compare(name, path, judged=None, folder=()):
+    """@judged: the same code with debug information that the tools can read, if that of @path is too new for them."""
+    judged = judged or path
+    addresses = instructions(judged)
+    mine, found = ours(path, addresses, *folder)
+    bfd, eu = theirs("addr2line", judged, addresses), theirs("eu-addr2line", judged, addresses)
+    differ = collections.Counter()
+    for a in addresses:
+        says = mine.get(a, [place("??", "??", 0)])
+        how = difference(says, eu[a]), difference(says, bfd[a])
+        if None in how:
+            counts["as " + ("both" if how == (None, None) else "eu-addr2line" if how[0] is None else "addr2line")] += 1
+            continue
+        kind = f"{how[0]} from eu-addr2line, {how[1]} from addr2line"
+        differ[kind] += 1
+        if differ[kind] <= SHOWN:
+            print("#", name, a, kind, *("\n#   " + str(x) for x in (says, eu[a], bfd[a])))
+    counts["places"] += len(addresses)
+    counts.update({"differs: " + k: v for k, v in differ.items()})
+    n = sum(differ.values())
+    tap.ok(found == "info" and len(addresses) > 100 and n <= DIFFER_MAX * len(addresses),
+           f"{name}: {len(addresses)} places, {n} differ {dict(differ) if n else ''}")
+
+
+# ---- the programs ---------------------------------------------------------------------------
+
+
+def build(compiler, source, *options):
+    path = f"{work}/{compiler}-{source}{''.join(options)}"
+    standard = ["-std=c++17"] if compiler.endswith("++") else []
+    r = run(compiler, *options, *standard, "-o", path, os.path.join(SOURCES, source), cwd=work)
+    return path if r.returncode == 0 else None
+
+
+def build_all(*wanted):
+    """Calls compare() for each (name, compiler, source, options, options of the judged one), as they were built."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        built = [(name, pool.submit(build, compiler, source, *options.split()),
+                  judged and pool.submit(build, compiler, source, *judged.split()))
+                 for name, compiler, source, options, judged in wanted]
+        for name, path, judged in built:
+            if path.result() and (not judged or judged.result()):
+                compare(name, path.result(), judged and judged.result())
+            else:
+                tap.skip(name, "this compiler cannot")
+
+
+def test_gcc():
+    wanted = []
+    for compiler, source in (("gcc", "symbols.c"), ("g++", "symbols.cc")):
+        for dwarf in ("-w -gdwarf-4", "-w -gdwarf-5"):
+            for options in ("-O0", "-O2", "-O3 -flto"):
+                wanted.append((f"{compiler} {options} {dwarf[3:]}", compiler, source, f"{options} {dwarf}", None))
+            wanted.append((f"{compiler} -gsplit-dwarf {dwarf[3:]}", compiler, source, f"-O2 {dwarf} -gsplit-dwarf",
+                           f"-O2 {dwarf}"))
+    build_all(*wanted)
+
+
+def test_clang():
+    if not shutil.which("clang++"):
+        tap.skip("clang", "it is not installed")
+        return
+    wanted = []
+    for compiler, source in (("clang", "symbols.c"), ("clang++", "symbols.cc")):
+        for dwarf in ("-w -gdwarf-4", "-w -gdwarf-5"):
+            # the tools need .debug_aranges, which this compiler leaves out if it is not asked
+            for options in ("-O0", "-O2", "-O2 -gsplit-dwarf"):
+                wanted.append((f"{compiler} {options} {dwarf[3:]}", compiler, source, f"{options} {dwarf}",
+                               f"{options[:3]} {dwarf} -gdwarf-aranges"))
+    build_all(*wanted)
+
+
+def test_rust():
+    if not shutil.which("rustc"):
+        tap.skip("rustc", "it is not installed")
+        return
+    build_all(*((f"rustc {options}", "rustc", "symbols.rs", options, None)
+                for options in ("-g -Copt-level=0", "-g -Copt-level=3")))
+
+
+def test_total():
+    differ = sum(n for k, n in counts.items() if k.startswith("differs"))
+    print("#", *(f"{k}: {n}" for k, n in sorted(counts.items())), sep="\n# ")
+    tap.ok(counts["places"] >= PLACES_WANTED, f"{counts['places']} places were compared")
+    tap.ok(differ <= DIFFER_MAX * counts["places"], f"{differ} of them differ from both")
+
+
+def main():
+    for tool in ("addr2line", "eu-addr2line", "objdump", "objcopy", "gcc"):
+        if not shutil.which(tool):
+            tap.skip_all(f"{tool} is not installed")
+    for test in (test_gcc, test_clang, test_rust, test_total):
+        if not sys.argv[1:] or test.__name__ in sys.argv[1:]:
+            test()
+    tap.done()
+
+
+try:
+    main()
+finally:
+    shutil.rmtree(work, ignore_errors=True)
