@@ -69,11 +69,13 @@ static const char *const wrapper_functions[] = {
 	"PyObject_GC_*", "_PyObject_New*", "PyType_GenericAlloc", "_PyObject_Arena*",
 	"new_arena", "pymalloc_alloc", "allocate_from_new_pool", "l_alloc", "luaM_*",
 	"Perl_safesys*", "Perl_safe*alloc", "S_safemalloc", "Perl_sv_grow", "ruby_x*alloc*",
-	"objspace_x*alloc*", "Tcl_Alloc", "TclpAlloc", "Tcl_Realloc", "scm_malloc", "scm_gc_malloc*",
+	"objspace_x*alloc*", "Tcl_Alloc", "TclpAlloc", "Tcl_Realloc", "scm_malloc",
+	"scm_gc_malloc*",
 	/* databases, cryptography, media, networks */
 	"sqlite3Malloc*", "sqlite3_malloc*", "sqlite3Realloc*", "sqlite3_realloc*", "sqlite3Mem*",
 	"sqlite3DbMalloc*", "sqlite3DbRealloc*", "sqlite3DbStr*Dup", "sqlite3MallocZero",
-	"dbMallocRawFinish", "dbReallocFinish", "mallocWithAlarm", "sqlite3PageMalloc", "pcache1Alloc",
+	"dbMallocRawFinish", "dbReallocFinish", "mallocWithAlarm", "sqlite3PageMalloc",
+	"pcache1Alloc",
 	"CRYPTO_malloc", "CRYPTO_zalloc", "CRYPTO_realloc", "CRYPTO_strdup", "CRYPTO_memdup",
 	"OPENSSL_*alloc*", "palloc", "palloc0", "repalloc", "MemoryContextAlloc*", "AllocSetAlloc*",
 	"av_malloc*", "av_mallocz*", "av_calloc", "av_realloc*", "av_fast_*alloc*", "av_strdup",
@@ -200,9 +202,10 @@ void own_list_skipped(const struct own *o, const struct analysis *a, struct skip
 		stacks_walk(o->catalog, (struct stack_id){(uint32_t)a->groups[i].key}, &w);
 		own = own_frame(o, &w);
 		for (size_t k = 0; k < own; k++) {
-			const char *function = catalog_frame(o->catalog, w.frames[k])->function;
-			enum skip_reason reason = own_skips(o, w.frames[k]);
-			bool again = k && stacks_same_frame(o->catalog, w.frames[k], w.frames[k - 1]);
+			struct frame_id f = w.frames[k];
+			const char *function = catalog_frame(o->catalog, f)->function;
+			enum skip_reason reason = own_skips(o, f);
+			bool again = k && stacks_same_frame(o->catalog, f, w.frames[k - 1]);
 
 			if (function && reason != SKIP_LIBRARY && !again)
 				add_skipped(ret, &index, function, reason,

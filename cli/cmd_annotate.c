@@ -89,7 +89,8 @@ static bool ends_with(const char *path, const char *end)
 {
 	size_t n = strlen(path), m = strlen(end);
 
-	return n >= m && !strcmp(path + n - m, end) && (n == m || end[0] == '/' || path[n - m - 1] == '/');
+	return n >= m && !strcmp(path + n - m, end) &&
+	       (n == m || end[0] == '/' || path[n - m - 1] == '/');
 }
 
 static bool is_meant(const char *file, const char *source)
@@ -160,7 +161,8 @@ static void print_line(const struct heap_totals *t, size_t number, const char *t
 		view_bytes(peak, t->peak_bytes, bytes);
 		view_bytes(live, t->live_bytes, bytes);
 	}
-	printf("%*s %10s %*s %*s %6zu  ", width, allocated, calls, width, peak, width, live, number);
+	printf("%*s %10s %*s %*s %6zu  ", width, allocated, calls, width, peak, width, live,
+	       number);
 	for (int column = 0; *text; text++, column++) {
 		if (*text != '\t') {
 			putchar((unsigned char)*text < ' ' || *text == 127 ? '?' : *text);

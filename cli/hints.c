@@ -17,13 +17,15 @@
 #define HINTS_MAX 8
 
 /* Programs that get pages from malloc and hand out blocks of their own. */
+static const char python[] = "Python's blocks below 512 bytes are not malloc's: "
+			     "PYTHONMALLOC=malloc shows them";
 static const struct {
 	const char *module, *hint;
 } hiding[] = {
-	{"python[0-9]*", "Python's blocks below 512 bytes are not malloc's: PYTHONMALLOC=malloc shows them"},
-	{"libpython[0-9]*.so*",
-	 "Python's blocks below 512 bytes are not malloc's: PYTHONMALLOC=malloc shows them"},
-	{"libglib-2.0.so*", "GLib before 2.76 has slices of its own: G_SLICE=always-malloc shows them"},
+	{"python[0-9]*", python},
+	{"libpython[0-9]*.so*", python},
+	{"libglib-2.0.so*",
+	 "GLib before 2.76 has slices of its own: G_SLICE=always-malloc shows them"},
 	{"libapr-1.so*", "APR's pools take whole pages: blocks within them are not seen"},
 };
 

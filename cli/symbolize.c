@@ -115,7 +115,10 @@ void symbolize(struct store_writer *w, const struct catalog *c, const struct sym
 						   .debuginfod = o->debuginfod};
 	size_t most = c->n_recorded_frames + 1;
 	uint64_t *addresses = xcalloc(most, sizeof(*addresses));
-	struct naming n = {w, c, xcalloc(most, sizeof(uint32_t)), xcalloc(most, sizeof(bool)), 0, 0};
+	struct naming n = {.writer = w,
+			   .catalog = c,
+			   .frames = xcalloc(most, sizeof(*n.frames)),
+			   .is_kept = xcalloc(most, sizeof(*n.is_kept))};
 
 	memset(ret, 0, sizeof(*ret));
 	for (uint32_t m = 1; m < c->n_modules; m++) {

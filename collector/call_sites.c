@@ -391,6 +391,7 @@ void call_sites_resolve(struct call_sites *c)
 	uint64_t *addresses = xcalloc(c->n_frames, sizeof(*addresses));
 	struct resolving r = {c, frames};
 
+	resolve_anonymous(c, 0); /* mapped after the mappings were last read */
 	for (uint32_t m = 1; m < c->n_modules; m++) {
 		size_t n = 0;
 

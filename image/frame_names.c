@@ -78,10 +78,10 @@ enum debug_info frame_names(struct elf_file *elf, const char *path,
 	if (symbolize_file(elf_file_fd(elf), path, calls, n, options, pass_on, &naming, &found))
 		found = DEBUG_NONE;
 	for (size_t i = 0; i < n; i++) {
-		const char *symbol = naming.is_named[i] ? NULL : elf_file_function_at(elf, calls[i]);
+		const char *symbol;
 		char *name;
 
-		if (!symbol)
+		if (naming.is_named[i] || !(symbol = elf_file_function_at(elf, calls[i])))
 			continue;
 		name = demangle(symbol);
 		each(arg, &(struct symbolized){.place = i, .function = name});

@@ -117,8 +117,8 @@ static pid_t own_pid(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, "NSpid:", 6))
-			own = (pid_t)strtol(strrchr(line, '\t') ? strrchr(line, '\t') : "", NULL, 10);
+		if (!strncmp(line, "NSpid:", 6) && strrchr(line, '\t'))
+			own = (pid_t)strtol(strrchr(line, '\t'), NULL, 10);
 	if (f)
 		fclose(f);
 	return own > 0 ? own : pid;
