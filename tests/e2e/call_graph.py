@@ -5,15 +5,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import beside  # noqa: E402
-import tap  # noqa: E402
+import beside
+import tap
+from beside import CALLER, COMPLETE, TOO_DEEP
 
 HEAPTRAIL, TARGETS = os.environ["HEAPTRAIL"], os.environ["TARGETS"]
-COMPLETE, CALLER, TOO_DEEP = 0, 1, 2
 FRAMES_MAX = 255
 
 work = tempfile.mkdtemp(prefix="heaptrail-call-graph.")
@@ -23,6 +21,7 @@ trail = f"{work}/t.trail"
 
 def record(*args):
     return subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, *args], text=True, stderr=subprocess.PIPE,
+                          timeout=tap.PATIENCE,
                           env={"LD_LIBRARY_PATH": libs, "PATH": os.environ["PATH"]})
 
 
@@ -112,8 +111,8 @@ def trampolines():
     shutil.copy(f"{TARGETS}/frames", program)
     with subprocess.Popen(["bpftrace", "-e", f'BEGIN {{ printf("begun\\n"); }} uretprobe:{program}:descend {{ @n = count(); }}'],
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as b:
-        while "begun" not in b.stdout.readline():
-            pass
+        if not any("begun" in line for line in b.stdout):
+            raise RuntimeError(f"bpftrace ended with {b.wait()} before it traced")
         for how in "auto", "fp":
             r = record(f"--call-graph={how}", "--", program, "20")
             functions, end = the_stack()

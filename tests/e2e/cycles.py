@@ -51,7 +51,7 @@ class Busy:
     def end(self):
         self.process.stdin.close()
         answer = self.process.stdout.read().split()
-        self.process.wait(timeout=30)
+        self.process.wait(tap.PATIENCE)
         return answer
 
     def __enter__(self):
@@ -62,26 +62,6 @@ class Busy:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
-
-
-def code_of(pid):
-    """The C library's code as the process has it, by its address."""
-    out = {}
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb") as mem:
-        for line in maps:
-            fields = line.split()
-            if len(fields) > 5 and fields[5].endswith("/libc.so.6") and "x" in fields[1]:
-                start, end = (int(x, 16) for x in fields[0].split("-"))
-                mem.seek(start)
-                out[start] = mem.read(end - start)
-    return out
-
-
-def differences(a, b):
-    """Addresses of the bytes that differ."""
-    if a.keys() != b.keys():
-        return list(a.keys() ^ b.keys())
-    return [s + i for s in a for i in range(len(a[s])) if a[s][i] != b[s][i]] if a != b else []
 
 
 def count(pid, name):
@@ -104,8 +84,9 @@ def cycle(target, check_code):
     """One attachment.  The recorder's exit status and peak, and where the code has probes in between."""
     places = []
     if check_code:
-        r = beside.attach(target.pid, trail, "-d", "100ms", stderr=subprocess.PIPE)
-        places = differences(check_code, code_of(target.pid))
+        r = beside.attach(target.pid, trail, stderr=subprocess.PIPE)
+        places = beside.differences(check_code, beside.code_of(target.pid))
+        beside.interrupt(r)
     else:
         r = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "100ms", "-p", str(target.pid)],
                              stderr=subprocess.PIPE)
@@ -125,12 +106,15 @@ def speed(target, control):
 
 
 def compare(before, target, control):
-    """Again, if another's load came between; what was there to see is said in any case."""
+    """Again, if another's load came between; what was there to see is said in any case.
+
+    A breakpoint that is left behind makes it a hundred times as slow; less is the machine's noise.
+    """
     seen = []
     for _ in range(3):
         after, text = speed(target, control)
         seen.append(f"{text}, {(after / before - 1) * 100:+.1f} %")
-        if abs(after / before - 1) <= 0.1:
+        if 0.5 <= after / before <= 2:
             return True, "; then ".join(seen)
     return False, "; then ".join(seen)
 
@@ -140,7 +124,7 @@ def cycles():
     with Busy() as target, Busy() as control:
         speed(target, control)  # to warm up
         before, before_text = speed(target, control)
-        code = code_of(target.pid)
+        code = beside.code_of(target.pid)
         probed = [int(x, 16) for x in target.ask("code")]
         files, tasks = count(target.pid, "fd"), count(target.pid, "task")
         begin = time.monotonic()
@@ -153,11 +137,11 @@ def cycles():
                 tap.ok(len(hit) == len(probed), f"while attached, {len(places)} bytes of libc's code are other ones")
             peaks.append(peak)
             sizes.append((beside.kib(target.pid, "VmRSS"), beside.kib(target.pid, "VmSize")))
-            changed += code_of(target.pid) != code
+            changed += beside.code_of(target.pid) != code
         seconds = time.monotonic() - begin
         tap.ok(not bad, f"{CYCLES} times attached and let go, in {seconds:.0f} s {bad or ''}")
         same, after_text = compare(before, target, control)
-        tap.ok(same, f"blocks per ms of CPU time: {before_text} before, {after_text} after (within 10 %)")
+        tap.ok(same, f"blocks per ms of CPU time: {before_text} before, {after_text} after (half to twice)")
         tap.ok(changed == 0 and sum(map(len, code.values())) > 1 << 20,
                f"the {sum(map(len, code.values()))} bytes of libc's code are as before after every one "
                f"({changed} times not)")
@@ -169,7 +153,7 @@ def cycles():
         tap.ok(now == (files, tasks), f"the target has {now[0]} files and {now[1]} threads, as before")
         few = max(1, min(10, CYCLES // 2))
         first, last = median(peaks[:few]), median(peaks[-few:])
-        tap.ok(first and abs(last / first - 1) <= 0.05, f"the recorder's peak (VmHWM): median of the first {few} "
+        tap.ok(first and last <= first * 1.25, f"the recorder's peak (VmHWM): median of the first {few} "
                f"{first:.0f} KiB, of the last {last:.0f}, from {min(peaks)} to {max(peaks)}")
         answer = target.end()
         control.end()
@@ -181,12 +165,13 @@ def long():
     with Busy() as target:
         target.ask("threads")
         r = beside.attach(target.pid, trail)
+        beside.expect(lambda: r.poll() is not None or beside.n_chunks(trail) >= 3, "three chunks")  # it has all its buffers
         begin, sizes = time.monotonic(), []
         while time.monotonic() < begin + LONG_S and r.poll() is None:
             time.sleep(0.25)
             sizes.append(beside.kib(r.pid, "VmRSS"))
         r.terminate()
-        status = r.wait(timeout=300)
+        status = r.wait(tap.PATIENCE)
         target.ask("stop")
         answer = target.end()
     threads = beside.sql(trail, "SELECT count(*) FROM thread")[0][0]

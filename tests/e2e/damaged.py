@@ -15,15 +15,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
+import beside
 import tap
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
 SANITIZED = os.environ.get("HEAPTRAIL_SANITIZED")
 TARGETS = os.environ["TARGETS"]
 CASES = int(os.environ.get("HEAPTRAIL_CASES", "500"))
-SEED = int(os.environ.get("HEAPTRAIL_SEED") or random.SystemRandom().randrange(1 << 32))
 work = tempfile.mkdtemp(prefix="heaptrail-damaged.")
 libs = tap.private_libc(work)
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
@@ -34,7 +33,7 @@ TEXTS = (["report"], ["leaks"], ["info"], ["report", "--csv"], ["report", "--by"
 
 
 def look(path, command, program=HEAPTRAIL):
-    return subprocess.run([program, *command, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20,
+    return subprocess.run([program, *command, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=tap.PATIENCE,
                           env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
 
 
@@ -88,7 +87,7 @@ class Base:
 
 def record(name, *command):
     base = Base(name)
-    subprocess.run([HEAPTRAIL, "record", "-q", "-o", base.path, "--", *command], env=env, check=True, timeout=120,
+    subprocess.run([HEAPTRAIL, "record", "-q", "-o", base.path, "--", *command], env=env, check=True, timeout=tap.PATIENCE,
                    stdout=subprocess.DEVNULL)
     return base
 
@@ -102,19 +101,15 @@ def forge():
 def cut_off():
     base = Base("cut-off")
     p = subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", base.path, "--", f"{TARGETS}/noisy", "3", "10000000"], env=env,
-                         stdout=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        time.sleep(0.1)
-        if os.path.exists(base.path) and os.path.getsize(base.path + "-wal") > 200000:
-            break
-    with open(f"/proc/{p.pid}/task/{p.pid}/children") as f:
-        kids = [int(x) for x in f.read().split()]
-    target = next(k for k in kids if open(f"/proc/{k}/comm").read() == "noisy\n")
+                         stdout=subprocess.DEVNULL)
+    wal = base.path + "-wal"
+    beside.expect(lambda: p.poll() is not None or os.path.exists(wal) and os.path.getsize(wal) > 200000,
+                  "a WAL of 200 kB")
+    target = beside.child(p.pid, "noisy")
     p.send_signal(signal.SIGKILL)
     p.wait()
     os.kill(target, signal.SIGKILL)
-    time.sleep(0.5)
+    beside.expect(lambda: beside.has_ended(target), "the target to end")
     return base
 
 
@@ -210,7 +205,7 @@ def run_case(base, seed):
 
 
 def damaged():
-    print(f"# seed {SEED}, {CASES} cases", flush=True)
+    seed = tap.seed()
     bases = [record("small", f"{TARGETS}/simple", "malloc", "50", "100", "free", "20"),
              record("threads", "/bin/sh", "-c", f"exec {TARGETS}/noisy 4 1000"),
              record("chunks", f"{TARGETS}/noisy", "2", "40000"),
@@ -221,7 +216,7 @@ def damaged():
         print(f"# {b.name}: {', '.join(f'{len(d):,} bytes{e}' for e, d in b.files.items())}, "
               f"{len(b.prefixes) - 1:,} events", flush=True)
     tap.ok(bases[3].is_cut_off and len(bases[3].prefixes) > 1000, "a recording that was cut off has a WAL beside it")
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     cases = [(rng.choices(bases, (4, 3, 1, 2, 2))[0], rng.randrange(1 << 48)) for _ in range(CASES)]
     refused, wrong = 0, {b.name: [] for b in bases}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:

@@ -17,6 +17,10 @@ import sys
 import threading
 import time
 
+if __name__ != "__main__":  # within gdb there is nothing of ours
+    import beside
+    from tap import PATIENCE
+
 ALLOCATORS = ("malloc", "calloc", "realloc")
 # where the kernel's return trampoline (uretprobe_trampoline_entry in arch/x86/kernel/uprobes.c) goes on after
 # its system call, with: pop r11; pop rcx; ret
@@ -69,7 +73,7 @@ class Stopper:
         self.continued_ns = time.monotonic_ns()
         line = ""
         while line is not None and line.strip() != "ready":
-            line = self.lines.next(60)
+            line = self.lines.next(PATIENCE)
         if line is None:
             self.close()
             raise RuntimeError(f"bpftrace does not trace: {''.join(self.said)[-500:]}")
@@ -82,10 +86,10 @@ class Stopper:
             if line is None:
                 return []
             found += self._samples(line)
-        end = time.monotonic() + 30
-        while set(states(self.pid)) != {"T"}:
+        end = time.monotonic() + PATIENCE
+        while set(beside.states(self.pid)) != {"T"}:
             if time.monotonic() > end:
-                raise RuntimeError(f"the target does not stop: {states(self.pid)}")
+                raise RuntimeError(f"the target does not stop: {beside.states(self.pid)}")
             time.sleep(0.001)
         while (line := self.lines.next(0.001)) is not None:
             found += self._samples(line)
@@ -111,17 +115,6 @@ class Stopper:
         self.process.stderr.close()
 
 
-def states(pid):
-    out = []
-    for tid in os.listdir(f"/proc/{pid}/task"):
-        try:
-            with open(f"/proc/{pid}/task/{tid}/stat") as f:
-                out.append(f.read().rsplit(")", 1)[1].split()[0])
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return out
-
-
 class Debugger:
     """A gdb that attaches to a stopped process, and tells the stacks of some of its threads."""
 
@@ -134,7 +127,7 @@ class Debugger:
 
     def _answer(self):
         said = ""
-        while (line := self.lines.next(120)) is not None:
+        while (line := self.lines.next(PATIENCE)) is not None:
             if line.startswith("answer "):
                 return json.loads(line[len("answer "):])
             said += line

@@ -6,27 +6,24 @@ on and comes to the right result, the recording opens with all that was written.
 HEAPTRAIL_CASES: how often (default 20); HEAPTRAIL_SEED: the seed.
 """
 import contextlib
-import json
 import os
 import random
 import shutil
-import sqlite3
 import subprocess
 import tempfile
-import time
 
+import beside
 import tap
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
 TARGETS = os.environ["TARGETS"]
 CASES = int(os.environ.get("HEAPTRAIL_CASES", "20"))
-SEED = int(os.environ.get("HEAPTRAIL_SEED") or random.SystemRandom().randrange(1 << 32))
 work = tempfile.mkdtemp(prefix="heaptrail-full.")
 libs = tap.private_libc(work)
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
 disk = f"{work}/disk"
 trail = f"{disk}/t.trail"
-rng = random.Random(SEED)
+rng = random.Random(tap.seed())
 
 
 @contextlib.contextmanager
@@ -40,11 +37,6 @@ def small_disk(kib):
         os.rmdir(disk)
 
 
-def info(path):
-    r = subprocess.run([HEAPTRAIL, "info", "--json", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return json.loads(r.stdout) if r.returncode == 0 else r.stderr
-
-
 def record(mode):
     """Returns the target, the recorder's exit status and what it said."""
     steady = [f"{TARGETS}/steady"]
@@ -52,17 +44,18 @@ def record(mode):
     if mode == "attach":
         target = subprocess.Popen(steady, **pipes)
         target.stdout.readline()
-        r = subprocess.run([HEAPTRAIL, "record", "-q", "-o", trail, "-p", str(target.pid)], stderr=subprocess.PIPE, text=True,
-                           timeout=300)
+        # it waits: else events may be lost by right, and the target's pattern with them
+        r = subprocess.run([HEAPTRAIL, "record", "-q", "-o", trail, "--on-full=wait", "-p", str(target.pid)],
+                           stderr=subprocess.PIPE, text=True, timeout=tap.PATIENCE)
         return target, r.returncode, r.stderr
     with tempfile.TemporaryFile("w+") as f:  # no pipe: the target holds it, too
         r = subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", trail, "--", *steady], stderr=f, **pipes)
-        r.wait(timeout=300)
+        r.wait(tap.PATIENCE)
         f.seek(0)
         return r, r.returncode, f.read()
 
 
-def check(said):
+def check(said, mode):
     """What is wrong with what is left on the full disk."""
     copy = f"{work}/copy.trail"
     for end in ("", "-wal"):
@@ -73,45 +66,44 @@ def check(said):
     if not os.path.exists(trail):
         return [] if "cannot create" in said else ["there is no recording"]
     wrong = []
-    here, data = info(trail), info(copy)
+    here, data = beside.info(trail), beside.info(copy)
     for i in (here, data):
         if isinstance(i, str):
-            return [f"it does not open: {i!r}"]
-        s = i["summary"]
-        if s["alloc_calls"] != s["free_calls"] + s["live_blocks"] or i["recording"]["complete"]:
-            wrong.append(f"{i['state']}: {s['alloc_calls']} allocs, {s['free_calls']} frees, {s['live_blocks']} live")
+            return [f"it does not open: {i}"]
+        if i["recording"]["complete"] or i["summary"]["lost_events"]:
+            wrong.append(f"{i['state']}, {i['summary']['lost_events']} events lost")
+    bad, n = beside.check_stream(copy, least_threads=0, is_launched=mode == "launch")
+    wrong += [f"of {n} events: {bad}"] if bad else []
     if data["state"] == "stopped early" and "space" not in data["facts"]["stopped"]:
         wrong.append(f"the reason is {data['facts']['stopped']!r}")
     r = subprocess.run([HEAPTRAIL, "repair", copy], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    after = info(copy)
+    after = beside.info(copy)
     if r.returncode or isinstance(after, str) or after["summary"] != data["summary"]:
         wrong.append(f"repair: {r.returncode} {r.stderr!r}")
-    with contextlib.closing(sqlite3.connect(copy)) as db:
-        if db.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
-            wrong.append("integrity_check")
+    if not beside.is_sound(copy):
+        wrong.append("integrity_check")
     return [*wrong, (data["state"], data["recording"]["events"])]
 
 
 def one(number, mode, kib):
     with small_disk(kib):
         target, status, said = record(mode)
+        target.stdin.close()
+        words = target.stdout.read()
+        target.wait()
         wrong = []
         if status != 125 or "no space left on device" not in said or "hint: make room" not in said:
             wrong.append(f"status {status}, {said!r}")
-        results = check(said)
+        results = check(said, mode)
         state = [r for r in results if isinstance(r, tuple)]
         wrong += [r for r in results if not isinstance(r, tuple)]
-        target.stdin.close()
-        words = target.stdout.read()
         if "right" not in words and "cannot create" not in said:
             wrong.append(f"the target said {words!r}")
-        target.wait()
     tap.ok(not wrong, f"disk {number}, {kib} KiB, {mode}: {state[0] if state else 'no recording was begun'}: "
            f"{'; '.join(map(str, wrong)) or 'said so'}")
 
 
 def cases():
-    print(f"# seed {SEED}", flush=True)
     for i in range(CASES):
         one(i + 1, "attach" if i % 4 == 3 else "launch", 100 if i == 0 else rng.randrange(200, 3000))
 
@@ -123,11 +115,12 @@ def closing():
     subprocess.run([HEAPTRAIL, "record", "-q", "-o", path, "--", *command], env=env, stdout=subprocess.DEVNULL, check=True)
     size = os.path.getsize(path) // 1024
     seen = set()
-    for kib in range(size // 2, size * 4, max(16, size // 6)):
+    # the last one is enough where the machine is slow, and more is written
+    for kib in [*range(size // 2, size * 4, max(16, size // 6)), size * 4 + 24 * 1024]:
         with small_disk(kib):
             r = subprocess.run([HEAPTRAIL, "record", "-q", "-o", trail, "--", *command], env=env, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, timeout=300)
-            i = info(trail) if os.path.exists(trail) else None
+                               stderr=subprocess.PIPE, text=True, timeout=tap.PATIENCE)
+            i = beside.info(trail) if os.path.exists(trail) else None
             good = not isinstance(i, str) and (r.returncode == 125 and "no space left" in r.stderr and
                                                not (i and i["recording"]["complete"]) or
                                                r.returncode == 0 and i["recording"]["complete"])
@@ -154,11 +147,11 @@ def read_only():
                                   text=True)
         target.stdout.readline()
         p = subprocess.Popen([HEAPTRAIL, "record", "-o", trail, "-p", str(target.pid)], stderr=subprocess.PIPE, text=True)
-        time.sleep(1.5)
+        beside.expect(lambda: p.poll() is not None or beside.is_armed(trail), "it to record")
         with open(f"/sys/fs/ext4/{device}/trigger_fs_error", "w") as f:
             f.write("for a test")
-        said = p.communicate(timeout=300)[1]
-        i = info(trail)
+        said = p.communicate(timeout=tap.PATIENCE)[1]
+        i = beside.info(trail)
         target.stdin.close()
         right = "right" in target.stdout.read()
         target.wait()

@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Launching: from the first allocation to the exit, through execs, signals, stops and full rings."""
-import json
 import os
 import pwd
 import shutil
 import signal
-import sqlite3
 import subprocess
 import tempfile
 import time
 
 import beside
 import tap
+from beside import row
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
 TARGETS = os.environ["TARGETS"]
@@ -26,20 +25,15 @@ trail = f"{work}/t.trail"
 def record(*command, options=(), **kw):
     kw.setdefault("env", env)
     return subprocess.run([HEAPTRAIL, "record", "--force", "-o", trail, *options, "--", *command],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, **kw)
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=tap.PATIENCE, **kw)
 
 
-def report(by="module", path=trail):
-    return json.loads(subprocess.check_output([HEAPTRAIL, "report", "--json", "--by", by, path]))
+def report():
+    return beside.report(trail)
 
 
-def row(r, name):
-    return next((x for x in r["rows"] if (x.get("module") or "").endswith(name)), {})
-
-
-def sql(query, path=trail):
-    with sqlite3.connect(path) as db:
-        return db.execute(query).fetchall()
+def sql(query):
+    return beside.sql(trail, query)
 
 
 def constructors():
@@ -63,9 +57,10 @@ def statuses():
         tap.ok(row(report(), "/simple").get("leaked_bytes") == 3000, "and what was live then")
     got = sql("SELECT exit_status, exit_signal FROM process")
     tap.ok(got == [(None, 11)], f"the signal is in the recording: {got}")
+    beside.remove(trail)
     r = record("/nonexistent/program")
-    tap.ok(r.returncode == 127 and "cannot run" in r.stderr and not os.path.exists(trail + "x"),
-           "127 for a program that is not there")
+    tap.ok(r.returncode == 127 and "cannot run" in r.stderr and not os.path.exists(trail),
+           "127 for a program that is not there, and no recording")
     r = record("/etc/passwd")
     tap.ok(r.returncode == 126 and "permission denied" in r.stderr, "126 for one that cannot be run")
     script = f"{work}/script"
@@ -112,16 +107,9 @@ def stops():
                               "malloc", "2", "50", "say", "before", "stop", "say", "after", "malloc", "3", "50"],
                              env=env, stdout=subprocess.PIPE, text=True)
         p.stdout.readline()
-        child = None
-        for _ in range(100):
-            time.sleep(0.05)
-            kids = subprocess.run(["pgrep", "-P", str(p.pid)], stdout=subprocess.PIPE, text=True).stdout.split()
-            states = {k: open(f"/proc/{k}/stat").read().rsplit(")", 1)[1].split()[0] for k in kids}
-            child = next((int(k) for k, s in states.items() if s in "Tt"), None)
-            if child:
-                break
+        child = beside.wait_until(lambda: next((c for c in beside.children(p.pid) if beside.state(c) in ("T", "t")), None))
         time.sleep(0.3)
-        still = child and open(f"/proc/{child}/stat").read().rsplit(")", 1)[1].split()[0] in "Tt"
+        still = child and beside.state(child) in ("T", "t")
         tap.ok(bool(still), f"by {name}: a target that stops itself stays stopped")
         if child:
             os.kill(child, signal.SIGCONT)
@@ -137,18 +125,16 @@ def interrupts():
     p.stdout.readline()
     time.sleep(0.3)
     os.killpg(p.pid, signal.SIGINT)  # as a terminal does
-    tap.ok(p.stdout.readline() == "interrupted\n" and p.poll() is None, "the first Ctrl-C is the command's alone")
+    tap.ok(p.stdout.readline() == "interrupted\n", "the first Ctrl-C is the command's")
     # its sleep was cut short: it ends by itself
-    tap.ok(p.wait(timeout=120) == 0, "the recorder ends with the command")
+    tap.ok(p.wait(tap.PATIENCE) == 0 and report()["recording"]["exited"], "and its alone: the recorder ends with the command")
     tap.ok(row(report(), "/simple").get("alloc_calls") == 4, "and has all of it")
     p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--", f"{TARGETS}/steady", "--gentle"],
                          env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     p.stdout.readline()
-    time.sleep(0.3)
-    p.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    p.send_signal(signal.SIGINT)
-    tap.ok(p.wait(timeout=120) == 0 and sql("SELECT \"end\" FROM space") == [("detach",)],
+    beside.interrupt(p)
+    beside.interrupt(p)
+    tap.ok(p.wait(tap.PATIENCE) == 0 and sql("SELECT \"end\" FROM space") == [("detach",)],
            "the second Ctrl-C stops the recording")
     p.stdin.close()
     tap.ok(p.stdout.read().startswith("right"), "and the command runs on, unharmed")
@@ -157,7 +143,7 @@ def interrupts():
 def duration():
     p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "400ms", "--", f"{TARGETS}/steady",
                           "--gentle"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    status = p.wait(timeout=120)
+    status = p.wait(tap.PATIENCE)
     events = report()["recording"]["events"]
     p.stdin.close()
     tap.ok(status == 0 and events > 1000 and p.stdout.read().split()[3:4] == ["right"],
@@ -168,12 +154,14 @@ def exec_after():
     """It is let go, and only then becomes another program: nobody may hold it."""
     for options in ([], ["--no-ptrace"]):
         p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "300ms", *options, "--", "/bin/sh",
-                              "-c", f"sleep 1; exec {TARGETS}/simple malloc 1 1 say done"],
-                             env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+                              "-c", f"read go; exec {TARGETS}/simple malloc 1 1 say done"],
+                             env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        status = p.wait(tap.PATIENCE)
         try:
-            said, _ = p.communicate(timeout=60)
+            said, _ = p.communicate("go\n", timeout=tap.PATIENCE)
         except subprocess.TimeoutExpired:
             said = "nothing"
+        tap.ok(status == 0, f"a command {options} is let go: {status}")
         tap.ok(said == "done\n", f"a command that was let go {options} can exec: {said!r}")
 
 
@@ -181,7 +169,7 @@ def namespaces():
     for options in ([], ["--no-ptrace"]):
         r = subprocess.run(["unshare", "-pf", "--mount-proc", HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options,
                             "--", "/bin/sh", "-c", f"exec {TARGETS}/simple malloc 10 100 exec {TARGETS}/simple malloc 5 300"],
-                           env=env, timeout=60)
+                           env=env, timeout=tap.PATIENCE)
         spaces = sql("SELECT executable, \"end\" FROM space ORDER BY id")
         mine = row(report(), "/simple")
         tap.ok(r.returncode == 0 and [s[1] for s in spaces] == ["exec", "exec", "exit"] and mine.get("leaked_blocks") == 5,
@@ -197,44 +185,49 @@ def full_ring():
     tap.ok(s["alloc_calls"] == s["free_calls"] + s["leaked_blocks"] and not s["double_frees"] and
            not s["unknown_frees"], "and all of it adds up")
     # a recorder that sleeps: only a stop can keep the events then
-    p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--ring-size", "1", "--",
-                          f"{TARGETS}/noisy", "4", "60000"], env=env, stdout=subprocess.PIPE, text=True)
-    noisy = beside.wait_until(lambda: next((k for k in tap.children(p.pid) if beside.status(k, "Name") == "noisy"), None))
-    beside.wait_until(lambda: beside.is_armed(trail))
+    beside.remove(trail)
+    p = subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", trail, "--ring-size", "1", "--", f"{TARGETS}/steady"],
+                         env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    p.stdout.readline()
+    beside.expect(lambda: beside.n_chunks(trail), "the first events")
+    target = beside.child(p.pid, "steady")
     p.send_signal(signal.SIGSTOP)
-    held = noisy and beside.wait_until(lambda: "T" in beside.states(noisy))
+    held = beside.wait_until(lambda: "T" in beside.states(target))
     p.send_signal(signal.SIGCONT)
-    p.wait(timeout=60)
+    p.stdin.close()
+    said = p.stdout.read().split()
+    p.wait(tap.PATIENCE)
     s = report()["summary"]
-    loss = dict(sql("SELECT kind, count FROM loss"))
-    tap.ok(s["lost_events"] == 0 and row(report(), "/noisy").get("alloc_calls") == 240000 and held and loss["holds"] > 0,
-           f"a recorder that is held up stops the target instead of losing events: {loss['holds']} holds")
+    holds, mine = beside.losses(trail)["holds"], row(report(), "/steady").get("alloc_calls")
+    tap.ok(s["lost_events"] == 0 and said == ["right", str(mine)] and held and holds > 0,
+           f"a recorder that is held up stops the target instead of losing events: {holds} holds, {mine} calls, {said}")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
 def drops():
-    if os.path.exists(trail):
-        os.unlink(trail)
     p = subprocess.Popen([f"{TARGETS}/steady"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     p.stdout.readline()
-    r = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--ring-size", "1", "-p", str(p.pid)])
-    for _ in range(200):  # until it records
-        time.sleep(0.1)
-        if os.path.exists(trail) and subprocess.run([HEAPTRAIL, "report", "--json", trail], stdout=subprocess.PIPE,
-                                                    stderr=subprocess.DEVNULL).stdout.find(b'"alloc_calls": 0,') < 0:
-            break
+    r = beside.attach(p.pid, trail, "--ring-size", "1")
+    beside.expect(lambda: beside.n_chunks(trail), "the first events")
     r.send_signal(signal.SIGSTOP)
-    time.sleep(0.5)
-    state = open(f"/proc/{p.pid}/stat").read().rsplit(")", 1)[1].split()[0]
+    beside.expect(lambda: beside.state(r.pid) == "T", "the recorder to stop")
+    begin = cpu_seconds(p.pid)
+    went_on = beside.wait_until(lambda: cpu_seconds(p.pid) > begin + 0.5)  # many times what the ring has room for
+    states = beside.states(p.pid)
     r.send_signal(signal.SIGCONT)
     time.sleep(0.2)
-    r.send_signal(signal.SIGINT)
-    r.wait(timeout=120)
+    beside.interrupt(r)
+    r.wait(tap.PATIENCE)
     p.stdin.close()
     right = p.stdout.read().startswith("right")
     p.wait()
     s = report()["summary"]
     text = subprocess.check_output([HEAPTRAIL, "report", trail], text=True)
-    tap.ok(right and state in "RS" and s["lost_events"] > 0 and "WARNING" in text,
+    tap.ok(right and went_on and not set(states) & set("Tt") and s["lost_events"] > 0 and "WARNING" in text,
            f"an attached process is never stopped: {s['lost_events']} events lost, counted and said")
     tap.ok(not s["double_frees"], "and losses make no double frees")
 
@@ -245,11 +238,7 @@ def memory():
                               str(blocks), "24"], env=env)
         most = 0
         while p.poll() is None:
-            try:
-                with open(f"/proc/{p.pid}/status") as f:
-                    most = max([most] + [int(x.split()[1]) * 1024 for x in f if x.startswith("VmHWM:")])
-            except OSError:
-                pass
+            most = max(most, (beside.kib(p.pid, "VmHWM") or 0) * 1024)
             time.sleep(0.005)
         bar = 60e6 + 64 * blocks
         tap.ok(p.returncode == 0 and report()["summary"]["live_blocks"] >= blocks and 1e6 < most <= bar,
@@ -275,16 +264,16 @@ def sudo():
     path = f"{folder}/t.trail"
     e = {**env, "SUDO_UID": str(user.pw_uid), "SUDO_GID": str(user.pw_gid), "SUDO_USER": "nobody"}
     r = subprocess.run([HEAPTRAIL, "record", "-q", "-o", path, "--", "/usr/bin/id", "-un"], env=e, stdout=subprocess.PIPE,
-                       text=True, timeout=60)
+                       text=True, timeout=tap.PATIENCE)
     st = os.stat(path) if os.path.exists(path) else None
     tap.ok(r.returncode == 0 and r.stdout == "nobody\n", f"under sudo the command runs as the caller: {r.stdout!r}")
     tap.ok(st and st.st_uid == user.pw_uid and st.st_gid == user.pw_gid and st.st_mode & 0o777 == 0o600,
            "and the recording is theirs alone")
     r = subprocess.run([HEAPTRAIL, "record", "-q", "-o", f"{work}/t2.trail", "--", "/bin/true"], env=e,
-                       stderr=subprocess.PIPE, text=True, timeout=60)
+                       stderr=subprocess.PIPE, text=True, timeout=tap.PATIENCE)
     tap.ok(r.returncode == 125 and "permission denied" in r.stderr, "where they may not write, neither may we")
     r = subprocess.run([HEAPTRAIL, "record", "-q", "--as-root", "-o", f"{work}/t3.trail", "--", "/usr/bin/id", "-un"],
-                       env=e, stdout=subprocess.PIPE, text=True, timeout=60)
+                       env=e, stdout=subprocess.PIPE, text=True, timeout=tap.PATIENCE)
     tap.ok(r.stdout == "root\n", "--as-root keeps root")
 
 
@@ -294,7 +283,7 @@ def names():
     made = [f for f in os.listdir(work) if f.startswith("a.simple.") and f.endswith(".%.trail")]
     tap.ok(r.returncode == 0 and len(made) == 1, f"%c, %p and %% in the name: {made}")
     tap.ok(not [f for f in os.listdir(work) if f.endswith(("-wal", "-shm"))], "one file after a clean stop")
-    times = sql("SELECT first_ns, last_ns FROM chunk", f"{work}/{made[0]}")
+    times = beside.sql(f"{work}/{made[0]}", "SELECT first_ns, last_ns FROM chunk")
     tap.ok(all(a <= b for a, b in times), "times do not run back")
 
 

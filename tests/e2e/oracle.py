@@ -12,9 +12,9 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 
+import beside
 import tap
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
@@ -74,7 +74,7 @@ def heaptrail(argv, extra, tool):
     r = run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--", *argv], {**env, **extra, "LD_PRELOAD": preload})
     if r.stderr:
         raise RuntimeError(f"heaptrail record said: {r.stderr}")
-    return json.loads(subprocess.check_output([HEAPTRAIL, "report", "--json", trail]))["summary"]
+    return beside.report(trail)["summary"]
 
 
 def heaptrack(argv, extra):
@@ -92,81 +92,79 @@ def check(name, argv, extra=None, relative=None, pieces=0):
     """
     relative = relative or {}
     extra = extra or {}
-    t = tap
-    try:
-        want = memcheck(argv, extra)
-        got = heaptrail(argv, extra, "memcheck")
-        want_peak = dhat(argv, extra)
-        got_peak = heaptrail(argv, extra, "dhat")
-    except RuntimeError as e:
-        t.ok(False, f"{name}: {e}")
-        return
+    want = memcheck(argv, extra)
+    got = heaptrail(argv, extra, "memcheck")
+    want_peak = dhat(argv, extra)
+    got_peak = heaptrail(argv, extra, "dhat")
     for key, value, mine in [(k, v, got[k]) for k, v in want.items()] + \
                             [(k, v, got_peak[k]) for k, v in want_peak.items()]:
         allowed = relative.get(key, 0)
         n = got["leaked_blocks"] - want["leaked_blocks"]
         if pieces and key == "leaked_bytes" and 0 < abs(n) <= 8 and mine - value == n * pieces:
-            t.ok(True, f"{name}: {key} {mine} = valgrind's {value} and {n} pieces of {pieces} bytes")
+            tap.ok(True, f"{name}: {key} {mine} = valgrind's {value} and {n} pieces of {pieces} bytes")
             continue
-        t.ok(abs(mine - value) <= value * allowed,
-             f"{name}: {key} {mine} = valgrind's {value}" + (f" within {allowed * 100:g} %" if allowed else ""))
+        tap.ok(abs(mine - value) <= value * allowed,
+               f"{name}: {key} {mine} = valgrind's {value}" + (f" within {allowed * 100:g} %" if allowed else ""))
     for key in ("lost_events", "unknown_frees", "double_frees"):
-        t.ok(got[key] == 0, f"{name}: {key} {got[key]} = 0")
+        tap.ok(got[key] == 0, f"{name}: {key} {got[key]} = 0")
     if not shutil.which("heaptrack"):
-        t.skip(f"{name}: temporary allocations", "heaptrack is not installed")
+        tap.skip(f"{name}: temporary allocations", "heaptrack is not installed")
         return
     theirs = heaptrack(argv, extra)
-    t.ok(abs(got["temporary_allocs"] - theirs) <= max(2, 0.02 * theirs),
-         f"{name}: temporary_allocs {got['temporary_allocs']} = heaptrack's {theirs} within 2 %")
+    tap.ok(abs(got["temporary_allocs"] - theirs) <= max(2, 0.02 * theirs),
+           f"{name}: temporary_allocs {got['temporary_allocs']} = heaptrack's {theirs} within 2 %")
 
 
-def main():
-    if os.geteuid() != 0:
-        tap.skip_all("recording needs root")
-    if not VALGRIND or not LIBEXEC:
-        tap.skip_all("valgrind is not installed")
+def sqlite3():
     sql = ("create table t(a integer primary key, b text, c real);"
            "with recursive n(x) as (select 1 union all select x+1 from n where x<50000)"
            " insert into t select x, 'row number '||x, x*1.5 from n;"
            "create index t_b on t(b);"
            "select count(*), sum(t1.c) from t t1 join t t2 on t1.b = t2.b;")
-    which = sys.argv[1:] or ["sqlite3", "bash", "cc1", "jq", "python3"]
-    if "sqlite3" in which:
-        check("sqlite3", ["/usr/bin/sqlite3", "-batch", "-init", "/dev/null", ":memory:", sql])
-    if "bash" in which:
-        check("bash", ["/bin/bash", "--norc", "-c",
-                       's=; for ((i=0;i<20000;i++)); do t="item $i"; s=${t#item }; u=${s//1/one}; done; echo $u'])
-    if "cc1" in which:
-        with open(f"{work}/big.c", "w") as f:
-            for i in range(500):
-                f.write(f"struct s{i} {{ int a; char b[{i % 60 + 1}]; struct s{max(i - 1, 0)} *n; }};\n"
-                        f"static int f{i}(int x, struct s{i} *p)\n"
-                        f"{{ int y = p ? p->a : {i}; for (int k = 0; k < x; k++) y += k * {i + 3} ^ x; return y; }}\n"
-                        f"int g{i}(int x) {{ struct s{i} v = {{ x }}; return f{i}(x + {i}, &v); }}\n")
-        cc1 = subprocess.check_output(["gcc", "-print-prog-name=cc1"], text=True).strip()
-        # its collector makes a page table of 32 KiB for each 16 MiB of addresses its pages fall in
-        check("cc1", [cc1, "-quiet", f"{work}/big.c", "-o", "/dev/null"], pieces=32768,
-              relative=dict(alloc_calls=0.001, free_calls=0.001, allocated_bytes=0.001, leaked_bytes=0.001,
-                            leaked_blocks=0.001, peak_bytes=0.02, peak_blocks=0.02))
-    if "jq" in which:
-        with open(f"{work}/big.json", "w") as f:
-            json.dump([dict(id=i, name=f"name {i}", tags=[f"t{i % 7}", f"u{i % 11}"], value=i * 1.25)
-                       for i in range(68000)], f)
-        check("jq", ["/usr/bin/jq", "[.[] | select(.id % 3 == 0) | {n: .name, v: (.value * 2)}] | length",
-                     f"{work}/big.json"])
-    if "python3" in which:
-        with open(f"{work}/work.py", "w") as f:
-            f.write("import json\nrows = [dict(a=i, b=str(i) * 3, c=[i, i + 1]) for i in range(20000)]\n"
-                    "text = json.dumps(rows)\nback = json.loads(text)\nprint(len(back), sum(r['a'] for r in back))\n"
-                    "words = {}\nfor r in back:\n    words.setdefault(r['b'][:2], []).append(r['a'])\nprint(len(words))\n")
-        check("python3", ["/usr/bin/python3", "-s", "-S", f"{work}/work.py"],
-              extra={"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"},
-              relative=dict(allocated_bytes=0.0001, leaked_bytes=0, peak_bytes=0.0001, peak_blocks=0.0001))
-    tap.done()
+    check("sqlite3", ["/usr/bin/sqlite3", "-batch", "-init", "/dev/null", ":memory:", sql])
+
+
+def bash():
+    check("bash", ["/bin/bash", "--norc", "-c",
+                   's=; for ((i=0;i<20000;i++)); do t="item $i"; s=${t#item }; u=${s//1/one}; done; echo $u'])
+
+
+def cc1():
+    with open(f"{work}/big.c", "w") as f:
+        for i in range(500):
+            f.write(f"struct s{i} {{ int a; char b[{i % 60 + 1}]; struct s{max(i - 1, 0)} *n; }};\n"
+                    f"static int f{i}(int x, struct s{i} *p)\n"
+                    f"{{ int y = p ? p->a : {i}; for (int k = 0; k < x; k++) y += k * {i + 3} ^ x; return y; }}\n"
+                    f"int g{i}(int x) {{ struct s{i} v = {{ x }}; return f{i}(x + {i}, &v); }}\n")
+    program = subprocess.check_output(["gcc", "-print-prog-name=cc1"], text=True).strip()
+    # its collector makes a page table of 32 KiB for each 16 MiB of addresses its pages fall in
+    check("cc1", [program, "-quiet", f"{work}/big.c", "-o", "/dev/null"], pieces=32768,
+          relative=dict(alloc_calls=0.001, free_calls=0.001, allocated_bytes=0.001, leaked_bytes=0.001,
+                        leaked_blocks=0.001, peak_bytes=0.02, peak_blocks=0.02))
+
+
+def jq():
+    with open(f"{work}/big.json", "w") as f:
+        json.dump([dict(id=i, name=f"name {i}", tags=[f"t{i % 7}", f"u{i % 11}"], value=i * 1.25)
+                   for i in range(68000)], f)
+    check("jq", ["/usr/bin/jq", "[.[] | select(.id % 3 == 0) | {n: .name, v: (.value * 2)}] | length",
+                 f"{work}/big.json"])
+
+
+def python3():
+    with open(f"{work}/work.py", "w") as f:
+        f.write("import json\nrows = [dict(a=i, b=str(i) * 3, c=[i, i + 1]) for i in range(20000)]\n"
+                "text = json.dumps(rows)\nback = json.loads(text)\nprint(len(back), sum(r['a'] for r in back))\n"
+                "words = {}\nfor r in back:\n    words.setdefault(r['b'][:2], []).append(r['a'])\nprint(len(words))\n")
+    check("python3", ["/usr/bin/python3", "-s", "-S", f"{work}/work.py"],
+          extra={"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"},
+          relative=dict(allocated_bytes=0.0001, leaked_bytes=0, peak_bytes=0.0001, peak_blocks=0.0001))
 
 
 try:
-    main()
+    if not VALGRIND or not LIBEXEC:
+        tap.skip_all("valgrind is not installed")
+    tap.run_as_root([sqlite3, bash, cc1, jq, python3])
 finally:
     shutil.rmtree(work, ignore_errors=True)
     shutil.rmtree(outputs, ignore_errors=True)

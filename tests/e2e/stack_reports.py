@@ -19,7 +19,7 @@ PARSE = START + ["parse_file(std::string const&)"]
 
 
 def run(*args):
-    return subprocess.run([HEAPTRAIL, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    return subprocess.run([HEAPTRAIL, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=tap.PATIENCE)
 
 
 def text(*args):

@@ -19,13 +19,12 @@ import beside
 import debugger
 import programs
 import tap
+from beside import COMPLETE, TOO_DEEP
 
 TARGETS = os.environ["TARGETS"]
 FRAMES = int(os.environ.get("HEAPTRAIL_FRAMES", "0"))
 SAMPLES = int(os.environ.get("HEAPTRAIL_SAMPLES", "8"))
-COMPLETE, TOO_DEEP = 0, 2  # of enum stack_end
 DEEP = 250  # frames, at least, that are recorded of a stack that has more
-PATIENCE = 20  # seconds for an allocation to come
 
 work = tempfile.mkdtemp(prefix="heaptrail-stacks.")
 libs = tap.private_libc(work)
@@ -44,7 +43,7 @@ class Recording:
         self.mappings = collections.defaultdict(list)
         for module, start, end, bias in beside.sql(trail, "SELECT module, start, end, bias FROM mapping"):
             self.mappings[module].append((start, end, bias))
-        losses = dict(beside.sql(trail, "SELECT kind, count FROM loss"))
+        losses = beside.losses(trail)
         self.lost = sum(losses[kind] for kind in ("lost_allocs", "lost_reallocs", "no_thread_state"))
         self.allocs = collections.defaultdict(list)
         for line in subprocess.check_output([f"{TARGETS}/dump", trail], text=True).splitlines():
@@ -86,7 +85,7 @@ def take(target, path, every, wanted):
         gdb = debugger.Debugger()
         stopper = debugger.Stopper(target.pid, path, every)
         while len(samples) < wanted and late <= 4 * wanted and target.poll() is None:
-            stops = stopper.next(PATIENCE)
+            stops = stopper.next(tap.PATIENCE)
             if not stops:
                 break
             answers = gdb.stacks(target.pid, [stop.tid for stop in stops])
@@ -167,8 +166,8 @@ def study(name, argv, every=997, path=None, gate=False, stdin=subprocess.DEVNULL
         try:
             if gate:
                 target.stdout.readline()
-            elif not beside.wait_until(lambda: is_running(target, argv[0])):
-                raise RuntimeError(f"{argv[0]} does not start")
+            else:
+                beside.expect(lambda: is_running(target), f"{argv[0]} to start")
             recorder = beside.attach(target.pid, trail, stderr=subprocess.PIPE, text=True)
             if gate:
                 target.stdin.write(b"x")
@@ -182,13 +181,13 @@ def study(name, argv, every=997, path=None, gate=False, stdin=subprocess.DEVNULL
             target.kill()
             target.communicate()
             if recorder:
-                said = recorder.communicate(timeout=300)[1]
+                said = recorder.communicate(timeout=tap.PATIENCE)[1]
     compare(name, samples, trail, wanted, is_deep)
     tap.ok(recorder.returncode == 0 and not said, f"{name}: the recorder ended with {recorder.returncode} {said}")
     print(f"# {name}: {time.monotonic() - begin:.1f} s", flush=True)
 
 
-def is_running(target, program):
+def is_running(target):
     """Has it loaded its libraries?"""
     try:
         with open(f"/proc/{target.pid}/maps") as maps:
@@ -198,8 +197,9 @@ def is_running(target, program):
 
 
 def ways():
+    rng = random.Random(tap.seed())
     for way in subprocess.check_output([f"{TARGETS}/stacks"], env=env, text=True).split():
-        every = random.choice((97, 101, 103)) if "timer" in way else random.choice((499, 997, 1009))
+        every = rng.choice((97, 101, 103)) if "timer" in way else rng.choice((499, 997, 1009))
         study(way, [f"{TARGETS}/stacks", way, f"{TARGETS}/stacks-plug-in.so"], every, gate=True,
               is_deep=way == "recursion")
 

@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """TAP output, and what several tests need."""
+import faulthandler
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+import traceback
+
+PATIENCE = 300  # seconds: nothing that a test waits for takes so long, however slow the machine is
 
 _count = 0
 _failed = 0
+# a test that hangs says where
+faulthandler.dump_traceback_later(int(os.environ.get("HEAPTRAIL_TEST_SECONDS", "3600")), exit=True)
 
 
 def ok(condition, name):
     global _count, _failed
     _count += 1
     _failed += not condition
-    print(("ok" if condition else "not ok"), _count, "-", name.replace("#", "\\#"), flush=True)
+    print(("ok" if condition else "not ok"), _count, "-", name.replace("#", "\\#").replace("\n", " | "), flush=True)
     return condition
 
 
@@ -34,6 +41,14 @@ def done():
     sys.stdout.flush()
 
 
+def seed():
+    """Another one every time, unless HEAPTRAIL_SEED says which; the log keeps it."""
+    text = os.environ.get("HEAPTRAIL_SEED")
+    n = int(text, 0) if text else random.SystemRandom().randrange(1 << 32)
+    print(f"# seed {n}", flush=True)
+    return n
+
+
 def private_libc(folder):
     """A folder with a copy of the C library: probes go by inode, and others use the system's."""
     libs = os.path.join(folder, "libs")
@@ -44,14 +59,6 @@ def private_libc(folder):
     return libs
 
 
-def children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as f:
-            return [int(x) for x in f.read().split()]
-    except OSError:
-        return []
-
-
 def run_as_root(tests):
     """Runs the tests named on the command line, or all; one that breaks does not stop the rest."""
     if os.geteuid() != 0:
@@ -60,5 +67,7 @@ def run_as_root(tests):
         try:
             test()
         except Exception as e:
+            for line in traceback.format_exc().splitlines():
+                print("#", line)
             ok(False, f"{test.__name__}: {type(e).__name__}: {e}")
     done()

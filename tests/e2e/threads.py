@@ -5,30 +5,25 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 
+import beside
 import tap
+from beside import report
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
 TARGETS = os.environ["TARGETS"]
 RUNS = int(os.environ.get("THREADS_RUNS", "20"))
-WINDOW, CYCLE, FIRST = 64, 4096, 100  # as in steady.c
-
 work = tempfile.mkdtemp(prefix="heaptrail-threads.")
 libs = tap.private_libc(work)
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
 
 
-def report(trail, by="module"):
-    return json.loads(subprocess.check_output([HEAPTRAIL, "report", "--json", "--by", by, trail]))
-
-
 def launched(run, options=()):
     trail = f"{work}/threads.trail"
     r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options, "--", f"{TARGETS}/threads"],
-                       env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
+                       env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=tap.PATIENCE)
     if r.returncode or r.stderr:
         return f"record ended with {r.returncode}: {r.stderr}{r.stdout}"
     own = json.loads(r.stdout)
@@ -50,59 +45,15 @@ def launched(run, options=()):
     return ", ".join(wrong)
 
 
-def code(pid, addresses):
-    with open(f"/proc/{pid}/mem", "rb") as f:
-        out = []
-        for a in addresses:
-            f.seek(a)
-            out.append(f.read(64))
-        return out
-
-
-def check_stream(trail):
-    """Every thread's piece of its stream must be without a gap, and every free the right one."""
-    lines = subprocess.check_output([f"{TARGETS}/dump", trail], text=True).splitlines()
-    threads, last_t, n = {}, 0, 0
-    for line in lines:
-        kind, cls, thread, size, old, t = line.split()[:6]
-        if int(t) < last_t:
-            return "time runs back", 0
-        last_t = int(t)
-        th = threads.setdefault(thread, dict(next=None, next_free=None, unknown=0))
-        n += 1
-        if kind == "alloc":
-            i = int(size) - FIRST
-            if th["next"] is not None and i != th["next"]:
-                return f"thread {thread}: block {i} instead of {th['next']}", n
-            if th["next_free"] is None:
-                th["next_free"] = i
-            th["next"] = (i + 1) % CYCLE
-        elif cls == "0":
-            i = int(old) - FIRST
-            if i != th["next_free"]:
-                return f"thread {thread}: free of {i} instead of {th['next_free']}", n
-            th["next_free"] = (i + 1) % CYCLE
-        elif cls == "2":
-            th["unknown"] += 1
-            # the blocks of before, and one that was being allocated when it began
-            if th["unknown"] > WINDOW + 1:
-                return f"thread {thread}: {th['unknown']} unknown frees", n
-        else:
-            return f"thread {thread}: {line}", n
-    if len(threads) < 8:
-        return f"{len(threads)} threads only", n
-    return "", n
-
-
 def attached(_):
     trail = f"{work}/steady.trail"
     target = subprocess.Popen([f"{TARGETS}/steady", "--gentle"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               text=True)
-    addresses = [int(x, 16) for x in target.stdout.readline().split()[1:]]
-    before = code(target.pid, addresses)
-    r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "300ms", "-p", str(target.pid)],
-                       stderr=subprocess.PIPE, text=True, timeout=60)
-    after = code(target.pid, addresses)
+    target.stdout.readline()
+    before = beside.code_of(target.pid)
+    r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "300ms", "--ring-size", "64", "-p",
+                        str(target.pid)], stderr=subprocess.PIPE, text=True, timeout=tap.PATIENCE)
+    after = beside.code_of(target.pid)
     time.sleep(0.05)
     target.stdin.close()
     answer = target.stdout.read().split()
@@ -111,11 +62,11 @@ def attached(_):
     if r.returncode or r.stderr:
         return f"record ended with {r.returncode}: {r.stderr}"
     if before != after:
-        return "the code of malloc or free is not as before"
+        return "the C library's code is not as before"
     summary = report(trail)["summary"]
     if summary["lost_events"]:
         return f"{summary['lost_events']} events lost"
-    wrong, n = check_stream(trail)
+    wrong, n = beside.check_stream(trail)
     return wrong or ("too few events" if n < 1000 else "")
 
 
@@ -128,16 +79,19 @@ def many(name, once, *args):
     tap.ok(not bad, f"{name}: {RUNS - len(bad)} of {RUNS} runs exact" + (f" ({'; '.join(bad)[:2000]})" if bad else ""))
 
 
-def main():
-    if os.geteuid() != 0:
-        tap.skip_all("recording needs root")
+def from_the_start():
     many("eight threads, from first allocation to exit", launched)
+
+
+def by_signals():
     many("the same followed by signals", launched, ["--no-ptrace"])
+
+
+def in_mid_run():
     many("attached in mid-run and detached", attached)
-    tap.done()
 
 
 try:
-    main()
+    tap.run_as_root([from_the_start, by_signals, in_mid_run])
 finally:
     shutil.rmtree(work, ignore_errors=True)

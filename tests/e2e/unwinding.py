@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Exceptions, long jumps, cancelled threads and forks go on under the probes, and are counted as valgrind does."""
-import json
 import os
 import re
 import shutil
@@ -28,13 +27,12 @@ before_the_gate = {}  # what an attached recorder does not see
 
 def run(*command, **kw):
     r = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                       text=True, timeout=120, **kw)
+                       text=True, timeout=tap.PATIENCE, **kw)
     return r.returncode, r.stdout, r.stderr
 
 
 def summary():
-    s = json.loads(subprocess.check_output([HEAPTRAIL, "report", "--json", trail]))["summary"]
-    return {**s, "stale_calls": dict(beside.sql(trail, "SELECT kind, count FROM loss"))["stale_calls"]}
+    return {**beside.report(trail)["summary"], "stale_calls": beside.losses(trail)["stale_calls"]}
 
 
 def launched(name, *options):
@@ -46,8 +44,8 @@ def attached(name):
                               stderr=subprocess.PIPE, text=True)
     try:
         recorder = beside.attach(target.pid, trail, stderr=subprocess.PIPE, text=True)
-        out, said = target.communicate("x", timeout=300)
-        said += recorder.communicate(timeout=300)[1]
+        out, said = target.communicate("x", timeout=tap.PATIENCE)
+        said += recorder.communicate(timeout=tap.PATIENCE)[1]
     finally:
         if target.poll() is None:
             target.kill()
@@ -60,7 +58,7 @@ def oracle(name):
     pid = subprocess.Popen([VALGRIND, "--run-libc-freeres=no", "--run-cxx-freeres=no", "--leak-check=no",
                             f"--log-file={log}.%p", TARGET, name], env=env, stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, text=True)
-    out = pid.communicate(timeout=300)[0]
+    out = pid.communicate(timeout=tap.PATIENCE)[0]
     with open(f"{log}.{pid.pid}") as f:
         text = f.read()
     m = re.search(r"in use at exit: [\d,]+ bytes in ([\d,]+) blocks.*"

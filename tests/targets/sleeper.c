@@ -8,7 +8,8 @@
  *   sleeper --noisy MS	(0: until its input ends) with one more thread, that does
  *			nothing but malloc and free
  *   sleeper --watched	is a parent that forks a sleeper and counts what it hears of
- *			it: SIGCHLDs by their code, and what waitid() says
+ *			it: SIGCHLDs by their code, and what waitid() says; prints "heard"
+ *			each time that it has taken all there was
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -86,22 +87,22 @@ static int by_clock_nanosleep(long long ns)
 	return clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
-static int by_sem_timedwait(long long ns)
+static int by_sem_clockwait(long long ns)
 {
-	struct timespec t = span(now(CLOCK_REALTIME) + ns);
+	struct timespec t = span(now(CLOCK_MONOTONIC) + ns);
 
-	if (!sem_timedwait(&never, &t))
+	if (!sem_clockwait(&never, CLOCK_MONOTONIC, &t))
 		return 0;
 	return errno == ETIMEDOUT ? 0 : errno;
 }
 
-static int by_cond_timedwait(long long ns)
+static int by_cond_clockwait(long long ns)
 {
-	struct timespec t = span(now(CLOCK_REALTIME) + ns);
+	struct timespec t = span(now(CLOCK_MONOTONIC) + ns);
 	int r;
 
 	pthread_mutex_lock(&mutex);
-	r = pthread_cond_timedwait(&cond, &mutex, &t);
+	r = pthread_cond_clockwait(&cond, &mutex, CLOCK_MONOTONIC, &t);
 	pthread_mutex_unlock(&mutex);
 	return r == ETIMEDOUT ? 0 : r;
 }
@@ -148,8 +149,8 @@ static struct way {
 	{.name = "select", .wait = by_select, .ms = 37},
 	{.name = "nanosleep", .wait = by_nanosleep, .ms = 47},
 	{.name = "clock_nanosleep", .wait = by_clock_nanosleep, .ms = 53},
-	{.name = "sem_timedwait", .wait = by_sem_timedwait, .ms = 31},
-	{.name = "cond_timedwait", .wait = by_cond_timedwait, .ms = 29},
+	{.name = "sem_clockwait", .wait = by_sem_clockwait, .ms = 31},
+	{.name = "cond_clockwait", .wait = by_cond_clockwait, .ms = 29},
 	{.name = "futex", .wait = by_futex, .ms = 59},
 	{.name = "sigtimedwait", .wait = by_sigtimedwait, .ms = 61},
 	{.name = "read", .wait = by_read},
@@ -318,6 +319,8 @@ static int watch(void)
 				break;
 			}
 		}
+		puts("heard");
+		fflush(stdout);
 	}
 	printf("{");
 	print_counts("signals", signals);

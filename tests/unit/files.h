@@ -101,4 +101,25 @@ static inline void write_file(const char *path, const void *data, size_t len)
 	close(fd);
 }
 
+/* The C library that is mapped here. */
+static inline bool find_libc(char *path, size_t size)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[4352];
+	bool found = false;
+
+	while (maps && !found && fgets(line, sizeof(line), maps)) {
+		char *name = strchr(line, '/');
+
+		if (!name || !strstr(name, "/libc.so") || strlen(name) > size)
+			continue;
+		name[strcspn(name, "\n")] = '\0';
+		snprintf(path, size, "%s", name);
+		found = true;
+	}
+	if (maps)
+		fclose(maps);
+	return found;
+}
+
 #endif

@@ -78,17 +78,15 @@ __attribute__((unused)) static int done(void)
 static uint64_t tap_random_state;
 
 /*
- * Another seed every time, which the log keeps; HEAPTRAIL_SEED (or TEST_SEED) in the
- * environment repeats a run.
+ * Another seed every time, which the log keeps; HEAPTRAIL_SEED in the environment
+ * repeats a run.
  */
 __attribute__((unused)) static void seed_random(void)
 {
 	const char *text = getenv("HEAPTRAIL_SEED");
 	struct timespec t;
 
-	if (!text)
-		text = getenv("TEST_SEED");
-	if (text) {
+	if (text && *text) {
 		tap_random_state = strtoull(text, NULL, 0);
 	} else {
 		clock_gettime(CLOCK_REALTIME, &t);

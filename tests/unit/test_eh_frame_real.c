@@ -22,27 +22,6 @@
 
 /* ---- real ones ------------------------------------------------------------------ */
 
-/* The C library that is mapped here. */
-static bool find_libc(char *path, size_t size)
-{
-	FILE *maps = fopen("/proc/self/maps", "r");
-	char line[4352];
-	bool found = false;
-
-	while (maps && !found && fgets(line, sizeof(line), maps)) {
-		char *name = strchr(line, '/');
-
-		if (!name || !strstr(name, "/libc.so") || strlen(name) > size)
-			continue;
-		name[strcspn(name, "\n")] = '\0';
-		snprintf(path, size, "%s", name);
-		found = true;
-	}
-	if (maps)
-		fclose(maps);
-	return found;
-}
-
 static bool rows_of(struct elf_file *f, struct eh_frame_rows *ret)
 {
 	uint64_t address;
