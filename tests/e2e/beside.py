@@ -197,9 +197,15 @@ def report(trail, by="module"):
     return json.loads(subprocess.check_output([HEAPTRAIL, "report", "--json", "--by", by, trail], timeout=tap.PATIENCE))
 
 
-def row(report_of, name):
-    """A report's row of the module that ends so."""
-    return next((x for x in report_of["rows"] if (x.get("module") or "").endswith(name)), {})
+def calls_from(trail, name):
+    """A row of what the module that ends so has itself called the allocator for: not what libraries have for it."""
+    found = {}
+    for x in report(trail, "stack")["rows"]:
+        if x["frames"] and (x["frames"][0]["module"] or "").endswith(name):
+            for key, value in x.items():
+                if isinstance(value, int) and key not in ("stack", "offset"):
+                    found[key] = found.get(key, 0) + value
+    return found
 
 
 def info(trail):

@@ -123,7 +123,7 @@ def reports():
         rows = list(csv.DictReader(io.StringIO(run("report", "--csv", "--by", by, trail).stdout)))
         tap.ok(sum(int(x["allocated_bytes"]) for x in rows) == data["summary"]["allocated_bytes"],
                f"report --csv --by {by}: the rows add up")
-    want = {"schema", "recording", "summary", "by", "rows"}
+    want = {"schema", "recording", "summary", "by", "rows", "skipped", "hints"}
     data = json.loads(run("report", "--json", trail).stdout)
     tap.ok(set(data) == want and data["schema"] == "heaptrail-report/1", "the keys of the report")
     tap.ok(list(data["recording"]) == ["path", "pid", "command", "engine", "started", "duration_ns", "complete", "exited",
@@ -138,14 +138,15 @@ def reports():
     tap.ok(data["recording"]["command"][1:3] == ["malloc", "100"] and data["recording"]["complete"] and
            data["recording"]["exited"], "the command, and how it ended")
     mine = next(x for x in data["rows"] if x["module"].endswith("/simple"))
-    tap.ok(mine["alloc_calls"] == 103 and mine["leaked_bytes"] == 105000 and mine["peak_bytes"] == 305000,
+    # one more is the C library's, for what it says: that is allocated for its caller
+    tap.ok(mine["alloc_calls"] == 104 and mine["leaked_bytes"] == 105000 and mine["peak_bytes"] == 305000,
            f"the numbers of the target's own calls: {mine['alloc_calls']}, {mine['leaked_bytes']}, {mine['peak_bytes']}")
     usable = 100 * 56 + 100008 + 1  # and what the C library keeps
     tap.ok(data["summary"]["usable_bytes"] >= usable - 1, "usable bytes come from the chunk headers")
     peak = data["summary"]["peak_rss_bytes"]
     tap.ok(peak > 500000, f"the peak of the resident set: {peak}")
     functions = json.loads(run("report", "--json", "--by", "function", trail).stdout)["rows"]
-    tap.ok(any(x["function"] == "run" and x["alloc_calls"] == 103 for x in functions), "functions have their names")
+    tap.ok(any(x["function"] == "run" and x["alloc_calls"] == 104 for x in functions), "functions have their names")
     for column in ("peak", "allocated", "calls", "live", "leaked", "blocks", "temporary", "name"):
         tap.ok(run("report", "--sort", column, trail).returncode == 0, f"report --sort {column}")
     r = run("report", "--by", "size", "--rows", "1", trail)

@@ -239,8 +239,7 @@ def traced():
                 ptrace(ptrace_cont, who, 0 if event else sig)
         elif who == pid:
             status = os.waitstatus_to_exitcode(what)
-    rows = report("t.trail")["rows"]
-    mine_row = next((x for x in rows if x["module"].endswith("/simple")), {})
+    mine_row = beside.calls_from(f"{mine}/t.trail", "/simple")
     tap.ok(status == 3 and mine_row.get("alloc_calls") == 7 and facts("t.trail")["stops"] == "signals",
            f"under a tracer that follows children: by signals, all is seen: {status} {mine_row.get('alloc_calls')}")
     leftovers()
@@ -303,8 +302,7 @@ def capabilities():
     for options in ((), ("--no-ptrace",)):
         r = run("record", *options, "-o", "t.trail", "--", "/bin/sh", "-c",
                 f"exec {simple} malloc 10 100 exec {simple} malloc 5 300 free 1", before=nobody)
-        rows = report("t.trail")["rows"] if not r.returncode else []
-        row = next((x for x in rows if x["module"].endswith("/simple")), {})
+        row = beside.calls_from(f"{mine}/t.trail", "/simple") if not r.returncode else {}
         tap.ok(row.get("alloc_calls") == 15 and row.get("leaked_bytes") == 1200,
                f"three capabilities are enough to launch {options}: {r.stderr} {row}")
         st = os.stat(f"{mine}/t.trail")

@@ -11,7 +11,6 @@ import time
 
 import beside
 import tap
-from beside import row
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
 TARGETS = os.environ["TARGETS"]
@@ -38,14 +37,14 @@ def sql(query):
 
 def constructors():
     r = record(f"{TARGETS}/constructor")
-    lib = row(report(), "/libconstructor.so")
+    lib = beside.calls_from(trail, "/libconstructor.so")
     tap.ok(r.returncode == 0 and lib.get("alloc_calls") == 101, "allocations of constructors and destructors are seen")
     tap.ok(lib.get("leaked_blocks") == 11 and lib.get("leaked_bytes") == 10 * 123 + 77, "and what is left of them")
 
 
 def static():
     r = record(f"{TARGETS}/simple-static", "malloc", "500", "40", "free", "200", env={"PATH": env["PATH"]})
-    s = row(report(), "/simple-static")
+    s = beside.calls_from(trail, "/simple-static")
     tap.ok(r.returncode == 0 and s.get("leaked_blocks", 0) >= 300 and s.get("alloc_calls", 0) >= 500,
            f"a static program is recorded: {s.get('alloc_calls')} calls, {s.get('leaked_blocks')} leaked")
 
@@ -54,7 +53,7 @@ def statuses():
     for command, want in ((["exit", "7"], 7), (["signal", "9"], 137), (["signal", "11"], 139)):
         r = record(f"{TARGETS}/simple", "malloc", "3", "1000", *command)
         tap.ok(r.returncode == want, f"{' '.join(command)}: exit status {r.returncode} = {want}")
-        tap.ok(row(report(), "/simple").get("leaked_bytes") == 3000, "and what was live then")
+        tap.ok(beside.calls_from(trail, "/simple").get("leaked_bytes") == 3000, "and what was live then")
     got = sql("SELECT exit_status, exit_signal FROM process")
     tap.ok(got == [(None, 11)], f"the signal is in the recording: {got}")
     beside.remove(trail)
@@ -73,12 +72,12 @@ def statuses():
 
 def deaths():
     r = record(f"{TARGETS}/simple", "malloc", "3", "1000", "corrupt")
-    tap.ok(r.returncode == 134 and row(report(), "/simple").get("leaked_blocks") in (2, 3) and
+    tap.ok(r.returncode == 134 and beside.calls_from(trail, "/simple").get("leaked_blocks") in (2, 3) and
            sql("SELECT exit_signal FROM process") == [(6,)], f"an abort within free: {r.returncode}")
     for name, options in (("ptrace", []), ("signals", ["--no-ptrace"])):
         r = record(f"{TARGETS}/simple", "malloc", "5", "100", "leave", "malloc", "7", "100", "exit", "3", options=options)
         data = report()
-        mine = row(data, "/simple")
+        mine = beside.calls_from(trail, "/simple")
         text = subprocess.check_output([HEAPTRAIL, "report", trail], text=True)
         tap.ok(r.returncode == 3 and mine.get("alloc_calls") in (5, 12) and data["recording"]["complete"] and
                data["recording"]["exited"],
@@ -96,7 +95,7 @@ def execs():
         tap.ok(r.returncode == 0 and [s[1] for s in spaces] == ["exec", "exec", "exit"] and
                [os.path.basename(s[0]) for s in spaces][1:] == ["simple", "simple"],
                f"a chain of execs, by {name}: {spaces}")
-        mine = row(data, "/simple")
+        mine = beside.calls_from(trail, "/simple")
         tap.ok(mine.get("alloc_calls") == 15 and mine.get("leaked_blocks") == 4 and mine.get("leaked_bytes") == 1200,
                f"by {name}: allocations of all, leaks of the last: {mine}")
 
@@ -114,7 +113,7 @@ def stops():
         if child:
             os.kill(child, signal.SIGCONT)
         rest = p.stdout.read()
-        tap.ok(p.wait() == 0 and rest == "after\n" and row(report(), "/simple").get("alloc_calls") == 5,
+        tap.ok(p.wait() == 0 and rest == "after\n" and beside.calls_from(trail, "/simple").get("alloc_calls") == 5,
                f"by {name}: and goes on with SIGCONT")
 
 
@@ -128,7 +127,7 @@ def interrupts():
     tap.ok(p.stdout.readline() == "interrupted\n", "the first Ctrl-C is the command's")
     # its sleep was cut short: it ends by itself
     tap.ok(p.wait(tap.PATIENCE) == 0 and report()["recording"]["exited"], "and its alone: the recorder ends with the command")
-    tap.ok(row(report(), "/simple").get("alloc_calls") == 4, "and has all of it")
+    tap.ok(beside.calls_from(trail, "/simple").get("alloc_calls") == 4, "and has all of it")
     p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--", f"{TARGETS}/steady", "--gentle"],
                          env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     p.stdout.readline()
@@ -171,7 +170,7 @@ def namespaces():
                             "--", "/bin/sh", "-c", f"exec {TARGETS}/simple malloc 10 100 exec {TARGETS}/simple malloc 5 300"],
                            env=env, timeout=tap.PATIENCE)
         spaces = sql("SELECT executable, \"end\" FROM space ORDER BY id")
-        mine = row(report(), "/simple")
+        mine = beside.calls_from(trail, "/simple")
         tap.ok(r.returncode == 0 and [s[1] for s in spaces] == ["exec", "exec", "exit"] and mine.get("leaked_blocks") == 5,
                f"in a PID namespace of its own, {options}: {[s[1] for s in spaces]}, {mine.get('leaked_blocks')} leaked")
 
@@ -179,7 +178,7 @@ def namespaces():
 def full_ring():
     r = record(f"{TARGETS}/noisy", "8", "40000", options=["--ring-size", "1"])
     s = report()["summary"]
-    noisy = row(report(), "/noisy")
+    noisy = beside.calls_from(trail, "/noisy")
     tap.ok(r.returncode == 0 and s["lost_events"] == 0 and noisy.get("alloc_calls") == 320000,
            f"a small ring makes a launched target wait: {noisy.get('alloc_calls')} of 320000, {s['lost_events']} lost")
     tap.ok(s["alloc_calls"] == s["free_calls"] + s["leaked_blocks"] and not s["double_frees"] and
@@ -198,7 +197,7 @@ def full_ring():
     said = p.stdout.read().split()
     p.wait(tap.PATIENCE)
     s = report()["summary"]
-    holds, mine = beside.losses(trail)["holds"], row(report(), "/steady").get("alloc_calls")
+    holds, mine = beside.losses(trail)["holds"], beside.calls_from(trail, "/steady").get("alloc_calls")
     tap.ok(s["lost_events"] == 0 and said == ["right", str(mine)] and held and holds > 0,
            f"a recorder that is held up stops the target instead of losing events: {holds} holds, {mine} calls, {said}")
 

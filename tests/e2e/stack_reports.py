@@ -101,26 +101,26 @@ def as_text(path):
     tap.ok(all(len(line) <= 80 for line in lines), "the report fits 80 columns")
     tap.ok("  Stacks      88.52 % complete; 216 truncated (200 too deep, 13 without unwind\n" in out, "its head says how complete")
     tap.ok(block(lines, "600 KiB") == [
-        "    arena_grow                                              libarena.so.1.2.3",
-        "    parse_file(std::string const&)                          forged",
+        "    arena_grow                                          libarena.so.1.2.3",
+        "    parse_file(std::string const&)                      forged",
         "    main",
-        "    __libc_start_call_main                                  libc.so.6",
+        "    __libc_start_call_main                              libc.so.6",
         "    __libc_start_main_impl",
-        "    _start                                                  forged"], "a stack")
+        "    _start                                              forged"], "a stack")
     tap.ok(block(lines, "23.4 KiB")[:4] == [
-        "    remember_name                                           forged",
+        "    remember_name                                       forged",
         "    walk_directory",
         "      ... 59 more like this",
         "    parse_file(std::string const&)"], "recursion is folded")
     tap.ok(block(lines, "7.81 KiB")[1:5] == [
-        "    eval                                                    forged",
+        "    eval                                                forged",
         "    apply",
         "      ... these 2 again, 19 times",
         "    main"], "also of functions that call each other")
     deep = block(lines, "58.6 KiB")
     tap.ok(len(deep) == 17 and deep[10] == "      ... 112 frames not shown" and deep[9].startswith("    descend_117") and
            deep[11].startswith("    descend_4 ") and deep[16] == "    [truncated: too deep]", "a long one is shortened")
-    tap.ok("--frames all" in lines[-1], "and it is said how to see all of it")
+    tap.ok(any("--frames all" in line for line in lines), "and it is said how to see all of it")
     tap.ok(any("~" in line for line in lines) and not any("~" in x for x in text("report", "--by", "stack", "--wide", path)),
            "--wide does not cut names")
     for n in ("all", "0"):
@@ -139,8 +139,8 @@ def leaks(path):
     lines = out.splitlines()
     tap.ok(all(len(line) <= 80 for line in lines) and "Stacks      88.52 % complete" in out, "leaks fits 80 columns")
     tap.ok(block(lines, "400 KiB")[:2] == [
-        "    arena_grow                                              libarena.so.1.2.3",
-        "    parse_file(std::string const&)                          forged"], "leaks shows whole stacks")
+        "    arena_grow                                          libarena.so.1.2.3",
+        "    parse_file(std::string const&)                      forged"], "leaks shows whole stacks")
     tap.ok("frames not shown" in out and "frames not shown" not in text("leaks", "--frames", "all", path), "leaks --frames")
     leaked = data("leaks", "--json", path)
     grow = [x for x in leaked["leaks"] if names(x) == PARSE + ["arena_grow"]]

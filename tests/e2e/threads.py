@@ -29,13 +29,13 @@ def launched(run, options=()):
     own = json.loads(r.stdout)
     mine = report(trail)
     s = mine["summary"]
-    row = next((x for x in mine["rows"] if x["module"].endswith("/threads")), {})
+    row = beside.calls_from(trail, "/threads")
     wrong = [f"{key} {row.get(key)} != {own[key]}" for key in ("alloc_calls", "allocated_bytes", "live_bytes",
                                                                "live_blocks") if row.get(key) != own[key]]
     # all of the process: what was allocated was freed or leaked
     if s["alloc_calls"] != s["free_calls"] + s["leaked_blocks"]:
         wrong.append(f"{s['alloc_calls']} allocs != {s['free_calls']} frees + {s['leaked_blocks']} leaked")
-    others = sum(x["alloc_calls"] - x["live_blocks"] for x in mine["rows"] if x is not row)
+    others = s["alloc_calls"] - s["live_blocks"] - (row.get("alloc_calls", 0) - row.get("live_blocks", 0))
     if s["free_calls"] != own["free_calls"] + others:
         wrong.append(f"free_calls {s['free_calls']} != {own['free_calls']} + {others}")
     wrong += [f"{key} {s[key]}" for key in ("lost_events", "unknown_frees", "double_frees") if s[key]]
