@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Functions, inlined ones too, files and lines at every instruction of programs, as addr2line and eu-addr2line say."""
+"""Functions, inlined ones too, files and lines at instructions of programs, as addr2line and eu-addr2line say.
+
+Both have faults: addr2line takes wrong files from DWARF 5 and gives an inlined function that has no linkage name that
+of the function around it; eu-addr2line loses callers.  Where ours is as neither of them says, llvm-addr2line may
+settle it; that is counted.
+"""
 import collections
 import concurrent.futures
 import os
@@ -15,7 +20,7 @@ import tap
 SYMBOLIZE = os.path.join(os.path.dirname(os.environ["TARGETS"]), "targets", "symbolize")
 SOURCES = os.path.join(os.environ["SRCDIR"], "tests", "targets")
 PLACES_WANTED = 20000
-PLACES_OF_A_FILE = int(os.environ.get("HEAPTRAIL_PLACES", 1200))
+PLACES_OF_A_FILE = int(os.environ.get("HEAPTRAIL_PLACES", 1300))
 DIFFER_MAX = 0.005
 SHOWN = int(os.environ.get("HEAPTRAIL_SHOW", 0))  # of each kind of difference in each file
 work = tempfile.mkdtemp(prefix="heaptrail-symbols.")
@@ -107,16 +112,21 @@ def compare(name, path, judged=None, folder=()):
     mine, found = ours(path, addresses, *folder)
     bfd, eu = theirs("addr2line", judged, addresses), theirs("eu-addr2line", judged, addresses)
     differ = collections.Counter()
-    for a in addresses:
-        says = mine.get(a, [place("??", "??", 0)])
-        how = difference(says, eu[a]), difference(says, bfd[a])
+    says = {a: mine.get(a, [place("??", "??", 0)]) for a in addresses}
+    hows = {a: (difference(says[a], eu[a]), difference(says[a], bfd[a])) for a in addresses}
+    unsettled = [a for a in addresses if None not in hows[a]]
+    llvm = theirs("llvm-addr2line", judged, unsettled) if unsettled and shutil.which("llvm-addr2line") else {}
+    for a, how in hows.items():
         if None in how:
             counts["as " + ("both" if how == (None, None) else "eu-addr2line" if how[0] is None else "addr2line")] += 1
+            continue
+        if difference(says[a], llvm.get(a, [])) is None:
+            counts["as llvm-addr2line only"] += 1
             continue
         kind = f"{how[0]} from eu-addr2line, {how[1]} from addr2line"
         differ[kind] += 1
         if differ[kind] <= SHOWN:
-            print("#", name, a, kind, *("\n#   " + str(x) for x in (says, eu[a], bfd[a])))
+            print("#", name, a, kind, *("\n#   " + str(x) for x in (says[a], eu[a], bfd[a], llvm.get(a))))
     counts["places"] += len(addresses)
     counts.update({"differs: " + k: v for k, v in differ.items()})
     n = sum(differ.values())
