@@ -121,12 +121,14 @@ static void test_no_debug_info(void)
 	uint8_t *copy = xmalloc(file.len);
 	enum debug_info found;
 	struct heard h;
+	int r;
 
 	memcpy(copy, file.data, file.len);
 	memset(copy + offsetof(Elf64_Ehdr, e_shoff), 0, 8);
 	memset(copy + offsetof(Elf64_Ehdr, e_shnum), 0, 4);
 	write_file(in_folder("program"), copy, file.len);
-	ok(look_up(in_folder("program"), &h, &found) == 0 && found <= DEBUG_SYMBOLS && h.sane &&
+	r = look_up(in_folder("program"), &h, &found);
+	ok(r == 0 && found <= DEBUG_SYMBOLS && h.sane &&
 		   !h.with_file,
 	   "no debug information: %zu places named, no files", h.places);
 	free(copy);
@@ -136,9 +138,11 @@ static void test_debug_info(void)
 {
 	enum debug_info found;
 	struct heard h;
+	int r;
 
 	write_file(in_folder("program"), file.data, file.len);
-	ok(look_up(in_folder("program"), &h, &found) == 0 && found == DEBUG_INFO && h.sane &&
+	r = look_up(in_folder("program"), &h, &found);
+	ok(r == 0 && found == DEBUG_INFO && h.sane &&
 		   h.with_file > PLACES / 2,
 	   "a program: %zu places, %zu with their files, %zu functions", h.places, h.with_file,
 	   h.n);
@@ -234,8 +238,8 @@ static void end_badly(void *arg, int out)
 		for (int i = 3; i < 256; i++)
 			if (i != out && fcntl(i, F_GETFD) >= 0)
 				return;
-		if (open("written", O_WRONLY | O_CREAT, 0600) >= 0 && !unlink("written"))
-			;
+		if (open("/dev/null", O_WRONLY) == out)
+			return;
 		if (write(out, "none open", 9) < 0)
 			return;
 	}
