@@ -17,13 +17,14 @@
 #include "image/demangle.h"
 #include "image/function_table.h"
 
+#define ROWS_MAX 100000 /* of line tables in memory; one takes some 50 bytes there */
+
 struct debug_file {
 	Dwfl *dwfl;
 	Dwfl_Module *module;
 	uint64_t bias; /* of the file's addresses over those in the debug information */
 	struct function_table symbols;
 	bool symbols_read;
-	bool damaged;
 };
 
 /* ---- where it is ---------------------------------------------------------------- */
@@ -118,17 +119,51 @@ static void look_up_symbols(struct debug_file *f, const struct debug_unit_task *
 
 /* ---- the units ------------------------------------------------------------------ */
 
-static void look_up_units(struct debug_file *f, Dwarf *dwarf, const struct debug_unit_task *t)
+/*
+ * Forgets all that was read.  @die stays where it is in the file.  (The ELF file, with what
+ * is unpacked of it, is not ours, and stays as it is.)
+ */
+static Dwarf *reopen(Dwarf *dwarf, Dwarf_Die *die)
 {
+	Dwarf_Off offset = dwarf_dieoffset(die);
+	Elf *elf = dwarf_getelf(dwarf);
+	Dwarf *other = dwarf_getalt(dwarf), *ret;
+
+	dwarf_end(dwarf);
+	ret = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
+	if (ret && other)
+		dwarf_setalt(ret, other);
+	if (ret && !dwarf_offdie(ret, offset, die)) {
+		dwarf_end(ret);
+		ret = NULL;
+	}
+	return ret;
+}
+
+/* @whole: of libdwfl, which keeps it. */
+static void look_up_units(Dwarf *whole, struct debug_unit_task *t)
+{
+	Dwarf *dwarf = dwarf_begin_elf(dwarf_getelf(whole), DWARF_C_READ, NULL);
 	Dwarf_CU *unit = NULL;
 	Dwarf_Die die;
 	uint8_t type;
-	int r;
+	int r = 0;
 
-	while ((r = dwarf_get_units(dwarf, unit, &unit, NULL, &type, &die, NULL)) == 0)
-		if (type == DW_UT_compile || type == DW_UT_skeleton)
-			f->damaged |= !debug_unit_look_up(t, &die);
-	f->damaged |= r < 0;
+	if (dwarf && dwarf_getalt(whole))
+		dwarf_setalt(dwarf, dwarf_getalt(whole));
+	while (dwarf && !(r = dwarf_get_units(dwarf, unit, &unit, NULL, &type, &die, NULL))) {
+		if (type != DW_UT_compile && type != DW_UT_skeleton)
+			continue;
+		debug_unit_look_up(t, &die);
+		if (t->rows < ROWS_MAX)
+			continue;
+		t->rows = 0;
+		dwarf = reopen(dwarf, &die);
+		unit = die.cu;
+	}
+	if (!dwarf || r < 0)
+		t->damaged = true;
+	dwarf_end(dwarf);
 }
 
 static int by_address(const void *a, const void *b)
@@ -178,7 +213,7 @@ int debug_file_look_up(int fd, const char *path, int debug_fd, const uint64_t *a
 {
 	struct debug_file f = {0};
 	struct debug_places places = {0};
-	struct debug_unit_task task = {&places, symbol_at, &f, each, arg};
+	struct debug_unit_task task = {&places, symbol_at, &f, each, arg, 0, false};
 	Dwarf *dwarf;
 	int r = open_file(&f, fd, path, debug_fd);
 
@@ -188,13 +223,13 @@ int debug_file_look_up(int fd, const char *path, int debug_fd, const uint64_t *a
 	set_places(&f, addresses, n, &places);
 	places.code_start = code_start(&f) - f.bias;
 	if (dwarf)
-		look_up_units(&f, dwarf, &task);
+		look_up_units(dwarf, &task);
 	look_up_symbols(&f, &task);
 	if (dwarf)
 		*ret = DEBUG_INFO;
 	else
 		*ret = f.symbols.n ? DEBUG_SYMBOLS : DEBUG_NONE;
-	if (f.damaged)
+	if (task.damaged)
 		*ret = DEBUG_DAMAGED;
 	return 0;
 }

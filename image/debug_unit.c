@@ -25,7 +25,7 @@ struct scope {
 };
 
 struct walk {
-	const struct debug_unit_task *task;
+	struct debug_unit_task *task;
 	struct scope *scopes; /* number 0 is no function */
 	size_t n_scopes, cap_scopes;
 	const char *folder; /* where the compiler ran, or NULL */
@@ -33,7 +33,6 @@ struct walk {
 	size_t cap_chain;
 	char **paths; /* made for @chain */
 	size_t n_paths, cap_paths;
-	bool damaged;
 };
 
 static size_t first_at(const struct debug_places *p, uint64_t address)
@@ -66,7 +65,7 @@ static size_t each_place(struct walk *w, Dwarf_Die *die,
 		for (size_t i = first_at(p, low); i < p->n && p->places[i].address < high; i++)
 			n += each(&p->places[i], arg);
 	}
-	w->damaged |= at < 0;
+	w->task->damaged |= at < 0;
 	return n;
 }
 
@@ -151,12 +150,12 @@ static void walk_children(struct walk *w, Dwarf_Die *die, uint32_t scope, unsign
 	int r;
 
 	if (nesting > NESTING_MAX) {
-		w->damaged = true;
+		w->task->damaged = true;
 		return;
 	}
 	for (r = dwarf_child(die, &child); r == 0; r = dwarf_siblingof(&child, &child))
 		walk_die(w, &child, scope, nesting);
-	w->damaged |= r < 0;
+	w->task->damaged |= r < 0;
 }
 
 /* ---- what is known of a place --------------------------------------------------- */
@@ -330,22 +329,26 @@ static Dwarf_Die entries_of(Dwarf_Die *unit)
 	return *unit;
 }
 
-bool debug_unit_look_up(const struct debug_unit_task *task, Dwarf_Die *unit)
+void debug_unit_look_up(struct debug_unit_task *task, Dwarf_Die *unit)
 {
 	struct walk w = {.task = task, .n_scopes = 1};
 	Dwarf_Die entries;
+	Dwarf_Lines *lines;
+	size_t rows = 0;
 
 	if (!each_place(&w, unit, want, 0))
-		return !w.damaged;
+		return;
 	ARRAY_GROW(w.scopes, w.cap_scopes, 0);
 	entries = entries_of(unit);
 	walk_children(&w, &entries, 0, 0);
 	w.folder = string_of(unit, DW_AT_comp_dir);
+	if (dwarf_hasattr(unit, DW_AT_stmt_list) && dwarf_getsrclines(unit, &lines, &rows))
+		task->damaged = true;
+	task->rows += rows;
 	name_places(&w, unit);
 	for (size_t i = 0; i < w.n_scopes; i++)
 		free(w.scopes[i].function);
 	free(w.scopes);
 	free(w.paths);
 	free(w.chain);
-	return !w.damaged;
 }

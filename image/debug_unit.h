@@ -25,19 +25,21 @@ struct debug_places {
 	uint64_t code_start; /* below it there is none: what was there the linker has removed */
 };
 
-/* What is not known from the debug information. */
 struct debug_unit_task {
 	struct debug_places *places;
-	const char *(*symbol_at)(void *arg, uint64_t address); /* mangled, or NULL */
+	/* what the debug information does not know; mangled, or NULL */
+	const char *(*symbol_at)(void *arg, uint64_t address);
 	void *symbol_arg;
 	debug_file_each *each;
 	void *arg;
+	size_t rows;  /* of line tables that were read: libdw keeps them */
+	bool damaged; /* some unit was, so that places may be missing */
 };
 
 /*
  * Names those places that the unit @unit (a DIE with code of its own) covers, and were not
- * named before.  False where the unit is damaged: some may be missing then.
+ * named before.
  */
-bool debug_unit_look_up(const struct debug_unit_task *task, Dwarf_Die *unit);
+void debug_unit_look_up(struct debug_unit_task *task, Dwarf_Die *unit);
 
 #endif

@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Functions, inlined ones too, files and lines at every instruction of programs, as addr2line and eu-addr2line say."""
+"""Functions, inlined ones too, files and lines at instructions of programs, as addr2line and eu-addr2line say.
+
+Both have faults: addr2line takes wrong files from DWARF 5 and gives an inlined function that has no linkage name that
+of the function around it; eu-addr2line loses callers.  Where ours is as neither of them says, llvm-addr2line may
+settle it; that is counted.
+"""
 import collections
 import concurrent.futures
 import os
@@ -15,7 +20,7 @@ import tap
 SYMBOLIZE = os.path.join(os.path.dirname(os.environ["TARGETS"]), "targets", "symbolize")
 SOURCES = os.path.join(os.environ["SRCDIR"], "tests", "targets")
 PLACES_WANTED = 20000
-PLACES_OF_A_FILE = int(os.environ.get("HEAPTRAIL_PLACES", 1200))
+PLACES_OF_A_FILE = int(os.environ.get("HEAPTRAIL_PLACES", 1300))
 DIFFER_MAX = 0.005
 SHOWN = int(os.environ.get("HEAPTRAIL_SHOW", 0))  # of each kind of difference in each file
 work = tempfile.mkdtemp(prefix="heaptrail-symbols.")
@@ -107,16 +112,21 @@ def compare(name, path, judged=None, folder=()):
     mine, found = ours(path, addresses, *folder)
     bfd, eu = theirs("addr2line", judged, addresses), theirs("eu-addr2line", judged, addresses)
     differ = collections.Counter()
-    for a in addresses:
-        says = mine.get(a, [place("??", "??", 0)])
-        how = difference(says, eu[a]), difference(says, bfd[a])
+    says = {a: mine.get(a, [place("??", "??", 0)]) for a in addresses}
+    hows = {a: (difference(says[a], eu[a]), difference(says[a], bfd[a])) for a in addresses}
+    unsettled = [a for a in addresses if None not in hows[a]]
+    llvm = theirs("llvm-addr2line", judged, unsettled) if unsettled and shutil.which("llvm-addr2line") else {}
+    for a, how in hows.items():
         if None in how:
             counts["as " + ("both" if how == (None, None) else "eu-addr2line" if how[0] is None else "addr2line")] += 1
+            continue
+        if difference(says[a], llvm.get(a, [])) is None:
+            counts["as llvm-addr2line only"] += 1
             continue
         kind = f"{how[0]} from eu-addr2line, {how[1]} from addr2line"
         differ[kind] += 1
         if differ[kind] <= SHOWN:
-            print("#", name, a, kind, *("\n#   " + str(x) for x in (says, eu[a], bfd[a])))
+            print("#", name, a, kind, *("\n#   " + str(x) for x in (says[a], eu[a], bfd[a], llvm.get(a))))
     counts["places"] += len(addresses)
     counts.update({"differs: " + k: v for k, v in differ.items()})
     n = sum(differ.values())
@@ -128,9 +138,10 @@ def compare(name, path, judged=None, folder=()):
 
 
 def build(compiler, source, *options):
-    path = f"{work}/{compiler}-{source}{''.join(options)}"
+    folder = tempfile.mkdtemp(dir=work)  # of its own: compilers name what they leave beside it by the program
+    path = f"{folder}/program"
     standard = ["-std=c++17"] if compiler.endswith("++") else []
-    r = run(compiler, *options, *standard, "-o", path, os.path.join(SOURCES, source), cwd=work)
+    r = run(compiler, *options, *standard, "-o", path, os.path.join(SOURCES, source), cwd=folder)
     return path if r.returncode == 0 else None
 
 
@@ -180,6 +191,79 @@ def test_rust():
                 for options in ("-g -Copt-level=0", "-g -Copt-level=3")))
 
 
+# ---- debug information elsewhere ------------------------------------------------------------
+
+
+def stripped(whole, *sections):
+    """A copy without debug information, in a folder of its own, and what was taken from it."""
+    folder = tempfile.mkdtemp(dir=work)
+    path, debug = f"{folder}/program", f"{folder}/taken"
+    run("objcopy", "--only-keep-debug", whole, debug)
+    run("objcopy", "--strip-all", *sections, whole, path)
+    return path, debug
+
+
+def test_debuglink():
+    whole = build("g++", "symbols.cc", "-O2", "-g", "-w", "-Wl,--build-id=none")
+    path, debug = stripped(whole)
+    os.rename(debug, path + ".debug")
+    run("objcopy", f"--add-gnu-debuglink={path}.debug", path)
+    compare("a .gnu_debuglink beside the program", path, whole)
+    hidden = os.path.join(os.path.dirname(path), ".debug")
+    os.mkdir(hidden)
+    os.rename(path + ".debug", f"{hidden}/program.debug")
+    compare("one in .debug", path, whole)
+    folder = tempfile.mkdtemp(prefix="a:colon", dir=work)
+    os.rename(f"{hidden}/program.debug", f"{folder}/program.debug")
+    tap.ok(ours(path, instructions(whole))[1] == "none", "one that is nowhere")
+    compare("one in a folder given", path, whole, folder=[folder])
+
+
+def test_build_id():
+    whole = build("g++", "symbols.cc", "-O2", "-g", "-w", "-Wl,--build-id")
+    path, debug = stripped(whole)
+    found = re.search(r"Build ID: (\w+)", run("readelf", "-n", whole).stdout)[1]
+    folder = f"{work}/debug/.build-id/{found[:2]}"
+    os.makedirs(folder)
+    os.rename(debug, f"{folder}/{found[2:]}.debug")
+    compare("a folder of build ids", path, whole, folder=[f"{work}/debug"])
+
+
+def test_mini_debug_info():
+    """Symbols of functions only, compressed within the program: the functions, and no lines."""
+    if not shutil.which("xz"):
+        tap.skip("MiniDebugInfo", "xz is not installed")
+        return
+    whole = build("gcc", "symbols.c", "-O2", "-w")
+    path, _ = stripped(whole)
+    mini = path + ".mini"
+    run("objcopy", "--only-keep-debug", whole, mini)
+    run("xz", mini)
+    run("objcopy", f"--add-section=.gnu_debugdata={mini}.xz", path)
+    addresses = instructions(whole)
+    mine, found = ours(path, addresses)
+    bfd = theirs("addr2line", whole, addresses)
+    wrong = [a for a in addresses if [x[0] for x in mine.get(a, [])] != [x[0] for x in bfd[a]]]
+    tap.ok(found == "symbols" and len(addresses) > 100 and not wrong,
+           f"MiniDebugInfo: {len(addresses)} places, {len(wrong)} differ")
+
+
+def test_dwz():
+    """What two programs have in common, in a third file."""
+    if not shutil.which("dwz"):
+        tap.skip("dwz", "it is not installed")
+        return
+    for dwarf in ("-gdwarf-4", "-gdwarf-5"):
+        whole = build("g++", "symbols.cc", "-O2", dwarf, "-w")
+        folder = tempfile.mkdtemp(dir=work)
+        for name in ("a", "b"):
+            shutil.copy(whole, f"{folder}/{name}")
+        r = run("dwz", "-m", f"{folder}/common", f"{folder}/a", f"{folder}/b")
+        has = ".gnu_debugaltlink" in run("readelf", "-SW", f"{folder}/a").stdout
+        tap.ok(has, f"dwz {dwarf} made a common file {r.stderr}")
+        compare(f"a common file by dwz {dwarf}", f"{folder}/a", whole)
+
+
 def test_total():
     differ = sum(n for k, n in counts.items() if k.startswith("differs"))
     print("#", *(f"{k}: {n}" for k, n in sorted(counts.items())), sep="\n# ")
@@ -191,7 +275,8 @@ def main():
     for tool in ("addr2line", "eu-addr2line", "objdump", "objcopy", "gcc"):
         if not shutil.which(tool):
             tap.skip_all(f"{tool} is not installed")
-    for test in (test_gcc, test_clang, test_rust, test_total):
+    for test in (test_gcc, test_clang, test_rust, test_debuglink, test_build_id, test_mini_debug_info, test_dwz,
+                 test_total):
         if not sys.argv[1:] or test.__name__ in sys.argv[1:]:
             test()
     tap.done()
