@@ -456,6 +456,18 @@ static int begin_attached(struct session *s, struct err *err)
 	return 0;
 }
 
+/* Until this is on the disk there is no recording: it is removed where it fails. */
+static int write_beginning(struct session *s, struct err *err)
+{
+	int r = store_writer_flush(s->writer, err);
+
+	if (r == -ENOSPC || r == -EDQUOT) {
+		r = err_set(err, ERR_FAILED, -r, "cannot create '%s'", s->path);
+		err_hint(err, "make room, or record to another place with -o");
+	}
+	return r;
+}
+
 int session_start(const struct session_options *options, struct session **ret, struct err *err)
 {
 	struct session *s = xcalloc(1, sizeof(*s));
@@ -481,7 +493,7 @@ int session_start(const struct session_options *options, struct session **ret, s
 	if (!r)
 		r = s->target.launched ? begin_launched(s, err) : begin_attached(s, err);
 	if (!r)
-		r = store_writer_flush(s->writer, err);
+		r = write_beginning(s, err);
 	if (!r) {
 		*ret = s;
 		return 0;
