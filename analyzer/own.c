@@ -101,6 +101,14 @@ static bool matches_any(const char *const *patterns, size_t n, const char *text)
 	return false;
 }
 
+/* What follows is then a part of the name: "operator new", "ns::operator bool". */
+static bool ends_in_operator(const char *begin, const char *end)
+{
+	size_t n = (size_t)(end - begin);
+
+	return n >= 8 && !strncmp(end - 8, "operator", 8) && (n == 8 || end[-9] == ':');
+}
+
 /* "void ns::f<int>(g (*)())" begins with its return type, which no pattern is about. */
 static const char *without_return_type(const char *function)
 {
@@ -108,11 +116,11 @@ static const char *without_return_type(const char *function)
 	int depth = 0;
 
 	for (const char *p = function; *p && (*p != '(' || depth); p++) {
-		if (*p == '<' && p > function)
+		if (*p == '<')
 			depth++;
 		else if (*p == '>' && depth && p[-1] != '-')
 			depth--;
-		else if (*p == ' ' && !depth && strncmp(begin, "operator", 8))
+		else if (*p == ' ' && !depth && !ends_in_operator(begin, p))
 			begin = p + 1;
 	}
 	return begin;
@@ -169,15 +177,18 @@ size_t own_frame(const struct own *o, const struct stack_walk *w)
 /* ---- what was skipped --------------------------------------------------------------- */
 
 static void add_skipped(struct skipped_list *l, struct hashmap *index, const char *function,
-			enum skip_reason reason, uint64_t bytes)
+			enum skip_reason reason, uint64_t stack, uint64_t bytes)
 {
 	uint32_t *place = hashmap_put(index, hash_bytes(function, strlen(function)));
 
 	if (*place == HASHMAP_NONE) {
 		*place = (uint32_t)l->n;
 		ARRAY_GROW(l->items, l->cap, l->n);
-		l->items[l->n++] = (struct skipped){function, reason, 0};
+		l->items[l->n++] = (struct skipped){.function = function, .reason = reason};
 	}
+	if (l->items[*place].last_stack == stack)
+		return; /* it is there twice */
+	l->items[*place].last_stack = stack;
 	l->items[*place].allocated_bytes += bytes;
 }
 
@@ -205,10 +216,9 @@ void own_list_skipped(const struct own *o, const struct analysis *a, struct skip
 			struct frame_id f = w.frames[k];
 			const char *function = catalog_frame(o->catalog, f)->function;
 			enum skip_reason reason = own_skips(o, f);
-			bool again = k && stacks_same_frame(o->catalog, f, w.frames[k - 1]);
 
-			if (function && reason != SKIP_LIBRARY && !again)
-				add_skipped(ret, &index, function, reason,
+			if (function && reason != SKIP_LIBRARY)
+				add_skipped(ret, &index, function, reason, i + 1,
 					    a->groups[i].totals.allocated_bytes);
 		}
 	}

@@ -40,6 +40,7 @@ struct skipped {
 	const char *function;
 	enum skip_reason reason;
 	uint64_t allocated_bytes; /* of the stacks in which it was skipped */
+	uint64_t last_stack;	  /* while it is made */
 };
 
 struct skipped_list {

@@ -104,13 +104,14 @@ static const char *find_file(const struct rows *rows, const struct annotate_opti
 	const char *found = NULL;
 	char safe[512], other[512];
 
+	for (size_t i = 0; i < rows->n; i++)
+		if (rows->rows[i].file && !strcmp(rows->rows[i].file, o->source))
+			return rows->rows[i].file;
 	for (size_t i = 0; i < rows->n; i++) {
 		const char *file = rows->rows[i].file;
 
 		if (!file || !is_meant(file, o->source) || (found && !strcmp(found, file)))
 			continue;
-		if (!strcmp(file, o->source))
-			return file;
 		if (found) {
 			say("'%s' may be '%s' or '%s': give more of its path", o->source,
 			    format_safe(safe, sizeof(safe), found),
@@ -125,24 +126,34 @@ static const char *find_file(const struct rows *rows, const struct annotate_opti
 	return found;
 }
 
-/* [line] totals; lines from 1 on. */
-static struct heap_totals *add_up_lines(const struct rows *rows, const char *file, size_t *ret_n)
+struct line {
+	uint32_t number; /* 0: of no line */
+	const struct heap_totals *totals;
+};
+
+static int by_number(const void *a, const void *b)
 {
-	struct heap_totals *lines = NULL;
+	const struct line *x = a, *y = b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* The rows of that file, by line; each is of another. */
+static struct line *sort_lines(const struct rows *rows, const char *file, size_t *ret_n)
+{
+	struct line *lines = NULL;
 	size_t n = 0, cap = 0;
 
 	for (size_t i = 0; i < rows->n; i++) {
 		const struct row *r = &rows->rows[i];
 
-		if (!r->file || strcmp(r->file, file) || r->line > 10000000)
+		if (!r->file || strcmp(r->file, file))
 			continue;
-		ARRAY_GROW(lines, cap, r->line);
-		if (n <= r->line) {
-			memset(lines + n, 0, (r->line + 1 - n) * sizeof(*lines));
-			n = r->line + 1;
-		}
-		heap_totals_add(&lines[r->line], &r->totals);
+		ARRAY_GROW(lines, cap, n);
+		lines[n++] = (struct line){r->line, &r->totals};
 	}
+	if (n)
+		qsort(lines, n, sizeof(*lines), by_number);
 	*ret_n = n;
 	return lines;
 }
@@ -174,14 +185,30 @@ static void print_line(const struct heap_totals *t, size_t number, const char *t
 	putchar('\n');
 }
 
+/* A regular file: the path may be the recording's, and say anything. */
+static FILE *open_regular(const char *path)
+{
+	FILE *f = NULL;
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
+		f = fopen(path, "re");
+	else if (!errno)
+		errno = EISDIR;
+	return f;
+}
+
 static FILE *open_source(const char *source, const char *file, struct err *err)
 {
-	FILE *f = fopen(source, "re");
+	FILE *f;
 
+	errno = 0;
+	f = open_regular(source);
 	if (!f)
-		f = fopen(file, "re");
+		f = open_regular(file);
 	if (!f) {
-		err_set(err, ERR_FAILED, errno, "cannot read the source '%s'", file);
+		err_set(err, ERR_FAILED, errno ? errno : EISDIR, "cannot read the source '%s'",
+			file);
 		err_hint(err, "give the path where it is now");
 	}
 	return f;
@@ -199,35 +226,39 @@ static void warn_if_newer(const struct view *v, FILE *f)
 static int print_source(const struct view *v, const struct rows *rows, const char *file,
 			const struct annotate_options *o, struct err *err)
 {
-	int width = o->bytes ? 15 : 9;
-	struct heap_totals *lines;
-	size_t n, number = 0, cap = 0;
+	int width = o->bytes ? 15 : 9, r = 0;
+	size_t n, next = 0, number = 0, cap = 0;
 	char *text = NULL, safe[512];
+	struct line *lines;
 	FILE *f = open_source(o->source, file, err);
 	ssize_t len;
 
 	if (!f)
 		return -1;
 	warn_if_newer(v, f);
-	lines = add_up_lines(rows, file, &n);
+	lines = sort_lines(rows, file, &n);
 	printf("%s\n\n%*s %10s %*s %*s %6s\n", format_safe(safe, sizeof(safe), file), width,
 	       "ALLOCATED", "CALLS", width, "PEAK", width, view_exited(v) ? "LEAKED" : "UNFREED",
 	       "LINE");
+	if (n && !lines[0].number)
+		print_line(lines[next++].totals, 0, "[in no line]", o->bytes);
 	while ((len = getline(&text, &cap, f)) >= 0) {
+		bool is_next = ++number && next < n && lines[next].number == number;
+
 		if (len && text[len - 1] == '\n')
 			text[len - 1] = '\0';
-		number++;
-		print_line(number < n ? &lines[number] : NULL, number, text, o->bytes);
+		print_line(is_next ? lines[next].totals : NULL, number, text, o->bytes);
+		next += is_next;
 	}
-	for (number++; number < n; number++)
-		if (lines[number].alloc_calls)
-			print_line(&lines[number], number, "[the source ends before]", o->bytes);
-	if (n && lines[0].alloc_calls)
-		print_line(&lines[0], 0, "[in no line]", o->bytes);
+	if (ferror(f))
+		r = err_set(err, ERR_FAILED, errno, "cannot read the source '%s'", file);
+	for (; next < n && !r; next++)
+		print_line(lines[next].totals, lines[next].number, "[the source ends before]",
+			   o->bytes);
 	free(text);
 	free(lines);
 	fclose(f);
-	return 0;
+	return r;
 }
 
 static int run(const struct command *c, int argc, char **argv)

@@ -2,14 +2,19 @@
 #include "config.h"
 #include "cli/command.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/summary.h"
 #include "cli/symbolize.h"
 #include "cli/view.h"
 #include "common/format.h"
+#include "common/xalloc.h"
 
 static const char help[] =
 	"usage: heaptrail symbolize [OPTION...] FILE\n"
@@ -78,26 +83,105 @@ static int parse(const struct command *c, int argc, char **argv, struct symboliz
 	return 0;
 }
 
-/* Without its seal from the first change on: who is interrupted leaves one to repair. */
-static int complete(struct view *v, const struct symbolize_options *o,
+/* ---- a copy, which takes the recording's place when it is complete --------------------- */
+
+static int copy_bytes(int from, int to)
+{
+	static char buf[1 << 16];
+	ssize_t n, done;
+
+	while ((n = read(from, buf, sizeof(buf))) > 0)
+		for (ssize_t at = 0; at < n; at += done) {
+			done = write(to, buf + at, (size_t)(n - at));
+			if (done < 0)
+				return -errno;
+		}
+	return n < 0 ? -errno : 0;
+}
+
+/* Beside @path, with its owner and mode.  Returns its name, to be freed, or NULL with @err. */
+static char *make_copy(const char *path, struct err *err)
+{
+	char *copy = xasprintf("%s.%d", path, (int)getpid());
+	int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), to = -1, r = 0;
+	struct stat st;
+
+	if (from >= 0 && fstat(from, &st) == 0)
+		to = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (to < 0)
+		r = -errno;
+	else
+		r = copy_bytes(from, to);
+	if (!r && ((st.st_uid != geteuid() && fchown(to, st.st_uid, st.st_gid)) ||
+		   fchmod(to, st.st_mode & 07777)))
+		r = -errno;
+	if (to >= 0 && close(to) && !r)
+		r = -errno;
+	if (from >= 0)
+		close(from);
+	if (!r)
+		return copy;
+	err_set(err, ERR_FAILED, -r, "cannot make '%s', which '%s' is to become", copy, path);
+	if (r == -ENOSPC || r == -EDQUOT)
+		err_hint(err, "make room: a copy is made first, so that nothing can be lost");
+	if (to >= 0)
+		unlink(copy);
+	free(copy);
+	return NULL;
+}
+
+static void remove_copy(const char *copy)
+{
+	for (size_t i = 0; i < 3; i++) {
+		char *name = xasprintf("%s%s", copy, (const char *[]){"", "-wal", "-shm"}[i]);
+
+		unlink(name);
+		free(name);
+	}
+}
+
+static int complete(const struct view *v, const char *copy, const struct symbolize_options *o,
 		    struct symbolize_result *ret, struct err *err)
 {
 	struct store_writer *w;
 	int r, closed;
 
-	r = store_writer_open(v->path, &w, err);
+	r = store_writer_open(copy, &w, err);
 	if (r)
 		return r;
 	store_writer_unseal(w);
 	symbolize(w, &v->catalog, o, ret);
 	r = store_writer_flush(w, err);
-	view_close(v); /* a reader would keep the WAL */
-	if (!r)
-		r = summary_write(w, v->path, err);
+	if (!r && ret->frames)
+		r = summary_write(w, copy, err);
 	if (!r)
 		store_writer_seal(w);
 	closed = store_writer_close(w, r ? NULL : err);
 	return r ? r : closed;
+}
+
+static int symbolize_copy(const struct view *v, const struct symbolize_options *o,
+			  struct symbolize_result *ret, struct err *err)
+{
+	char *path = realpath(v->path, NULL), *copy;
+	int r;
+
+	if (!path)
+		return err_set(err, ERR_FAILED, errno, "cannot find '%s'", v->path);
+	copy = make_copy(path, err);
+	if (!copy) {
+		free(path);
+		return -1;
+	}
+	r = complete(v, copy, o, ret, err);
+	if (!r && ret->frames && rename(copy, path))
+		r = err_set(err, ERR_FAILED, errno, "cannot put '%s' in the place of '%s'", copy,
+			    path);
+	if (r || !ret->frames)
+		remove_copy(copy);
+	free(copy);
+	free(path);
+	return r;
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -119,11 +203,13 @@ static int run(const struct command *c, int argc, char **argv)
 		err_set(&err, ERR_FAILED, 0, "cannot symbolize '%s': it is not complete", v.path);
 		err_hint(&err, "`heaptrail repair` completes a recording that was cut off");
 		status = print_error(&err);
-	} else if (complete(&v, &o, &result, &err) < 0) {
+	} else if (symbolize_copy(&v, &o, &result, &err) < 0) {
 		status = print_error(&err);
 	} else {
-		say("named %s functions of %zu files in '%s'", format_count(names, result.frames),
-		    result.modules, path);
+		say("named %s functions of %zu files in '%s'%s", format_count(names, result.frames),
+		    result.modules, path, result.frames ? "" : ", which stays as it was");
+		if (result.refused && !o.verbose)
+			say("%zu files are of another build than was recorded", result.refused);
 		fprintf(stderr, "next: heaptrail report %s\n", path);
 	}
 	view_close(&v);

@@ -15,6 +15,7 @@
 #define SKIPPED_SHOWN 5
 #define NAMELESS_SHARE 0.01 /* a module that holds less is not worth a hint */
 #define HINTS_MAX 8
+#define PASTED_MAX 200
 
 /* Programs that get pages from malloc and hand out blocks of their own. */
 static const char python[] = "Python's blocks below 512 bytes are not malloc's: "
@@ -63,9 +64,17 @@ static void hint_at_suspect(struct hints *h, const struct view *v, const struct 
 	double share;
 	const char *function = own_suspect(own, &v->analysis, &share);
 
-	if (function)
+	if (!function)
+		return;
+	/* ready to be pasted into a shell: of plain letters only */
+	if (strlen(function) <= PASTED_MAX &&
+	    function[strspn(function, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789_:")] == '\0')
 		add_hint(h, xasprintf("%.0f %% of all bytes come through %s: --skip '%s' shows its "
 				      "callers", share * 100, function, function));
+	else
+		add_hint(h, xasprintf("%.0f %% of all bytes come through %s: --skip shows its "
+				      "callers", share * 100, function));
 }
 
 static void hint_at_nameless(struct hints *h, const struct view *v, const struct own *own)

@@ -9,6 +9,7 @@
 #include "analyzer/rows.h"
 #include "cli/command.h"
 #include "common/format.h"
+#include "common/sort.h"
 #include "common/xalloc.h"
 #include "image/elf_file.h"
 #include "image/frame_names.h"
@@ -79,70 +80,88 @@ static void put_symbol(void *arg, const struct symbolized *s)
 {
 	struct naming *n = arg;
 	uint32_t frame = n->frames[s->place];
+	const char *name = s->function;
 
+	if (s->depth == 0 && !name)
+		name = n->catalog->frames[frame].function;
 	if (s->depth == 0) {
 		n->is_kept[s->place] = !s->file && n->catalog->frames[frame].function;
 		n->named += !n->is_kept[s->place] && s->function;
 	}
 	if (n->is_kept[s->place])
 		return;
+	if (s->depth == 0) /* the chain that comes may be shorter */
+		store_writer_clear_symbols(n->writer, (struct frame_id){frame});
 	store_writer_put_symbol(n->writer, &(struct symbol_record){.frame = {frame},
 								   .depth = s->depth,
-								   .function = s->function,
+								   .function = name,
 								   .file = s->file,
 								   .line = s->line});
 }
 
-/* Those of a module that want a name, with their return addresses. */
-static void list_frames(struct naming *n, uint32_t module, uint64_t *ret_addresses)
+/* A frame that wants a name, with its module before it, to sort by. */
+static uint64_t *sort_frames(const struct catalog *c, size_t *ret_n)
 {
-	n->n = 0;
-	for (uint32_t i = 1; i < n->catalog->n_recorded_frames; i++) {
-		const struct catalog_frame *f = &n->catalog->frames[i];
+	uint64_t *keys = xcalloc(c->n_recorded_frames + 1, sizeof(*keys));
+	size_t n = 0;
 
-		if (f->module.v != module || f->file)
-			continue;
-		n->frames[n->n] = i;
-		n->is_kept[n->n] = false;
-		ret_addresses[n->n++] = f->offset;
-	}
+	for (uint32_t i = 1; i < c->n_recorded_frames; i++)
+		if (c->frames[i].module.v && !c->frames[i].file)
+			keys[n++] = (uint64_t)c->frames[i].module.v << 32 | i;
+	sort_u64(keys, n);
+	*ret_n = n;
+	return keys;
+}
+
+static void name_module(struct naming *n, uint32_t m, const uint64_t *addresses,
+			const struct symbolize_options *o, struct symbolize_result *ret)
+{
+	const struct symbolizer_options options = {.debug_path = o->debug_path,
+						   .debuginfod = o->debuginfod};
+	const struct module_record *module = &n->catalog->modules[m];
+	size_t before = n->named;
+	struct elf_file *elf = NULL;
+	char *path = NULL;
+	bool other = false;
+
+	if (m >= n->catalog->n_modules || !module->path)
+		return;
+	if (module->build_id)
+		elf = open_module(module, o, &path, &other);
+	if (elf)
+		frame_names(elf, path, addresses, n->n, &options, put_symbol, n);
+	else if (o->verbose)
+		say_why_not(module, other);
+	ret->modules += n->named > before;
+	ret->refused += !elf && other;
+	elf_file_close(elf);
+	free(path);
 }
 
 void symbolize(struct store_writer *w, const struct catalog *c, const struct symbolize_options *o,
 	       struct symbolize_result *ret)
 {
-	const struct symbolizer_options options = {.debug_path = o->debug_path,
-						   .debuginfod = o->debuginfod};
-	size_t most = c->n_recorded_frames + 1;
-	uint64_t *addresses = xcalloc(most, sizeof(*addresses));
+	size_t n_keys;
+	uint64_t *keys = sort_frames(c, &n_keys);
+	uint64_t *addresses = xcalloc(n_keys + 1, sizeof(*addresses));
 	struct naming n = {.writer = w,
 			   .catalog = c,
-			   .frames = xcalloc(most, sizeof(*n.frames)),
-			   .is_kept = xcalloc(most, sizeof(*n.is_kept))};
+			   .frames = xcalloc(n_keys + 1, sizeof(*n.frames)),
+			   .is_kept = xcalloc(n_keys + 1, sizeof(*n.is_kept))};
 
 	memset(ret, 0, sizeof(*ret));
-	for (uint32_t m = 1; m < c->n_modules; m++) {
-		const struct module_record *module = &c->modules[m];
-		size_t before = n.named;
-		bool other = false;
-		struct elf_file *elf = NULL;
-		char *path = NULL;
+	for (size_t i = 0; i < n_keys;) {
+		uint32_t module = (uint32_t)(keys[i] >> 32);
 
-		list_frames(&n, m, addresses);
-		if (!n.n || !module->path)
-			continue;
-		if (module->build_id)
-			elf = open_module(module, o, &path, &other);
-		if (elf)
-			frame_names(elf, path, addresses, n.n, &options, put_symbol, &n);
-		else if (o->verbose)
-			say_why_not(module, other);
-		ret->modules += n.named > before;
-		ret->refused += !elf && other;
-		elf_file_close(elf);
-		free(path);
+		for (n.n = 0; i < n_keys && keys[i] >> 32 == module; i++, n.n++) {
+			n.frames[n.n] = (uint32_t)keys[i];
+			n.is_kept[n.n] = false;
+			addresses[n.n] = c->frames[n.frames[n.n]].offset;
+		}
+		name_module(&n, module, addresses, o, ret);
 	}
 	ret->frames = n.named;
+	free(keys);
 	free(addresses);
 	free(n.frames);
 	free(n.is_kept);

@@ -2,6 +2,7 @@
 #include "config.h"
 #include "collector/call_sites.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,9 @@
 
 #include "collector/family.h"
 #include "collector/ring_events.h"
+#include "common/clock.h"
 #include "common/hash.h"
+#include "common/sort.h"
 #include "common/xalloc.h"
 #include "image/frame_names.h"
 #include "image/perf_map.h"
@@ -18,6 +21,8 @@
 /* An address in no known mapping makes us look again, but not more often than this. */
 #define READ_AGAIN_NS 10000000ull
 #define READ_TIMES 8
+/* Looking up names ends then: `heaptrail symbolize` has more patience. */
+#define RESOLVE_NS_MAX 120000000000ull
 
 void call_sites_init(struct call_sites *c, struct store_writer *writer, pid_t pid)
 {
@@ -44,6 +49,7 @@ void call_sites_release(struct call_sites *c)
 	hashmap_release(&c->by_branch);
 	free(c->innermost);
 	free(c->files);
+	perf_map_close(c->jit_names);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -367,45 +373,82 @@ static void put_symbol(void *arg, const struct symbolized *s)
 		.line = s->line});
 }
 
-/* Code that is in no file: its own process may have told what it is. */
-static void resolve_anonymous(struct call_sites *c, uint32_t module)
+static bool is_anonymous(const struct call_sites *c, uint32_t module)
 {
-	struct perf_map *map = perf_map_open(c->pid, c->owner);
-
-	for (uint32_t i = 1; map && i < c->n_frames; i++) {
-		const char *name = NULL;
-
-		if (c->frames[i].module.v == module)
-			name = perf_map_function_at(map, c->frames[i].offset - 1);
-		if (name)
-			store_writer_put_symbol(c->writer, &(struct symbol_record){
-				.frame = {i}, .function = name});
-	}
-	perf_map_close(map);
+	/* 0: mapped after the mappings were last read */
+	return !module || !strcmp(c->modules[module].path, anonymous);
 }
 
-void call_sites_resolve(struct call_sites *c)
+void call_sites_read_jit_names(struct call_sites *c)
 {
-	const struct symbolizer_options options = {0};
+	for (uint32_t i = 1; i < c->n_frames && !c->jit_names; i++) {
+		if (!is_anonymous(c, c->frames[i].module.v))
+			continue;
+		c->jit_names = perf_map_open(c->pid, c->owner);
+		return;
+	}
+}
+
+/* Code that is in no file: its own process may have told what it is. */
+static void resolve_anonymous(struct call_sites *c, const struct resolving *r, size_t n)
+{
+	for (size_t i = 0; i < n && c->jit_names; i++) {
+		const char *name =
+			perf_map_function_at(c->jit_names, c->frames[r->frames[i]].offset - 1);
+
+		if (name)
+			store_writer_put_symbol(c->writer, &(struct symbol_record){
+				.frame = {r->frames[i]}, .function = name});
+	}
+}
+
+/* Its frames, in the order of their modules. */
+static uint64_t *sort_frames(const struct call_sites *c)
+{
+	uint64_t *keys = xcalloc(c->n_frames, sizeof(*keys));
+
+	for (uint32_t i = 1; i < c->n_frames; i++)
+		keys[i - 1] = (uint64_t)c->frames[i].module.v << 32 | i;
+	sort_u64(keys, c->n_frames - 1);
+	return keys;
+}
+
+static bool is_stopped(int stop_fd)
+{
+	struct pollfd p = {.fd = stop_fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+bool call_sites_resolve(struct call_sites *c, int stop_fd)
+{
+	const struct symbolizer_options options = {.stop_fd = stop_fd};
+	uint64_t until_ns = clock_now_ns() + RESOLVE_NS_MAX, *keys = sort_frames(c);
 	uint32_t *frames = xcalloc(c->n_frames, sizeof(*frames));
 	uint64_t *addresses = xcalloc(c->n_frames, sizeof(*addresses));
 	struct resolving r = {c, frames};
+	bool is_whole = true;
 
-	resolve_anonymous(c, 0); /* mapped after the mappings were last read */
-	for (uint32_t m = 1; m < c->n_modules; m++) {
+	for (size_t i = 0; i < c->n_frames - 1;) {
+		uint32_t module = (uint32_t)(keys[i] >> 32);
 		size_t n = 0;
 
-		if (!strcmp(c->modules[m].path, anonymous))
-			resolve_anonymous(c, m);
-		for (uint32_t i = 1; i < c->n_frames && c->modules[m].elf; i++)
-			if (c->frames[i].module.v == m) {
-				frames[n] = i;
-				addresses[n++] = c->frames[i].offset;
-			}
-		if (n)
-			frame_names(c->modules[m].elf, c->modules[m].path, addresses, n, &options,
-				    put_symbol, &r);
+		for (; i < c->n_frames - 1 && keys[i] >> 32 == module; i++, n++) {
+			frames[n] = (uint32_t)keys[i];
+			addresses[n] = c->frames[frames[n]].offset;
+		}
+		if (is_anonymous(c, module)) {
+			resolve_anonymous(c, &r, n);
+		} else if (c->modules[module].elf) {
+			is_whole &= !is_stopped(stop_fd) && clock_now_ns() < until_ns;
+			if (is_whole)
+				frame_names(c->modules[module].elf, c->modules[module].path,
+					    addresses, n, &options, put_symbol, &r);
+		}
 	}
+	is_whole &= !is_stopped(stop_fd);
+	free(keys);
 	free(frames);
 	free(addresses);
+	return is_whole;
 }

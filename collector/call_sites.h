@@ -26,6 +26,7 @@ struct call_sites {
 	struct store_writer *writer;
 	pid_t pid;
 	uid_t owner; /* of the process, while this program runs */
+	struct perf_map *jit_names; /* read at the end, or NULL */
 	struct space_id space;
 	/*
 	 * The mappings as they were read last, and before that.  Code may have come and
@@ -85,7 +86,12 @@ struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses
 				 uint16_t generation, enum stack_end end, uint64_t now_ns);
 /* Does the stack's innermost frame lie in an allocator's own code? */
 bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack);
-/* Writes the function names of all frames. */
-void call_sites_resolve(struct call_sites *c);
+/* What the process tells of code that it made itself; while it may be looked into. */
+void call_sites_read_jit_names(struct call_sites *c);
+/*
+ * Writes functions, files and lines of all frames.  False: not all, since it took too
+ * long, or @stop_fd can be read.
+ */
+bool call_sites_resolve(struct call_sites *c, int stop_fd);
 
 #endif

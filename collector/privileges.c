@@ -29,6 +29,7 @@ int privileges_begin(struct err *err)
 	int r = 0;
 
 	nice_before = getpriority(PRIO_PROCESS, 0);
+	signal(SIGCHLD, SIG_DFL); /* children that end wait for us, whatever we were started with */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	setpriority(PRIO_PROCESS, 0, NICE_RECORDER); /* if we may */
@@ -143,8 +144,10 @@ void privileges_keep_recording(const char *path)
 
 void privileges_keep_writing(const char *path)
 {
-	const cap_value_t wanted[] = {CAP_DAC_OVERRIDE};
+	/* debug information may lie where only its user may read */
+	const cap_value_t wanted[] = {CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE};
+	bool override = refusal_has_capability(CAP_DAC_OVERRIDE) && needs_override(path);
 
-	keep(wanted, refusal_has_capability(CAP_DAC_OVERRIDE) && needs_override(path));
+	keep(wanted, override ? 2 : 1);
 	setpriority(PRIO_PROCESS, 0, nice_before); /* nobody waits for us any more */
 }

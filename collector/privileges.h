@@ -24,7 +24,7 @@ int privileges_begin(struct err *err);
  */
 void privileges_keep_recording(const char *path);
 /*
- * Once the probes are off: keeps those for closing the file only, before the
+ * Once the probes are off: keeps those for reading and closing files only, before the
  * symbols of files that come from the process are read, and comes before others no more.
  */
 void privileges_keep_writing(const char *path);

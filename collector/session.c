@@ -18,6 +18,7 @@
 #include "collector/drain.h"
 #include "collector/guard.h"
 #include "collector/losses.h"
+#include "collector/naming.h"
 #include "collector/plan.h"
 #include "collector/privileges.h"
 #include "collector/probes.h"
@@ -716,6 +717,15 @@ static void put_end(struct session *s, bool ended)
 	store_writer_put_number(s->writer, "peak_rss_bytes", (int64_t)s->peak_rss_bytes);
 }
 
+/* All else is on the disk by now. */
+static int write_names(struct session *s, struct err *err)
+{
+	if (!naming_run(&s->drain.sites) && !s->warning)
+		s->warning = xstrdup("names of functions and files are missing: `heaptrail "
+				     "symbolize` looks them up");
+	return store_writer_flush(s->writer, err);
+}
+
 static int finish(struct session *s, bool ended, struct err *err)
 {
 	int r;
@@ -726,9 +736,11 @@ static int finish(struct session *s, bool ended, struct err *err)
 	malloc_trim(0);
 	target_release(&s->target);
 	put_end(s, ended);
-	privileges_keep_writing(s->path);
-	call_sites_resolve(&s->drain.sites);
 	r = store_writer_flush(s->writer, err);
+	call_sites_read_jit_names(&s->drain.sites);
+	privileges_keep_writing(s->path);
+	if (!r)
+		r = write_names(s, err);
 	if (r && store_writer_give_up_events(s->writer)) {
 		put_end(s, ended);
 		store_writer_flush(s->writer, NULL);

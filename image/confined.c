@@ -19,6 +19,10 @@
 #include "common/xalloc.h"
 
 #define POLL_MS 1000
+#define NS_PER_MS 1000000ull
+#define NS_PER_S 1000000000ull
+#define FILE_BYTES_MAX (8ull << 30)
+#define END_MS_MAX 5000 /* a read from a bad disk may never end */
 
 /* ---- the child ------------------------------------------------------------------ */
 
@@ -92,6 +96,13 @@ void confined_allow_memory(uint64_t bytes)
 	setrlimit(RLIMIT_AS, &as);
 }
 
+uint64_t confined_file_bytes(const struct stat *st)
+{
+	uint64_t bytes = (uint64_t)st->st_blocks * 512;
+
+	return bytes < FILE_BYTES_MAX ? bytes : FILE_BYTES_MAX;
+}
+
 static int compare_fds(const void *a, const void *b)
 {
 	return *(const int *)a - *(const int *)b;
@@ -119,10 +130,16 @@ static void close_files(const struct confined_task *t, int out)
 
 static _Noreturn void run_child(const struct confined_task *t, int out, pid_t parent)
 {
+	int oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
 	xalloc_set_hook(NULL); /* it is for the caller's terminal and recording */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (getppid() != parent)
 		_exit(1);
+	if (oom >= 0) { /* before the caller, and what it watches */
+		(void)!write(oom, "1000", 4);
+		close(oom);
+	}
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* a core that is piped to a program has no limit */
 	reset_signals();
 	close_files(t, out);
@@ -142,6 +159,7 @@ int confined_start(struct confined *c, const struct confined_task *task)
 
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would be gone before we wait for it */
 	/* no handler of ours may run in the child */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -157,23 +175,25 @@ int confined_start(struct confined *c, const struct confined_task *task)
 		return r;
 	}
 	c->fd = ends[0];
-	c->idle_ms = 0;
-	c->idle_ms_max = task->idle_s * 1000;
+	c->stop_fd = task->stop_fd;
+	c->idle_ns = 0;
+	c->idle_ns_max = task->idle_s * NS_PER_S;
 	return 0;
 }
 
 /* Only short waits are added up: while we are stopped, nobody is at fault. */
 static bool wait_for_more(struct confined *c)
 {
-	while (c->idle_ms < c->idle_ms_max) {
-		struct pollfd p = {.fd = c->fd, .events = POLLIN};
-		uint64_t start = clock_now_ns();
-		int n = poll(&p, 1, POLL_MS);
-		uint64_t waited_ms = (clock_now_ns() - start) / 1000000;
+	while (c->idle_ns < c->idle_ns_max) {
+		struct pollfd p[] = {{.fd = c->fd, .events = POLLIN},
+				     {.fd = c->stop_fd, .events = POLLIN}};
+		uint64_t start = clock_now_ns(), waited_ns;
+		int n = poll(p, c->stop_fd ? 2 : 1, POLL_MS);
 
-		c->idle_ms += waited_ms < POLL_MS ? (unsigned int)waited_ms : POLL_MS;
+		waited_ns = clock_now_ns() - start;
+		c->idle_ns += waited_ns < POLL_MS * NS_PER_MS ? waited_ns : POLL_MS * NS_PER_MS;
 		if (n > 0)
-			return true;
+			return !p[1].revents;
 		if (n < 0 && errno != EINTR)
 			return false;
 	}
@@ -200,6 +220,6 @@ void confined_stop(struct confined *c)
 {
 	close(c->fd);
 	kill(c->pid, SIGKILL); /* not yet waited for, so that the pid is its own */
-	while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	for (int ms = 0; waitpid(c->pid, NULL, WNOHANG) == 0 && ms < END_MS_MAX; ms++)
+		usleep(1000);
 }

@@ -37,7 +37,7 @@ static int find_debug_file(Dwfl_Module *m, void **data, const char *name, Dwarf_
 	struct stat st;
 
 	if (fd >= 0 && !fstat(fd, &st))
-		confined_allow_memory(2 * (uint64_t)st.st_size);
+		confined_allow_memory(2 * confined_file_bytes(&st));
 	return fd;
 }
 

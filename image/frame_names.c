@@ -59,7 +59,7 @@ static void pass_on(void *arg, const struct symbolized *s)
 	struct naming *n = arg;
 
 	clean.file = file;
-	n->is_named[s->place] |= s->depth == 0 && s->function;
+	n->is_named[s->place] |= s->depth == 0 && (s->function || s->file);
 	n->each(n->arg, &clean);
 	free(file);
 }

@@ -15,6 +15,7 @@
 
 /* It is the target's to write: it must not cost us our memory. */
 #define BYTES_MAX (64 << 20)
+#define FUNCTIONS_MAX (1 << 20)
 /* So many functions that begin later may lie within one that is found. */
 #define OVERLAPS_MAX 64
 
@@ -71,8 +72,8 @@ static void parse_line(struct perf_map *m, char *line, size_t number)
 {
 	struct function f = {.line = number};
 
-	if (!parse_hex(&line, &f.start) || !parse_hex(&line, &f.size) || !*line || !f.size ||
-	    f.start + f.size < f.start)
+	if (m->n >= FUNCTIONS_MAX || !parse_hex(&line, &f.start) || !parse_hex(&line, &f.size) ||
+	    !*line || !f.size || f.start + f.size < f.start)
 		return; /* half written, or none */
 	f.name = line;
 	ARRAY_GROW(m->functions, m->cap, m->n);

@@ -219,6 +219,7 @@ static int run(const struct request *q, const struct symbolizer_options *o, uint
 	task.cpu_s = o->seconds_max ? o->seconds_max : SECONDS;
 	task.idle_s = task.cpu_s + IDLE_SECONDS + (o->debuginfod ? SERVER_SECONDS : 0);
 	task.memory_bytes = MEMORY_BYTES + 2 * file_bytes;
+	task.stop_fd = o->stop_fd;
 	task.may_write = o->debuginfod; /* what it fetches */
 	r = confined_start(&l->child, &task);
 	if (r)
@@ -254,7 +255,7 @@ int symbolize_file(int fd, const char *path, const uint64_t *addresses, size_t n
 	l->bytes_left = PLACE_BYTES_MAX + BYTES_PER_PLACE * n;
 	l->each = each;
 	l->arg = arg;
-	r = run(&q, o, (uint64_t)st.st_size, l, ret);
+	r = run(&q, o, confined_file_bytes(&st), l, ret);
 	if (q.debug_fd >= 0)
 		close(q.debug_fd);
 	free(l->named);

@@ -19,6 +19,7 @@ struct symbolizer_options {
 				   * build id (.build-id/xx/yy.debug below it) or by name */
 	bool debuginfod;	  /* may ask the servers of $DEBUGINFOD_URLS; else never */
 	unsigned int seconds_max; /* of CPU time; 0: a minute */
+	int stop_fd;		  /* when it can be read no more is looked up; 0: none */
 };
 
 /* One function at a place. */

@@ -36,6 +36,7 @@ enum statement {
 	PUT_FILE,
 	PUT_CHUNK,
 	DELETE_SEAL,
+	DELETE_SYMBOLS,
 	DELETE_SITES,
 	DELETE_FILES,
 	STATEMENTS
@@ -59,6 +60,7 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_FILE] = "INSERT INTO file VALUES (?,?,?,?,?,?,?,?,?)",
 	[PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[DELETE_SEAL] = "DELETE FROM recording WHERE key = '" SEAL_KEY "'",
+	[DELETE_SYMBOLS] = "DELETE FROM symbol WHERE frame = ?",
 	[DELETE_SITES] = "DELETE FROM site",
 	[DELETE_FILES] = "DELETE FROM file",
 };
@@ -356,6 +358,16 @@ void store_writer_unseal(struct store_writer *w)
 
 	if (s)
 		step(w, s);
+}
+
+void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame)
+{
+	sqlite3_stmt *s = prepare(w, DELETE_SYMBOLS);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, frame.v);
+	step(w, s);
 }
 
 void store_writer_clear_summaries(struct store_writer *w)

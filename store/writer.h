@@ -48,6 +48,8 @@ bool store_writer_give_up_events(struct store_writer *w);
 
 /* The recording changes: it is not to be taken for the one that the seal was made for. */
 void store_writer_unseal(struct store_writer *w);
+/* Removes the names of a frame: others are to be put. */
+void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame);
 /* Removes the rows of sites and files, which are to be put anew. */
 void store_writer_clear_summaries(struct store_writer *w);
 /* All that belongs into the recording has been put: it is to be closed with a seal. */

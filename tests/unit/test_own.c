@@ -109,6 +109,11 @@ static void test_rules(void)
 		{PROGRAM, "not_my_alloc", NULL, SKIP_NONE},
 		{PROGRAM, "", NULL, SKIP_NONE},
 		{PROGRAM, "operator", NULL, SKIP_NONE},
+		{PROGRAM, "<my::Reader as std::io::Read>::read", NULL, SKIP_NONE},
+		{PROGRAM, "<alloc::vec::Vec<T> as std::io::Write>::write", NULL, SKIP_LIBRARY},
+		{PROGRAM, "Foo::operator std::string() const", NULL, SKIP_NONE},
+		{PROGRAM, "operator std::string", NULL, SKIP_NONE},
+		{PROGRAM, "Foo::operator new(unsigned long)", NULL, SKIP_NONE},
 		{PROGRAM, "<<<>>>->(((", NULL, SKIP_NONE},
 	};
 

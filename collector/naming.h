@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COLLECTOR_NAMING_H
+#define COLLECTOR_NAMING_H
+
+#include <stdbool.h>
+
+#include "collector/call_sites.h"
+
+/*
+ * Looks up functions, files and lines of all frames: until it takes too long, or a
+ * signal says that nobody wants to wait (SIGINT, SIGTERM, SIGHUP, which are to be
+ * blocked).  False: not all have been.
+ */
+bool naming_run(struct call_sites *c);
+
+#endif
