@@ -41,7 +41,7 @@ static void print_help(void)
 {
 	fputs(before, stdout);
 	for (size_t i = 0; i < COUNT_OF(commands); i++)
-		printf("  %-8s %s\n", commands[i]->name, commands[i]->summary);
+		printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	fputs(after, stdout);
 }
 
