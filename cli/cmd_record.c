@@ -3,6 +3,7 @@
 #include "cli/command.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -224,6 +225,12 @@ static void say_it_goes_on(void)
 	    "run on");
 }
 
+/*
+ * Buffers come and go as large as they are: among the small blocks they would leave
+ * holes, and the recorder would grow for hours.
+ */
+#define LARGE_BLOCK_BYTES (128 * 1024)
+
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct record_options o = {0};
@@ -235,6 +242,7 @@ static int run(const struct command *c, int argc, char **argv)
 	status = parse(c, argc, argv, &o);
 	if (status || o.done)
 		return status;
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
 	if (!o.as_root)
 		find_identity(&o.session.identity);
 	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;

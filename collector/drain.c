@@ -14,7 +14,7 @@
 #define TIMELINE_FIRST_WIDTH_NS 1000000ull
 
 /* So many stacks are remembered before those of code that may be gone are forgotten. */
-#define STACKS_KEPT 65536
+#define STACKS_KEPT 8192
 
 /* A serial number beyond this is no thread's: the raw event is damaged. */
 #define THREADS_MAX (1u << 24)
