@@ -2,6 +2,7 @@
 #ifndef ANALYZER_ANALYSIS_H
 #define ANALYZER_ANALYSIS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ enum group_key {
 	GROUP_THREAD, /* key: thread id */
 	GROUP_SIZE,   /* key: the smallest size of the class, see size_class() */
 	GROUP_FAMILY, /* key: family id */
+	GROUP_KEYS
 };
 
 struct group {
@@ -55,6 +57,27 @@ typedef void analysis_progress(uint64_t events);
 int analysis_make(struct store_reader *reader, enum group_key key, analysis_progress *progress,
 		  struct analysis *ret, struct err *err);
 void analysis_release(struct analysis *a);
+
+/*
+ * The same in steps: for recordings that grow, and for several groupings at once.  Only
+ * blocks count that were allocated at @since_ns or later (0: all).
+ */
+struct analysis_pass;
+
+/* @keys: a bit (1 << enum group_key) for each that analysis_pass_get() is to give. */
+struct analysis_pass *analysis_pass_new(unsigned int keys, uint64_t since_ns);
+void analysis_pass_free(struct analysis_pass *p);
+/* The next @n events, all of @space.  -EBADMSG with @err where they contradict those before. */
+int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
+		       size_t n, struct err *err);
+/*
+ * What has come so far.  Its arrays are the pass's, until the next feed: not to be released.
+ * Takes as long as walking over the groups, with @ages also over all live blocks.
+ */
+void analysis_pass_get(struct analysis_pass *p, enum group_key key, bool ages,
+		       struct analysis *ret);
+/* The heap as it is then; blocks from before the window are in it too. */
+const struct replay *analysis_pass_replay(const struct analysis_pass *p);
 
 /* Sizes are classed by powers of two: 0, 1, 2-3, 4-7, …; returns the smallest of @size's class. */
 uint64_t size_class(uint64_t size);

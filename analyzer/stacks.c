@@ -138,6 +138,28 @@ uint32_t *stacks_classify_frames(const struct catalog *c)
 	return classes;
 }
 
+uint32_t *stacks_classify_functions(const struct catalog *c)
+{
+	uint32_t *classes = xcalloc(c->n_frames + 1, sizeof(*classes));
+	struct hashmap first = {0};
+
+	for (uint32_t i = 1; i < c->n_frames; i++) {
+		const struct catalog_frame *f = &c->frames[i], *same;
+		uint64_t h = mix(f->module.v, f->function ? hash_text(f->function) : f->offset);
+		uint32_t *place = hashmap_put(&first, h);
+
+		if (*place == HASHMAP_NONE)
+			*place = i;
+		same = &c->frames[*place];
+		classes[i] = same->module.v == f->module.v && same_text(same->function, f->function) &&
+					     (f->function || same->offset == f->offset)
+				     ? *place
+				     : i;
+	}
+	hashmap_release(&first);
+	return classes;
+}
+
 uint64_t stacks_identity(const uint32_t *classes, const struct stack_walk *w)
 {
 	uint64_t h = mix(w->n, w->end);

@@ -51,6 +51,8 @@ bool stacks_same_frame(const struct catalog *c, struct frame_id a, struct frame_
 
 /* [frame id] the first of the frames that read the same; to be freed. */
 uint32_t *stacks_classify_frames(const struct catalog *c);
+/* The same for frames of one function, whatever the line; to be freed. */
+uint32_t *stacks_classify_functions(const struct catalog *c);
 /* A hash that is the same for stacks whose frames read the same and that end alike. */
 uint64_t stacks_identity(const uint32_t *classes, const struct stack_walk *w);
 

@@ -323,7 +323,8 @@ struct loading {
 	struct catalog *c;
 	struct err *err;
 	uint64_t rows; /* of this table, so far */
-	struct hashmap texts; /* hash -> its place in the catalog's strings */
+	struct catalog_strings *strings; /* where texts go */
+	struct hashmap texts; /* hash -> its place there */
 	/* of symbols: the last frame, how many functions it has so far, the outermost of them */
 	uint64_t symbol_frame, depth;
 	uint32_t outermost;
@@ -332,17 +333,17 @@ struct loading {
 static const char *keep_text(struct loading *l, sqlite3_stmt *s, int column)
 {
 	const unsigned char *text = sqlite3_column_text(s, column);
-	struct catalog *c = l->c;
+	struct catalog_strings *to = l->strings;
 	uint32_t *place;
 
 	if (!text)
 		return NULL;
 	place = hashmap_put(&l->texts, hash_bytes(text, strlen((const char *)text)));
-	if (*place != HASHMAP_NONE && !strcmp(c->strings[*place], (const char *)text))
-		return c->strings[*place];
-	*place = (uint32_t)c->n_strings;
-	ARRAY_GROW(c->strings, c->cap_strings, c->n_strings);
-	return c->strings[c->n_strings++] = xstrdup((const char *)text);
+	if (*place != HASHMAP_NONE && !strcmp(to->items[*place], (const char *)text))
+		return to->items[*place];
+	*place = (uint32_t)to->n;
+	ARRAY_GROW(to->items, to->cap, to->n);
+	return to->items[to->n++] = xstrdup((const char *)text);
 }
 
 static uint64_t row_id(sqlite3_stmt *s)
@@ -442,14 +443,37 @@ static bool load_module(struct loading *l, sqlite3_stmt *s)
 	return true;
 }
 
+/* For @n more of the recording: those that others are inlined into stay behind them all. */
+static void make_room_for_frames(struct catalog *c, size_t n)
+{
+	size_t outer = c->n_frames - c->n_recorded_frames;
+
+	ARRAY_GROW(c->frames, c->cap_frames, c->n_frames + n);
+	if (outer) {
+		memmove(&c->frames[c->n_recorded_frames + n], &c->frames[c->n_recorded_frames],
+			outer * sizeof(*c->frames));
+		memset(&c->frames[c->n_recorded_frames], 0, n * sizeof(*c->frames));
+		for (size_t i = 0; i < c->n_frames + n; i++)
+			if (c->frames[i].outer.v)
+				c->frames[i].outer.v += (uint32_t)n;
+	}
+	c->n_recorded_frames += n;
+	c->n_frames += n;
+}
+
 static bool load_frame(struct loading *l, sqlite3_stmt *s)
 {
-	GROW_TO(frames);
-	l->c->frames[row_id(s)] = (struct catalog_frame){
+	struct catalog *c = l->c;
+
+	if (row_id(s) >= c->n_recorded_frames) {
+		if (row_id(s) > l->rows + ID_GAP_MAX)
+			return false;
+		make_room_for_frames(c, row_id(s) + 1 - c->n_recorded_frames);
+	}
+	c->frames[row_id(s)] = (struct catalog_frame){
 		.module = {(uint32_t)column_u64(s, 1)},
 		.offset = column_u64(s, 2),
 	};
-	l->c->n_recorded_frames = l->c->n_frames;
 	return true;
 }
 
@@ -517,10 +541,10 @@ static bool load_loss(struct loading *l, sqlite3_stmt *s)
 	return true;
 }
 
-static const struct {
+static const struct catalog_table {
 	const char *sql;
 	bool (*load)(struct loading *l, sqlite3_stmt *s);
-} catalog_tables[] = {
+} small_tables[] = {
 	{"SELECT key, value FROM recording", load_fact},
 	{"SELECT id, pid, command, start_ns, end_ns, exit_status, exit_signal FROM process",
 	 load_process},
@@ -529,58 +553,99 @@ static const struct {
 	{"SELECT id, process, tid, name, start_ns, end_ns FROM thread", load_thread},
 	{"SELECT id, name, layer FROM family", load_family},
 	{"SELECT id, path, build_id FROM module", load_module},
-	{"SELECT id, module, \"offset\" FROM frame", load_frame},
-	{"SELECT frame, depth, function, file, line FROM symbol ORDER BY frame, depth",
-	 load_symbol},
-	{"SELECT id, parent, frame, \"end\" FROM stack", load_stack},
 	{"SELECT kind, count FROM loss", load_loss},
+}, growing_tables[] = { /* from the id ? on */
+	{"SELECT id, module, \"offset\" FROM frame WHERE id >= ?", load_frame},
+	{"SELECT frame, depth, function, file, line FROM symbol WHERE frame >= ?"
+	 " ORDER BY frame, depth", load_symbol},
+	{"SELECT id, parent, frame, \"end\" FROM stack WHERE id >= ?", load_stack},
 };
+
+static int load_table(struct loading *l, const struct catalog_table *table, uint64_t from)
+{
+	struct store_reader *r = l->r;
+	sqlite3_stmt *s = NULL;
+	int code = sqlite3_prepare_v2(r->db, table->sql, -1, &s, NULL), e = 0;
+
+	l->rows = from;
+	if (code == SQLITE_OK && sqlite3_bind_parameter_count(s))
+		code = sqlite3_bind_int64(s, 1, (sqlite3_int64)from);
+	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+		code = SQLITE_OK;
+		l->rows++;
+		if (!table->load(l, s)) {
+			e = not_readable(r, "a table holds impossible values", l->err);
+			break;
+		}
+	}
+	if (!e && code != SQLITE_DONE)
+		e = sqlite_failed(r, l->err);
+	sqlite3_finalize(s);
+	return e;
+}
+
+static void release_strings(struct catalog_strings *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		free(s->items[i]);
+	free(s->items);
+	memset(s, 0, sizeof(*s));
+}
+
+/* The tables that are loaded as a whole. */
+static void forget_small_tables(struct catalog *c)
+{
+	/* what is left out of an array must be zero */
+#define FORGET(array) \
+	do { \
+		free(c->array); \
+		c->array = NULL; \
+		c->n_##array = c->cap_##array = 0; \
+	} while (0)
+	FORGET(facts);
+	FORGET(processes);
+	FORGET(spaces);
+	FORGET(threads);
+	FORGET(families);
+	FORGET(modules);
+	FORGET(losses);
+#undef FORGET
+	release_strings(&c->strings);
+}
+
+int store_reader_update(struct store_reader *r, struct catalog *c, struct err *err)
+{
+	struct loading l = {.r = r, .c = c, .err = err};
+	size_t frames = c->n_recorded_frames, stacks = c->n_stacks;
+	int e = 0;
+
+	forget_small_tables(c);
+	l.strings = &c->strings;
+	for (size_t i = 0; i < COUNT_OF(small_tables) && !e; i++)
+		e = load_table(&l, &small_tables[i], 0);
+	hashmap_release(&l.texts);
+	l.strings = &c->names;
+	for (size_t i = 0; i < COUNT_OF(growing_tables) && !e; i++)
+		e = load_table(&l, &growing_tables[i],
+			       growing_tables[i].load == load_stack ? stacks : frames);
+	hashmap_release(&l.texts);
+	if (e)
+		catalog_release(c);
+	return e;
+}
 
 int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *err)
 {
-	struct loading l = {.r = r, .c = ret, .err = err};
-
 	memset(ret, 0, sizeof(*ret));
-	for (size_t i = 0; i < COUNT_OF(catalog_tables); i++) {
-		sqlite3_stmt *s = NULL;
-		int code = sqlite3_prepare_v2(r->db, catalog_tables[i].sql, -1, &s, NULL), e = 0;
-
-		l.rows = 0;
-		while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-			code = SQLITE_OK;
-			l.rows++;
-			if (!catalog_tables[i].load(&l, s)) {
-				e = not_readable(r, "a table holds impossible values", err);
-				break;
-			}
-		}
-		if (!e && code != SQLITE_DONE)
-			e = sqlite_failed(r, err);
-		sqlite3_finalize(s);
-		if (e) {
-			hashmap_release(&l.texts);
-			catalog_release(ret);
-			return e;
-		}
-	}
-	hashmap_release(&l.texts);
-	return 0;
+	return store_reader_update(r, ret, err);
 }
 
 void catalog_release(struct catalog *c)
 {
-	for (size_t i = 0; i < c->n_strings; i++)
-		free(c->strings[i]);
-	free(c->strings);
-	free(c->facts);
-	free(c->processes);
-	free(c->spaces);
-	free(c->threads);
-	free(c->families);
-	free(c->modules);
+	forget_small_tables(c);
+	release_strings(&c->names);
 	free(c->frames);
 	free(c->stacks);
-	free(c->losses);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -624,6 +689,79 @@ const struct catalog_stack *catalog_stack(const struct catalog *c, struct stack_
 const char *catalog_module_path(const struct catalog *c, struct module_id id)
 {
 	return id.v < c->n_modules ? c->modules[id.v].path : NULL;
+}
+
+/* ---- the heap over time ------------------------------------------------------- */
+
+#define BUCKETS_MAX 65536 /* a recorder writes far fewer */
+
+static int load_buckets(struct store_reader *r, struct timeline *t)
+{
+	sqlite3_stmt *s = NULL;
+	int code = sqlite3_prepare_v2(r->db,
+				      "SELECT bucket, allocs, frees, allocated_bytes, live_bytes,"
+				      " max_live_bytes FROM timeline ORDER BY bucket", -1, &s,
+				      NULL);
+
+	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+		uint64_t i = row_id(s);
+
+		code = i < BUCKETS_MAX ? SQLITE_OK : SQLITE_CORRUPT;
+		if (code)
+			break;
+		ARRAY_GROW(t->buckets, t->cap, i);
+		t->n = i + 1;
+		t->buckets[i] = (struct timeline_bucket){
+			.allocs = column_u64(s, 1),
+			.frees = column_u64(s, 2),
+			.allocated_bytes = column_u64(s, 3),
+			.live_bytes = column_u64(s, 4),
+			.max_live_bytes = column_u64(s, 5),
+		};
+	}
+	sqlite3_finalize(s);
+	return code;
+}
+
+static int load_rss(struct store_reader *r, struct timeline *t)
+{
+	sqlite3_stmt *s = NULL;
+	int code = sqlite3_prepare_v2(r->db, "SELECT time_ns, bytes FROM rss ORDER BY time_ns", -1,
+				      &s, NULL);
+
+	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+		code = SQLITE_OK;
+		ARRAY_GROW(t->rss, t->cap_rss, t->n_rss);
+		t->rss[t->n_rss++] =
+			(struct timeline_rss){.t_ns = row_id(s), .bytes = column_u64(s, 1)};
+	}
+	sqlite3_finalize(s);
+	return code;
+}
+
+int store_reader_timeline(struct store_reader *r, struct timeline *ret, struct err *err)
+{
+	bool has_start, has_width;
+	uint64_t start = (uint64_t)one_number(
+		r->db, "SELECT value FROM recording WHERE key = 'timeline_start_ns'", &has_start);
+	uint64_t width = (uint64_t)one_number(
+		r->db, "SELECT value FROM recording WHERE key = 'timeline_width_ns'", &has_width);
+
+	ret->n = ret->n_rss = 0;
+	ret->start_ns = start;
+	ret->width_ns = has_start && has_width ? width : 0;
+	if ((!ret->width_ns || load_buckets(r, ret) == SQLITE_DONE) &&
+	    load_rss(r, ret) == SQLITE_DONE)
+		return 0;
+	timeline_release(ret);
+	return sqlite_failed(r, err);
+}
+
+void timeline_release(struct timeline *t)
+{
+	free(t->buckets);
+	free(t->rss);
+	memset(t, 0, sizeof(*t));
 }
 
 uint64_t store_bytes_on_disk(const char *path)

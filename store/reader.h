@@ -75,11 +75,36 @@ struct catalog {
 	} *losses;
 	size_t n_losses, cap_losses;
 
-	char **strings; /* owned */
-	size_t n_strings, cap_strings;
+	struct catalog_strings {
+		char **items;
+		size_t n, cap;
+	} strings, names; /* owned; @names are those of frames */
 };
 
 int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *err);
+/*
+ * Brings a catalog up to date with a recording that has grown since; @r may be another
+ * reader of it.  Frames and stacks keep their ids, but not those that functions are
+ * inlined into; all strings but names of functions and files are new ones.  Frames that
+ * were there get no names: those come at the end, and are loaded anew.  After an error
+ * the catalog is empty.
+ */
+int store_reader_update(struct store_reader *r, struct catalog *c, struct err *err);
+
+/* The heap over time, in buckets of equal width, as it was recorded. */
+struct timeline {
+	uint64_t start_ns, width_ns; /* 0: there is none */
+	struct timeline_bucket *buckets;
+	size_t n, cap;
+	struct timeline_rss {
+		uint64_t t_ns, bytes;
+	} *rss; /* by time */
+	size_t n_rss, cap_rss;
+};
+
+/* @ret is zero, or one from before, which it replaces.  To be released, but after an error. */
+int store_reader_timeline(struct store_reader *r, struct timeline *ret, struct err *err);
+void timeline_release(struct timeline *t);
 void catalog_release(struct catalog *c);
 /* NULL where there is no such fact. */
 const char *catalog_text(const struct catalog *c, const char *key);

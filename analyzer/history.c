@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "analyzer/history.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/xalloc.h"
+
+#define KEYS (1u << GROUP_STACK | 1u << GROUP_THREAD | 1u << GROUP_SIZE)
+
+/* A pass, and how far it has come. */
+struct position {
+	struct analysis_pass *pass; /* NULL: there is none */
+	uint64_t since_ns, until_ns;
+	uint64_t chunk;	   /* the last that was read, 0: none */
+	uint32_t consumed; /* of its events */
+	uint64_t last_ns;  /* of them */
+	bool is_there;	   /* nothing more to read, for now */
+};
+
+struct history {
+	char *path;
+	struct store_reader *reader; /* NULL between calls, while it may grow */
+	bool is_sealed;
+	struct catalog catalog;
+	struct timeline timeline;
+	struct position end, past; /* the past one is shown where it has a pass */
+	uint64_t version;
+	struct event *events;
+};
+
+static struct position *shown(struct history *h)
+{
+	return h->past.pass ? &h->past : &h->end;
+}
+
+static const struct position *is_shown(const struct history *h)
+{
+	return h->past.pass ? &h->past : &h->end;
+}
+
+static void begin(struct position *p, uint64_t since_ns, uint64_t until_ns)
+{
+	analysis_pass_free(p->pass);
+	*p = (struct position){.pass = analysis_pass_new(KEYS, since_ns),
+			       .since_ns = since_ns,
+			       .until_ns = until_ns};
+}
+
+/* Frames that are known get their names at the end: then all is loaded anew. */
+static int load_catalog(struct history *h, bool anew, struct err *err)
+{
+	int r;
+
+	if (anew)
+		catalog_release(&h->catalog);
+	r = store_reader_update(h->reader, &h->catalog, err);
+	return r ? r : store_reader_timeline(h->reader, &h->timeline, err);
+}
+
+int history_open(const char *path, struct history **ret, struct err *err)
+{
+	struct history *h = xcalloc(1, sizeof(*h));
+	int r;
+
+	h->path = xstrdup(path);
+	h->events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*h->events));
+	begin(&h->end, 0, UINT64_MAX);
+	r = store_reader_open(path, &h->reader, err);
+	if (!r) {
+		h->is_sealed = store_reader_is_sealed(h->reader);
+		r = load_catalog(h, true, err);
+	}
+	if (r)
+		history_close(h);
+	else
+		*ret = h;
+	return r;
+}
+
+void history_close(struct history *h)
+{
+	if (!h)
+		return;
+	analysis_pass_free(h->end.pass);
+	analysis_pass_free(h->past.pass);
+	catalog_release(&h->catalog);
+	timeline_release(&h->timeline);
+	store_reader_close(h->reader);
+	free(h->events);
+	free(h->path);
+	free(h);
+}
+
+/* The file may have been finished since it was opened last. */
+static int reopen(struct history *h, struct err *err)
+{
+	int r = 0;
+
+	if (!h->reader)
+		r = store_reader_open(h->path, &h->reader, err);
+	if (r || h->is_sealed || !store_reader_is_sealed(h->reader))
+		return r;
+	h->is_sealed = true;
+	h->end.is_there = false;
+	h->version++;
+	return load_catalog(h, true, err);
+}
+
+/* The next events of the chunk that is being read, or of the one behind it. */
+static int read_events(struct history *h, struct position *p, struct chunk_info *ret, struct err *err)
+{
+	int r = 0;
+
+	if (p->chunk)
+		r = store_reader_next_chunk(h->reader, p->chunk - 1, ret, h->events, err);
+	if (r < 0 || (r == 1 && ret->events > p->consumed))
+		return r;
+	r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
+	if (r == 1)
+		p->consumed = 0;
+	return r;
+}
+
+/* Up to the moment that is wanted. */
+static uint32_t events_until(const struct history *h, const struct position *p,
+			     const struct chunk_info *info)
+{
+	uint32_t n = info->events;
+
+	if (info->last_ns <= p->until_ns)
+		return n;
+	while (n > p->consumed && h->events[n - 1].t_ns > p->until_ns)
+		n--;
+	return n;
+}
+
+/* One chunk: 1 if there may be more. */
+static int step(struct history *h, struct position *p, struct err *err)
+{
+	struct chunk_info info = {0};
+	int r = read_events(h, p, &info, err);
+	uint32_t n;
+
+	if (r <= 0) {
+		p->is_there = true;
+		return r;
+	}
+	n = events_until(h, p, &info);
+	r = analysis_pass_feed(p->pass, info.space, h->events + p->consumed, n - p->consumed, err);
+	if (n)
+		p->last_ns = h->events[n - 1].t_ns;
+	h->version += n > p->consumed && p == shown(h);
+	p->chunk = info.id;
+	p->consumed = n;
+	if (r < 0 || n < info.events) {
+		p->is_there = true;
+		return r;
+	}
+	return 1;
+}
+
+static int read_position(struct history *h, struct position *p, uint64_t until, struct err *err)
+{
+	int r = 1;
+
+	while (r == 1 && clock_now_ns() < until)
+		r = step(h, p, err);
+	return r;
+}
+
+int history_read(struct history *h, uint64_t max_ns, struct err *err)
+{
+	uint64_t until = clock_now_ns() + max_ns;
+	int r = 0, end;
+
+	if (h->is_sealed && is_shown(h)->is_there && h->end.is_there)
+		return 0;
+	end = reopen(h, err);
+	if (end)
+		return end;
+	if (h->past.pass && !h->past.is_there)
+		r = read_position(h, &h->past, until, err);
+	if (r >= 0 && (!h->is_sealed || !h->end.is_there)) {
+		end = read_position(h, &h->end, until, err);
+		r = end < 0 || !h->past.pass ? end : r;
+	}
+	if (h->is_sealed)
+		return r;
+	/* after the events: what they refer to is there */
+	if (r >= 0) {
+		end = load_catalog(h, false, err);
+		h->version += is_shown(h)->pass == h->end.pass;
+		if (end)
+			r = end;
+	}
+	store_reader_close(h->reader);
+	h->reader = NULL;
+	return r;
+}
+
+bool history_is_open_ended(const struct history *h)
+{
+	return !h->is_sealed;
+}
+
+uint64_t history_version(const struct history *h)
+{
+	return h->version;
+}
+
+double history_progress(const struct history *h)
+{
+	const struct position *p = is_shown(h);
+	uint64_t start = history_start_ns(h), end = history_end_ns(h);
+
+	if (p->until_ns < end)
+		end = p->until_ns;
+	if (p->is_there || end <= start)
+		return 1;
+	return p->last_ns > start ? (double)(p->last_ns - start) / (double)(end - start) : 0;
+}
+
+void history_show_end(struct history *h)
+{
+	h->version += h->past.pass != NULL;
+	analysis_pass_free(h->past.pass);
+	h->past = (struct position){0};
+}
+
+void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns)
+{
+	struct position *p = &h->past;
+
+	h->version++;
+	if (!p->pass || p->since_ns != since_ns || at_ns < p->last_ns)
+		begin(p, since_ns, at_ns);
+	p->until_ns = at_ns;
+	p->is_there = false;
+}
+
+bool history_shows_end(const struct history *h)
+{
+	return !h->past.pass;
+}
+
+const struct catalog *history_catalog(const struct history *h)
+{
+	return &h->catalog;
+}
+
+const struct timeline *history_timeline(const struct history *h)
+{
+	return &h->timeline;
+}
+
+void history_analysis(struct history *h, enum group_key key, bool ages, struct analysis *ret)
+{
+	analysis_pass_get(shown(h)->pass, key, ages, ret);
+}
+
+const struct replay *history_replay(const struct history *h)
+{
+	return analysis_pass_replay(is_shown(h)->pass);
+}
+
+uint64_t history_since_ns(const struct history *h)
+{
+	return is_shown(h)->since_ns;
+}
+
+uint64_t history_now_ns(const struct history *h)
+{
+	const struct position *p = is_shown(h);
+
+	return p->until_ns < UINT64_MAX ? p->until_ns : history_end_ns(h);
+}
+
+uint64_t history_start_ns(const struct history *h)
+{
+	uint64_t start = (uint64_t)catalog_number(&h->catalog, "start_ns", 0);
+
+	return start ? start : h->timeline.start_ns;
+}
+
+uint64_t history_end_ns(const struct history *h)
+{
+	const struct timeline *t = &h->timeline;
+	uint64_t end = (uint64_t)catalog_number(&h->catalog, "end_ns", 0);
+
+	if (!end && t->n_rss)
+		end = t->rss[t->n_rss - 1].t_ns;
+	if (h->end.last_ns > end)
+		end = h->end.last_ns;
+	return end > history_start_ns(h) ? end : history_start_ns(h);
+}
+
+const char *history_path(const struct history *h)
+{
+	return h->path;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ANALYZER_HISTORY_H
+#define ANALYZER_HISTORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "analyzer/analysis.h"
+#include "common/err.h"
+#include "store/reader.h"
+
+/*
+ * A recording to look into at any moment, also while it grows.  Reading is done in
+ * slices, so that whoever shows it stays responsive.
+ *
+ * What is shown is the end, which moves on while it is being recorded, or the heap at a
+ * moment of the past, of all blocks or of those allocated from some moment on.
+ *
+ * Where it is being recorded the file is only open during a call: a reader that holds it
+ * would keep the recorder from closing it.
+ */
+struct history;
+
+/* Loads all but the events.  -errno with @err. */
+int history_open(const char *path, struct history **ret, struct err *err);
+void history_close(struct history *h);
+
+/*
+ * Reads on, for about @max_ns, or until what is shown is up to date: 1 if it is not yet;
+ * 0; or a negative errno with @err: what was read before it remains.
+ */
+int history_read(struct history *h, uint64_t max_ns, struct err *err);
+/* Has nobody closed it, so that it may grow? */
+bool history_is_open_ended(const struct history *h);
+/* It changes whenever what is shown has. */
+uint64_t history_version(const struct history *h);
+/* 0 to 1: how much of what is to be shown has been read. */
+double history_progress(const struct history *h);
+
+/* Shows the end. */
+void history_show_end(struct history *h);
+/* Shows the heap at @at_ns, of blocks allocated at @since_ns or later. */
+void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns);
+bool history_shows_end(const struct history *h);
+
+/* These are valid until the next call of history_read() or one that shows something else. */
+const struct catalog *history_catalog(const struct history *h);
+const struct timeline *history_timeline(const struct history *h);
+void history_analysis(struct history *h, enum group_key key, bool ages, struct analysis *ret);
+const struct replay *history_replay(const struct history *h);
+/* Of the blocks shown: those allocated before do not count. */
+uint64_t history_since_ns(const struct history *h);
+/* The moment shown. */
+uint64_t history_now_ns(const struct history *h);
+/* When the recording began, and its last moment so far. */
+uint64_t history_start_ns(const struct history *h);
+uint64_t history_end_ns(const struct history *h);
+const char *history_path(const struct history *h);
+
+#endif
