@@ -138,7 +138,8 @@ static bool parse_pair(const char *word, size_t len, struct input *ret)
 
 		if (len <= n || memcmp(word, pairs[i].name, n) || word[n] != ':')
 			continue;
-		if (!number(&at, pairs[i].least, PLACE_MAX, &ret->row) || *at++ != pairs[i].between ||
+		if (!number(&at, pairs[i].least, PLACE_MAX, &ret->row) ||
+		    *at++ != pairs[i].between ||
 		    !number(&at, pairs[i].least, PLACE_MAX, &ret->col) || at != word + len)
 			return false;
 		ret->key = pairs[i].key;
@@ -223,7 +224,8 @@ static bool begin_word(struct input_script *s)
 	struct input ignored;
 	int times;
 
-	if (number(&word, 1, REPEATS_MAX, &times) && *word == '*' && word[1] && !is_blank(word[1])) {
+	if (number(&word, 1, REPEATS_MAX, &times) && *word == '*' && word[1] &&
+	    !is_blank(word[1])) {
 		word++;
 	} else {
 		times = 1;
