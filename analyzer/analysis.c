@@ -7,6 +7,7 @@
 
 #include "common/hash.h"
 #include "common/xalloc.h"
+#include "store/loss.h"
 
 /*
  * One pass over the events: what it needs and what it makes.
@@ -48,6 +49,16 @@ struct analysis_pass {
 uint64_t size_class(uint64_t size)
 {
 	return size ? 1ull << (63 - __builtin_clzll(size)) : 0;
+}
+
+uint64_t lost_events(const struct catalog *c)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < LOSSES; i++)
+		if (loss_kinds[i].misses_events)
+			n += catalog_loss(c, loss_kinds[i].name);
+	return n;
 }
 
 void heap_totals_add(struct heap_totals *to, const struct heap_totals *from)

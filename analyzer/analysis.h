@@ -82,6 +82,9 @@ const struct replay *analysis_pass_replay(const struct analysis_pass *p);
 /* Sizes are classed by powers of two: 0, 1, 2-3, 4-7, …; returns the smallest of @size's class. */
 uint64_t size_class(uint64_t size);
 
+/* Events that the recording lacks, for whatever reason. */
+uint64_t lost_events(const struct catalog *c);
+
 /* Adds @from to @to, all columns. */
 void heap_totals_add(struct heap_totals *to, const struct heap_totals *from);
 

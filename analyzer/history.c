@@ -110,7 +110,8 @@ static int reopen(struct history *h, struct err *err)
 }
 
 /* The next events of the chunk that is being read, or of the one behind it. */
-static int read_events(struct history *h, struct position *p, struct chunk_info *ret, struct err *err)
+static int read_events(struct history *h, struct position *p, struct chunk_info *ret,
+		       struct err *err)
 {
 	int r = 0;
 
@@ -181,6 +182,8 @@ int history_read(struct history *h, uint64_t max_ns, struct err *err)
 	end = reopen(h, err);
 	if (end)
 		return end;
+	if (!h->is_sealed && h->past.until_ns == UINT64_MAX)
+		h->past.is_there = false;
 	if (h->past.pass && !h->past.is_there)
 		r = read_position(h, &h->past, until, err);
 	if (r >= 0 && (!h->is_sealed || !h->end.is_there)) {

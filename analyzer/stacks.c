@@ -151,10 +151,11 @@ uint32_t *stacks_classify_functions(const struct catalog *c)
 		if (*place == HASHMAP_NONE)
 			*place = i;
 		same = &c->frames[*place];
-		classes[i] = same->module.v == f->module.v && same_text(same->function, f->function) &&
-					     (f->function || same->offset == f->offset)
-				     ? *place
-				     : i;
+		if (same->module.v == f->module.v && same_text(same->function, f->function) &&
+		    (f->function || same->offset == f->offset))
+			classes[i] = *place;
+		else
+			classes[i] = i;
 	}
 	hashmap_release(&first);
 	return classes;

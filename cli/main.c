@@ -16,7 +16,7 @@
 
 static const struct command *const commands[] = {
 	&command_record, &command_report, &command_leaks, &command_annotate,
-	&command_info,	 &command_repair, &command_symbolize, &command_doctor,
+	&command_view,	 &command_info,  &command_repair, &command_symbolize, &command_doctor,
 };
 
 static const char before[] =

@@ -94,13 +94,18 @@ bool view_may_be_written(const struct view *v)
 
 enum view_state view_state(const struct view *v)
 {
-	const char *recorder = catalog_text(&v->catalog, "recorder");
+	return catalog_state(&v->catalog, store_reader_is_sealed(v->reader));
+}
 
-	if (catalog_text(&v->catalog, "stopped"))
+enum view_state catalog_state(const struct catalog *c, bool sealed)
+{
+	const char *recorder = catalog_text(c, "recorder");
+
+	if (catalog_text(c, "stopped"))
 		return VIEW_STOPPED;
-	if (catalog_text(&v->catalog, "cut_off"))
+	if (catalog_text(c, "cut_off"))
 		return VIEW_CUT_OFF;
-	if (store_reader_is_sealed(v->reader))
+	if (sealed)
 		return VIEW_COMPLETE;
 	switch (recorder ? process_identity_state(recorder) : PROCESS_IS_GONE) {
 	case PROCESS_IS_THERE:
@@ -149,12 +154,7 @@ bool view_exited(const struct view *v)
 
 uint64_t view_lost_events(const struct view *v)
 {
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < LOSSES; i++)
-		if (loss_kinds[i].misses_events)
-			n += catalog_loss(&v->catalog, loss_kinds[i].name);
-	return n;
+	return lost_events(&v->catalog);
 }
 
 uint64_t view_start_ns(const struct view *v)

@@ -33,6 +33,8 @@ enum view_state {
 };
 
 enum view_state view_state(const struct view *v);
+/* The same by what the recording says; @sealed: it was closed properly. */
+enum view_state catalog_state(const struct catalog *c, bool sealed);
 /* Is there a recorder that may write to it yet, also after it was stopped early? */
 bool view_may_be_written(const struct view *v);
 /* One or a few words for it. */

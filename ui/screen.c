@@ -313,7 +313,7 @@ void screen_show(const struct canvas *c)
 	if (shown.rows != c->rows || shown.cols != c->cols || rows != last_rows ||
 	    cols != last_cols) {
 		canvas_resize(&shown, c->rows, c->cols);
-		erase();
+		clear(); /* what the terminal made of the old screen is not known */
 		last_rows = rows;
 		last_cols = cols;
 	}

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "ui/ui.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/rows.h"
+#include "common/format.h"
+#include "common/json.h"
+#include "common/xalloc.h"
+#include "ui/page.h"
+
+#define HEAD_ROWS 3
+#define FOOT_ROWS 2
+#define TIME_ROWS 3
+#define ROWS_FOR_TIME 16 /* on lower screens the rows are worth more */
+
+struct page *ui_page(const struct ui *u)
+{
+	return u->pages[u->n_pages - 1];
+}
+
+void ui_say(struct ui *u, bool is_bad, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(u->message, sizeof(u->message), fmt, ap);
+	va_end(ap);
+	u->message_is_bad = is_bad;
+	u->is_changed = true;
+}
+
+/* ---- life --------------------------------------------------------------------------- */
+
+static void make_own(struct ui *u)
+{
+	const struct catalog *c = history_catalog(u->history);
+
+	if (u->own.catalog && u->own_frames == c->n_frames)
+		return;
+	own_release(&u->own);
+	own_init(&u->own, c, u->options.skip, u->options.n_skip);
+	u->own_frames = c->n_frames;
+}
+
+int ui_new(const struct ui_options *o, struct ui **ret, struct err *err)
+{
+	struct ui *u = xcalloc(1, sizeof(*u));
+	int r = history_open(o->path, &u->history, err);
+
+	if (r) {
+		free(u);
+		return r;
+	}
+	u->options = *o;
+	for (int i = 0; i < ROOT_VIEWS; i++)
+		page_init(&u->roots[i], (enum view_kind)i, NULL);
+	u->pages[u->n_pages++] = &u->roots[VIEW_OVERVIEW];
+	u->is_changed = true;
+	make_own(u);
+	settings_load(u);
+	*ret = u;
+	return 0;
+}
+
+void ui_free(struct ui *u)
+{
+	if (!u)
+		return;
+	settings_save(u);
+	while (u->n_pages > 1) {
+		page_release(u->pages[--u->n_pages]);
+		free(u->pages[u->n_pages]);
+	}
+	for (int i = 0; i < ROOT_VIEWS; i++)
+		page_release(&u->roots[i]);
+	own_release(&u->own);
+	history_close(u->history);
+	free(u);
+}
+
+void ui_push(struct ui *u, enum view_kind view, const struct scope *scope)
+{
+	struct page *p;
+
+	if (u->n_pages == PAGES_MAX)
+		return;
+	p = xcalloc(1, sizeof(*p));
+	page_init(p, view, scope);
+	u->pages[u->n_pages++] = p;
+}
+
+bool ui_read(struct ui *u, uint64_t max_ns)
+{
+	uint64_t before = history_version(u->history);
+	bool was_failed = u->read_failed;
+	int r = history_read(u->history, max_ns, &u->read_err);
+
+	u->read_failed = r < 0;
+	if (before != history_version(u->history) || was_failed != u->read_failed)
+		u->is_changed = true;
+	make_own(u);
+	return r == 1;
+}
+
+bool ui_is_live(const struct ui *u)
+{
+	return history_is_open_ended(u->history);
+}
+
+bool ui_is_over(const struct ui *u)
+{
+	return u->is_over;
+}
+
+bool ui_is_ascii(const struct ui *u)
+{
+	return u->options.ascii;
+}
+
+bool ui_is_changed(const struct ui *u)
+{
+	return u->is_changed;
+}
+
+void ui_input(struct ui *u, const struct input *in)
+{
+	u->is_changed = true;
+	if (in->key == INPUT_EOF) {
+		u->is_over = true;
+		return;
+	}
+	if (in->key == INPUT_RESIZE) {
+		u->rows = in->row;
+		u->cols = in->col;
+		return;
+	}
+	if (in->key == INPUT_NONE)
+		return;
+	u->message[0] = '\0';
+	page_make(u, ui_page(u));
+	if (u->prompt)
+		prompt_input(u, in);
+	else
+		keys_input(u, in);
+}
+
+/* ---- the head ----------------------------------------------------------------------- */
+
+/* The command, as one line; to be freed. */
+static char *command_text(const struct ui *u)
+{
+	const char *text = catalog_text(history_catalog(u->history), "command");
+	char **args, *line = xstrdup("");
+
+	if (!text || json_parse_strings(text, &args) < 0) {
+		free(line);
+		return xstrdup(path_base(history_path(u->history)));
+	}
+	for (char **a = args; *a; a++) {
+		char *longer = xasprintf("%s%s%s", line, a == args ? "" : " ",
+					 a == args ? path_base(*a) : *a);
+
+		free(line);
+		line = longer;
+	}
+	json_free_strings(args);
+	return line;
+}
+
+static void draw_title(struct ui *u, struct canvas *c)
+{
+	const struct catalog *k = history_catalog(u->history);
+	const char *state = u->options.state
+				    ? u->options.state(u->options.arg, u->history)
+				    : history_is_open_ended(u->history) ? "not closed" : "complete";
+	char *command = command_text(u), pid[32];
+	char from[FORMAT_MAX], when[FORMAT_MAX], now[FORMAT_MAX];
+	uint64_t start = history_start_ns(u->history);
+	bool live = history_is_open_ended(u->history);
+	char right[160];
+	int width, used;
+
+	if (u->is_paused)
+		state = "paused";
+	format_duration(when, history_now_ns(u->history) - start);
+	format_duration(now, history_end_ns(u->history) - start);
+	format_duration(from, u->has_mark ? u->mark_ns - start : 0);
+	snprintf(right, sizeof(right), "%s %s  %s%s%s%s%s", live ? "●" : "·", state,
+		 u->has_mark ? from : "", u->has_mark ? " to " : "", when,
+		 u->has_cursor ? " of " : "", u->has_cursor ? now : "");
+	width = canvas_columns(right);
+	used = c->cols < 60 ? 1 : canvas_put(c, 0, 1, "heaptrail", STYLE_ACCENT) + 3;
+	snprintf(pid, sizeof(pid), "pid %" PRId64, catalog_number(k, "pid", 0));
+	if (c->cols - width - used - 2 > 12)
+		canvas_text(c, 0, used, c->cols - width - used - 2, command, STYLE_STRONG,
+			    ALIGN_LEFT, CUT_END);
+	if (catalog_number(k, "pid", 0) && c->cols - width - used - canvas_columns(command) > 20)
+		canvas_put(c, 0, used + canvas_columns(command) + 2, pid, STYLE_DIM);
+	canvas_text(c, 0, c->cols - width - 1, width, right, live ? STYLE_ACCENT : STYLE_DIM,
+		    ALIGN_RIGHT, CUT_START);
+	free(command);
+}
+
+/* Label and value, and two blanks; what has no room is left out, with all after it. */
+static int put_number(struct canvas *c, int col, const char *label, const char *value,
+		      enum style style)
+{
+	if (col + canvas_columns(label) + canvas_columns(value) > c->cols)
+		return c->cols + 1;
+	col += canvas_put(c, 1, col, label, STYLE_DIM);
+	col += canvas_put(c, 1, col, value, style);
+	return col + 2;
+}
+
+static void draw_numbers(struct ui *u, struct canvas *c)
+{
+	const struct timeline *t = history_timeline(u->history);
+	char a[FORMAT_MAX], b[FORMAT_MAX], text[4 * FORMAT_MAX];
+	struct analysis all;
+	uint64_t lost = lost_events(history_catalog(u->history));
+	int col = 1;
+
+	history_analysis(u->history, GROUP_THREAD, false, &all);
+	if (history_progress(u->history) < 1) {
+		snprintf(text, sizeof(text), "%.0f %%", 100 * history_progress(u->history));
+		col = put_number(c, col, "reading ", text, STYLE_ACCENT);
+	}
+	snprintf(text, sizeof(text), "%s in %s block%s", format_bytes(a, all.totals.live_bytes),
+		 format_count(b, all.totals.live_blocks), all.totals.live_blocks == 1 ? "" : "s");
+	col = put_number(c, col, "Live ", text, STYLE_STRONG);
+	col = put_number(c, col, "Peak ", format_bytes(a, all.totals.peak_bytes), STYLE_TEXT);
+	if (lost)
+		col = put_number(c, col, "Lost ", format_count(a, lost), STYLE_BAD);
+	col = put_number(c, col, "Allocated ", format_bytes(a, all.totals.allocated_bytes),
+			 STYLE_TEXT);
+	col = put_number(c, col, "Calls ", format_count(a, all.totals.alloc_calls), STYLE_TEXT);
+	if (t->n_rss)
+		col = put_number(c, col, "RSS ", format_bytes(a, timeline_rss_at(u)), STYLE_TEXT);
+	if (!lost)
+		put_number(c, col, "Lost ", "0", STYLE_DIM);
+}
+
+/* Columns of all names, with @gap blanks between them. */
+static int all_views_width(int gap)
+{
+	int all = 0;
+
+	for (int i = 0; i < ROOT_VIEWS; i++)
+		all += (int)strlen(views[i].name) + 2 + gap;
+	return all;
+}
+
+/* On narrow screens there is one blank between them, or a name only of the one that is shown. */
+static int view_width(const struct ui *u, int view)
+{
+	int name = (int)strlen(views[view].name) + 2;
+
+	if (all_views_width(2) < u->cols)
+		return name + 2;
+	if (all_views_width(1) < u->cols)
+		return name + 1;
+	return u->pages[0] == &u->roots[view] ? name + 1 : 2;
+}
+
+int ui_view_at(const struct ui *u, int col)
+{
+	int at = 1;
+
+	for (int i = 0; i < ROOT_VIEWS; i++) {
+		if (col >= at && col < at + view_width(u, i) - 1)
+			return i;
+		at += view_width(u, i);
+	}
+	return -1;
+}
+
+static void draw_views(struct ui *u, struct canvas *c)
+{
+	int col = 1;
+
+	for (int i = 0; i < ROOT_VIEWS; i++) {
+		int width = view_width(u, i);
+		bool is_shown = u->pages[0] == &u->roots[i];
+		char text[32];
+
+		snprintf(text, sizeof(text), width > 2 ? "%d %s" : "%d", i + 1, views[i].name);
+		canvas_text(c, 2, col, width - 1, text, is_shown ? STYLE_ACCENT : STYLE_DIM,
+			    ALIGN_LEFT, CUT_END);
+		if (is_shown)
+			canvas_select(c, 2, col, canvas_columns(text) < width
+							 ? canvas_columns(text) : width - 1);
+		col += width;
+	}
+}
+
+/* ---- the foot ----------------------------------------------------------------------- */
+
+static const struct key *bar_key(size_t n)
+{
+	for (size_t i = 0; i < n_keys; i++)
+		if (keys[i].label && !n--)
+			return &keys[i];
+	return NULL;
+}
+
+static int bar_width(const struct key *k)
+{
+	char name[16];
+
+	return canvas_columns(input_name(name, k->keys[0])) + canvas_columns(k->label) + 1;
+}
+
+const struct key *ui_key_at(const struct ui *u, int col)
+{
+	const struct key *k;
+	int at = 0;
+
+	(void)u;
+	for (size_t i = 0; (k = bar_key(i)); i++) {
+		if (col >= at && col < at + bar_width(k))
+			return k;
+		at += bar_width(k);
+	}
+	return NULL;
+}
+
+static void draw_bar(struct ui *u, struct canvas *c, int row)
+{
+	const struct key *k;
+	int col = 0;
+
+	for (size_t i = 0; (k = bar_key(i)) && col < c->cols; i++) {
+		bool useful = !k->is_useful || k->is_useful(u);
+		char name[16];
+
+		col += canvas_put(c, row, col, input_name(name, k->keys[0]), STYLE_KEY);
+		col += canvas_put(c, row, col, k->label, useful ? STYLE_KEY_TEXT : STYLE_DIM);
+		col += canvas_put(c, row, col, " ", STYLE_TEXT);
+	}
+}
+
+static void draw_status(struct ui *u, struct canvas *c, int row, int *ret_col)
+{
+	struct page *p = ui_page(u);
+	char text[512];
+	int col = 1;
+
+	if (u->prompt) {
+		col += canvas_put(c, row, col, prompt_label(u->prompt), STYLE_ACCENT);
+		col += canvas_put(c, row, col, u->text, STYLE_TEXT);
+		*ret_col = col < c->cols ? col : c->cols - 1;
+		return;
+	}
+	if (u->read_failed || u->message[0]) {
+		snprintf(text, sizeof(text), "%s", u->read_failed ? u->read_err.what : u->message);
+		canvas_text(c, row, 1, c->cols - 2, text,
+			    u->read_failed || u->message_is_bad ? STYLE_BAD : STYLE_ACCENT,
+			    ALIGN_LEFT, CUT_MIDDLE);
+		return;
+	}
+	if (p->state.n_shown && p->view != VIEW_FLAME)
+		snprintf(text, sizeof(text), "%zu of %zu%s%s%s%s", p->state.cursor + 1,
+			 p->state.n_shown, p->state.filter[0] ? "  filter: " : "", p->state.filter,
+			 p->state.search[0] ? "  search: " : "", p->state.search);
+	else
+		snprintf(text, sizeof(text), "%s%s%s", p->state.filter[0] ? "filter: " : "",
+			 p->state.filter, p->state.search);
+	canvas_text(c, row, 1, c->cols - 2, text, STYLE_DIM, ALIGN_LEFT, CUT_END);
+}
+
+/* ---- the page ----------------------------------------------------------------------- */
+
+/* What is shown, and of what. */
+static void draw_page_title(struct ui *u, struct page *p, struct canvas *c, int row)
+{
+	char *of = scope_text(u, &p->scope), *text;
+
+	text = p->scope.kind == SCOPE_ALL ? xstrdup(views[p->view].title)
+					  : xasprintf("%s: %s", views[p->view].title, of);
+	canvas_text(c, row, 1, c->cols - 2, text, STYLE_STRONG, ALIGN_LEFT, CUT_MIDDLE);
+	free(text);
+	free(of);
+}
+
+static void draw_page(struct ui *u, struct page *p, struct canvas *c, struct box b)
+{
+	if (views[p->view].title) {
+		draw_page_title(u, p, c, b.row);
+		b.row++;
+		b.rows--;
+	}
+	if (p->note) {
+		canvas_text(c, b.row, 1, c->cols - 2, p->note, STYLE_BAD, ALIGN_LEFT, CUT_MIDDLE);
+		b.row++;
+		b.rows--;
+	}
+	if (p->view == VIEW_OVERVIEW) {
+		int rows = b.rows >= 12 ? b.rows / 2 : b.rows >= 8 ? 4 : 0;
+
+		timeline_draw_large(u, c, (struct box){b.row, 1, rows, b.cols - 2});
+		b.row += rows;
+		b.rows -= rows;
+	}
+	p->box = (struct box){b.row, b.col + 1, b.rows, b.cols - 2};
+	if (p->view == VIEW_FLAME)
+		flame_draw(u, p, c, p->box);
+	else
+		table_draw(&p->table, &p->state, c, p->box);
+}
+
+void ui_draw(struct ui *u, struct canvas *c, int *ret_row, int *ret_col)
+{
+	struct page *p = ui_page(u);
+	int time = c->rows >= ROWS_FOR_TIME && p->view != VIEW_OVERVIEW ? TIME_ROWS : 0;
+	int rows = c->rows - HEAD_ROWS - FOOT_ROWS - time;
+
+	u->rows = c->rows;
+	u->cols = c->cols;
+	u->time_box = (struct box){0};
+	canvas_clear(c);
+	page_make(u, p);
+	draw_title(u, c);
+	draw_numbers(u, c);
+	draw_views(u, c);
+	if (rows > 0)
+		draw_page(u, p, c, (struct box){HEAD_ROWS, 0, rows, c->cols});
+	if (time)
+		timeline_draw(u, c, (struct box){c->rows - FOOT_ROWS - time, 1, time, c->cols - 2});
+	*ret_row = *ret_col = -1;
+	draw_status(u, c, c->rows - 2, ret_col);
+	if (*ret_col >= 0)
+		*ret_row = c->rows - 2;
+	draw_bar(u, c, c->rows - 1);
+	u->is_changed = false;
+}

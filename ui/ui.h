@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef UI_UI_H
+#define UI_UI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "analyzer/history.h"
+#include "common/err.h"
+#include "ui/canvas.h"
+#include "ui/input.h"
+
+/*
+ * The terminal interface on one recording, finished or growing: input goes in, a
+ * canvas comes out.  It knows no terminal: run.h has the loops.
+ */
+struct ui;
+
+/* What is done to the recording, where there is a recorder to do it; `top` has one. */
+enum ui_command { UI_PAUSE, UI_DETACH, UI_SAVE };
+
+struct ui_options {
+	const char *path;
+	bool ascii;
+	const char *const *skip; /* patterns of functions that are never own, see own.h */
+	size_t n_skip;
+	const char *settings_path; /* where the state is kept from one time to the next, or NULL */
+	/* How the recording stands, in a word: "complete", "being recorded", …; may be NULL. */
+	const char *(*state)(void *arg, const struct history *h);
+	/* NULL: there is no recorder.  Returns what to tell the user, which stays the callee's. */
+	const char *(*command)(void *arg, enum ui_command command, const char *text);
+	void *arg;
+};
+
+int ui_new(const struct ui_options *o, struct ui **ret, struct err *err);
+void ui_free(struct ui *u);
+
+/* Reads on, for about @max_ns: true if there is more to read at once. */
+bool ui_read(struct ui *u, uint64_t max_ns);
+/* Is it still growing, so that it is to be asked again now and then? */
+bool ui_is_live(const struct ui *u);
+void ui_input(struct ui *u, const struct input *in);
+bool ui_is_over(const struct ui *u);
+/* As it was asked for. */
+bool ui_is_ascii(const struct ui *u);
+/* Fills the canvas, whatever its size is.  @ret_row, @ret_col: the cursor's place, or -1. */
+void ui_draw(struct ui *u, struct canvas *c, int *ret_row, int *ret_col);
+/* Has anything changed since it was drawn? */
+bool ui_is_changed(const struct ui *u);
+
+#endif

@@ -1,0 +1,691 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "ui/page.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/rows.h"
+#include "analyzer/stacks.h"
+#include "common/format.h"
+#include "common/xalloc.h"
+
+/* ---- columns ------------------------------------------------------------------------ */
+
+enum { HEAP_LIVE, HEAP_SHARE, HEAP_PEAK, HEAP_ALLOCATED, HEAP_CALLS, HEAP_BLOCKS, HEAP_TEMPORARY };
+
+static const struct column heap_columns[] = {
+	[HEAP_LIVE] = {"LIVE", COLUMN_BYTES, 9, 0},
+	[HEAP_SHARE] = {"    %", COLUMN_SHARE, 14, 2},
+	[HEAP_PEAK] = {"PEAK", COLUMN_BYTES, 9, 1},
+	[HEAP_ALLOCATED] = {"ALLOCATED", COLUMN_BYTES, 10, 3},
+	[HEAP_CALLS] = {"CALLS", COLUMN_COUNT, 11, 4},
+	[HEAP_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, 5},
+	[HEAP_TEMPORARY] = {"TEMPORARY", COLUMN_COUNT, 10, 6},
+};
+
+static const size_t heap_offsets[] = {
+	[HEAP_LIVE] = offsetof(struct heap_totals, live_bytes),
+	[HEAP_SHARE] = offsetof(struct heap_totals, live_bytes),
+	[HEAP_PEAK] = offsetof(struct heap_totals, peak_bytes),
+	[HEAP_ALLOCATED] = offsetof(struct heap_totals, allocated_bytes),
+	[HEAP_CALLS] = offsetof(struct heap_totals, alloc_calls),
+	[HEAP_BLOCKS] = offsetof(struct heap_totals, live_blocks),
+	[HEAP_TEMPORARY] = offsetof(struct heap_totals, temporary_allocs),
+};
+
+enum { LEAK_BYTES, LEAK_SHARE, LEAK_BLOCKS, LEAK_OLDEST, LEAK_NEWEST };
+
+static const struct column leak_columns[] = {
+	[LEAK_BYTES] = {"UNFREED", COLUMN_BYTES, 9, 0},
+	[LEAK_SHARE] = {"    %", COLUMN_SHARE, 14, 2},
+	[LEAK_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, 1},
+	[LEAK_OLDEST] = {"OLDEST", COLUMN_TIME, 11, 3},
+	[LEAK_NEWEST] = {"NEWEST", COLUMN_TIME, 11, 4},
+};
+
+enum { BLOCK_SIZE, BLOCK_USABLE, BLOCK_AGE, BLOCK_ADDRESS, BLOCK_THREAD };
+
+static const struct column block_columns[] = {
+	[BLOCK_SIZE] = {"SIZE", COLUMN_BYTES, 9, 0},
+	[BLOCK_USABLE] = {"USABLE", COLUMN_BYTES, 9, 4},
+	[BLOCK_AGE] = {"AGE", COLUMN_TIME, 11, 1},
+	[BLOCK_ADDRESS] = {"ADDRESS", COLUMN_ADDRESS, 14, 2},
+	[BLOCK_THREAD] = {"THREAD", COLUMN_NUMBER, 8, 3},
+};
+
+size_t page_total_offset(const struct page *p)
+{
+	return p->state.sort >= 0 && (size_t)p->state.sort < COUNT_OF(heap_offsets)
+		       ? heap_offsets[p->state.sort]
+		       : heap_offsets[HEAP_LIVE];
+}
+
+static uint64_t total_at(const struct heap_totals *t, size_t offset)
+{
+	return *(const uint64_t *)((const char *)t + offset);
+}
+
+void page_use_heap_columns(struct table *t, const struct heap_totals *totals, const char *title)
+{
+	t->columns = heap_columns;
+	t->n_columns = COUNT_OF(heap_columns);
+	t->text_title = title;
+	for (size_t i = 0; i < COUNT_OF(heap_columns); i++)
+		t->totals[i] = i == HEAP_SHARE ? 0 : total_at(totals, heap_offsets[i]);
+}
+
+void page_put_heap_values(struct table_row *r, const struct heap_totals *totals)
+{
+	for (size_t i = 0; i < COUNT_OF(heap_columns); i++)
+		r->values[i] = total_at(totals, heap_offsets[i]);
+}
+
+/* ---- scopes ------------------------------------------------------------------------- */
+
+void scope_release(struct scope *s)
+{
+	free(s->file);
+	free(s->function);
+	memset(s, 0, sizeof(*s));
+}
+
+void scope_copy(struct scope *to, const struct scope *from)
+{
+	*to = *from;
+	to->file = from->file ? xstrdup(from->file) : NULL;
+	to->function = from->function ? xstrdup(from->function) : NULL;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+static bool has_frame(const struct scope *s, const struct catalog_frame *f)
+{
+	switch (s->kind) {
+	case SCOPE_FILE:
+		return same(s->file, f->file) && (s->file || s->module.v == f->module.v);
+	case SCOPE_FUNCTION:
+		return same(s->function, f->function) && s->module.v == f->module.v;
+	case SCOPE_LINE:
+		return same(s->file, f->file) && s->line == f->line &&
+		       same(s->function, f->function);
+	default:
+		return true;
+	}
+}
+
+static bool has_stack(const struct ui *u, const struct scope *s, const uint32_t *classes,
+		      struct stack_id stack)
+{
+	const struct catalog *c = history_catalog(u->history);
+	struct stack_walk w;
+
+	if (s->kind == SCOPE_ALL || s->kind == SCOPE_THREAD || s->kind == SCOPE_SIZE)
+		return true;
+	stacks_walk(c, stack, &w);
+	if (s->kind == SCOPE_STACK)
+		return stacks_identity(classes, &w) == s->key;
+	return has_frame(s, catalog_frame(c, w.n ? w.frames[own_frame(&u->own, &w)]
+						 : (struct frame_id){0}));
+}
+
+bool scope_has_stack(const struct ui *u, const struct scope *s, struct stack_id stack)
+{
+	uint32_t *classes = s->kind == SCOPE_STACK
+				    ? stacks_classify_frames(history_catalog(u->history))
+				    : NULL;
+	bool has = has_stack(u, s, classes, stack);
+
+	free(classes);
+	return has;
+}
+
+char *scope_text(const struct ui *u, const struct scope *s)
+{
+	const char *module = catalog_module_path(history_catalog(u->history), s->module);
+
+	switch (s->kind) {
+	case SCOPE_FILE:
+		return xstrdup(s->file ? s->file : module ? module : "[unknown]");
+	case SCOPE_FUNCTION:
+		return s->function ? xstrdup(s->function)
+				   : xasprintf("[%s]", module ? path_base(module) : "unknown");
+	case SCOPE_LINE:
+		return s->file ? xasprintf("%s:%" PRIu32 " %s", path_base(s->file), s->line,
+					   s->function ? s->function : "")
+			       : xstrdup(s->function ? s->function : "[unknown]");
+	case SCOPE_STACK:
+		return xstrdup(s->function ? s->function : "one call stack");
+	case SCOPE_THREAD:
+	case SCOPE_SIZE:
+		return xstrdup(s->function ? s->function : "");
+	case SCOPE_NODE:
+	case SCOPE_ALL:
+		break;
+	}
+	return xstrdup("all");
+}
+
+/* The groups by stack that are in the scope; to be freed. */
+static struct group *groups_in(const struct ui *u, const struct scope *s, const struct analysis *a,
+			       size_t *ret_n)
+{
+	struct group *groups = xcalloc(a->n_groups + 1, sizeof(*groups));
+	uint32_t *classes = s->kind == SCOPE_STACK
+				    ? stacks_classify_frames(history_catalog(u->history))
+				    : NULL;
+
+	*ret_n = 0;
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (has_stack(u, s, classes, (struct stack_id){(uint32_t)a->groups[i].key}))
+			groups[(*ret_n)++] = a->groups[i];
+	free(classes);
+	return groups;
+}
+
+/* ---- rows of the report ------------------------------------------------------------- */
+
+/* Whatever has nothing to show in any column is left out. */
+static bool has_any(const struct heap_totals *t)
+{
+	return t->alloc_calls || t->live_blocks || t->peak_bytes;
+}
+
+static uint64_t key_of_row(const struct row *r, enum rows_by by)
+{
+	uint64_t key = hash_u64(r->key + 1) ^ hash_bytes(r->name, strlen(r->name));
+
+	/* the first stack of those that read the same is the same as long as it grows */
+	if (by == ROWS_BY_STACK)
+		key ^= hash_u64(r->stack.v);
+	return key ^ hash_u64((uint64_t)r->module.v << 32 | r->line);
+}
+
+/* What is less important of a row, behind its name. */
+static const char *detail_of(const struct catalog *c, const struct row *r, enum rows_by by)
+{
+	const char *module = catalog_module_path(c, r->module);
+
+	switch (by) {
+	case ROWS_BY_FILE:
+		return r->file ? NULL : module ? "without line information" : NULL;
+	case ROWS_BY_FUNCTION:
+	case ROWS_BY_LINE:
+		return module && r->function ? path_base(module) : NULL;
+	default:
+		return NULL;
+	}
+}
+
+static void make_rows(struct ui *u, struct page *p, enum rows_by by, const char *title)
+{
+	const struct catalog *c = history_catalog(u->history);
+	struct analysis all, part;
+	struct rows rows;
+	struct group *groups = NULL;
+
+	history_analysis(u->history, rows_group_key(by), false, &all);
+	part = all;
+	if (p->scope.kind != SCOPE_ALL && rows_group_key(by) == GROUP_STACK)
+		part.groups = groups = groups_in(u, &p->scope, &all, &part.n_groups);
+	rows_make(&rows, c, &part, &u->own, by, false);
+	rows_shorten_files(&rows);
+	page_use_heap_columns(&p->table, &all.totals, title);
+	for (size_t i = 0; i < rows.n; i++) {
+		struct row *r = &rows.rows[i];
+		struct table_row *t;
+
+		if (!has_any(&r->totals))
+			continue;
+		t = table_add(&p->table, r->name);
+		t->key = key_of_row(r, by);
+		r->name = NULL;
+		page_put_heap_values(t, &r->totals);
+		t->detail = detail_of(c, r, by);
+		t->item = by == ROWS_BY_THREAD || by == ROWS_BY_SIZE ? (uint32_t)i : 0;
+	}
+	rows_release(&rows);
+	free(groups);
+}
+
+static void make_files(struct ui *u, struct page *p)
+{
+	make_rows(u, p, ROWS_BY_FILE, "FILE");
+}
+
+static void make_functions(struct ui *u, struct page *p)
+{
+	make_rows(u, p, ROWS_BY_FUNCTION, "FUNCTION");
+}
+
+static void make_lines(struct ui *u, struct page *p)
+{
+	make_rows(u, p, ROWS_BY_LINE, "LINE");
+}
+
+static void make_threads(struct ui *u, struct page *p)
+{
+	make_rows(u, p, ROWS_BY_THREAD, "THREAD");
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+
+	return x->key < y->key ? -1 : x->key > y->key;
+}
+
+/* A histogram: the classes in their order. */
+static void make_sizes(struct ui *u, struct page *p)
+{
+	struct analysis a;
+	struct rows rows;
+
+	history_analysis(u->history, GROUP_SIZE, false, &a);
+	rows_make(&rows, history_catalog(u->history), &a, &u->own, ROWS_BY_SIZE, false);
+	page_use_heap_columns(&p->table, &a.totals, "SIZE");
+	p->table.is_ordered = true;
+	if (rows.n)
+		qsort(rows.rows, rows.n, sizeof(*rows.rows), by_key);
+	for (size_t i = 0; i < rows.n; i++) {
+		struct table_row *t = table_add(&p->table, rows.rows[i].name);
+
+		t->key = rows.rows[i].key;
+		rows.rows[i].name = NULL;
+		page_put_heap_values(t, &rows.rows[i].totals);
+	}
+	rows_release(&rows);
+}
+
+/* ---- stacks ------------------------------------------------------------------------- */
+
+/* "main.c:12", or the module; to be freed; NULL: not known. */
+static char *place_text(const struct catalog *c, const struct catalog_frame *f)
+{
+	const char *module = catalog_module_path(c, f->module);
+
+	if (f->file)
+		return xasprintf("%s:%" PRIu32, path_base(f->file), f->line);
+	return f->function && module ? xstrdup(path_base(module)) : NULL;
+}
+
+/* A stack by its own function, where that is, and who called it. */
+static char *stack_text(const struct ui *u, struct stack_id id)
+{
+	const struct catalog *c = history_catalog(u->history);
+	struct stack_walk w;
+	struct frame_id own = {0};
+	char *name, *place, *text;
+	size_t at = 0;
+
+	stacks_walk(c, id, &w);
+	if (w.n) {
+		at = own_frame(&u->own, &w);
+		own = w.frames[at];
+	}
+	name = place_name(c, catalog_frame(c, own));
+	place = place_text(c, catalog_frame(c, own));
+	if (!w.n)
+		text = xasprintf("[%s]", stacks_end_text(w.end));
+	else
+		text = xasprintf("%s%s%s", name, place ? "  " : "", place ? place : "");
+	for (size_t i = at + 1; w.n && i < w.n && i < at + 6; i++) {
+		char *caller = place_name(c, catalog_frame(c, w.frames[i]));
+		char *longer = xasprintf("%s ← %s", text, caller);
+
+		free(caller);
+		free(text);
+		text = longer;
+	}
+	free(name);
+	free(place);
+	return text;
+}
+
+static void make_leaks(struct ui *u, struct page *p)
+{
+	uint64_t now = history_now_ns(u->history);
+	struct analysis a;
+	struct rows rows;
+
+	history_analysis(u->history, GROUP_STACK, true, &a);
+	rows_make(&rows, history_catalog(u->history), &a, &u->own, ROWS_BY_STACK, false);
+	p->table.columns = leak_columns;
+	p->table.n_columns = COUNT_OF(leak_columns);
+	p->table.text_title = "ALLOCATED BY";
+	p->table.text_columns = 40;
+	p->table.totals[LEAK_BYTES] = a.totals.live_bytes;
+	p->table.totals[LEAK_BLOCKS] = a.totals.live_blocks;
+	p->table.empty = "every block has been freed";
+	for (size_t i = 0; i < rows.n; i++) {
+		const struct row *r = &rows.rows[i];
+		struct table_row *t;
+
+		if (!r->totals.live_blocks)
+			continue;
+		t = table_add(&p->table, stack_text(u, r->stack));
+		t->key = t->item = r->stack.v;
+		t->values[LEAK_BYTES] = r->totals.live_bytes;
+		t->values[LEAK_BLOCKS] = r->totals.live_blocks;
+		t->values[LEAK_OLDEST] = now > r->oldest_ns ? now - r->oldest_ns : 0;
+		t->values[LEAK_NEWEST] = now > r->newest_ns ? now - r->newest_ns : 0;
+	}
+	rows_release(&rows);
+}
+
+static void make_stacks(struct ui *u, struct page *p)
+{
+	struct analysis all, part;
+	struct group *groups;
+	struct rows rows;
+
+	history_analysis(u->history, GROUP_STACK, false, &all);
+	part = all;
+	part.groups = groups = groups_in(u, &p->scope, &all, &part.n_groups);
+	rows_make(&rows, history_catalog(u->history), &part, &u->own, ROWS_BY_STACK, false);
+	page_use_heap_columns(&p->table, &all.totals, "CALL STACK");
+	p->table.text_columns = 40;
+	for (size_t i = 0; i < rows.n; i++) {
+		const struct row *r = &rows.rows[i];
+		struct table_row *t;
+
+		if (!has_any(&r->totals))
+			continue;
+		t = table_add(&p->table, stack_text(u, r->stack));
+		t->key = t->item = r->stack.v;
+		page_put_heap_values(t, &r->totals);
+	}
+	rows_release(&rows);
+	free(groups);
+}
+
+/* The frames of one stack. */
+static void make_stack(struct ui *u, struct page *p)
+{
+	const struct catalog *c = history_catalog(u->history);
+	struct table *t = &p->table;
+	struct stack_walk w;
+	struct table_row *row;
+
+	stacks_walk(c, p->scope.stack, &w);
+	t->is_ordered = true;
+	t->text_title = "CALLED (innermost first)";
+	for (size_t i = 0; i < w.n; i++) {
+		const struct catalog_frame *f = catalog_frame(c, w.frames[i]);
+		const char *module = catalog_module_path(c, f->module);
+		char *name = place_name(c, f), *place = place_text(c, f);
+
+		row = table_add(t, xasprintf("%s%s%s%s", name, f->is_inlined ? " (inlined)" : "",
+					     place ? "  " : "", place ? place : ""));
+		row->detail = f->file && module ? path_base(module) : NULL;
+		row->key = i + 1;
+		row->item = w.frames[i].v;
+		row->style = own_skips(&u->own, w.frames[i]) ? STYLE_DIM
+			     : i == own_frame(&u->own, &w)   ? STYLE_STRONG
+							     : STYLE_TEXT;
+		free(name);
+		free(place);
+	}
+	if (w.end == STACK_COMPLETE)
+		return;
+	row = table_add(t, xasprintf("(the stack is not complete: %s)", stacks_end_text(w.end)));
+	row->style = STYLE_BAD;
+}
+
+/* ---- blocks ------------------------------------------------------------------------- */
+
+/* Of the stacks that were asked for: 1 in the scope, 2 not; 0: not yet asked for. */
+static bool is_stack_in(const struct ui *u, const struct scope *s, const uint32_t *classes,
+			struct stack_id stack, uint8_t **known, size_t *cap)
+{
+	if (stack.v >= history_catalog(u->history)->n_stacks)
+		return has_stack(u, s, classes, stack);
+	ARRAY_GROW(*known, *cap, stack.v);
+	if (!(*known)[stack.v])
+		(*known)[stack.v] = has_stack(u, s, classes, stack) ? 1 : 2;
+	return (*known)[stack.v] == 1;
+}
+
+static void put_block(const struct ui *u, struct page *p, const struct replay_block *b)
+{
+	const struct catalog *c = history_catalog(u->history);
+	uint64_t now = history_now_ns(u->history);
+	struct table_row *r = table_add(&p->table, stack_text(u, b->stack));
+
+	r->key = b->ordinal;
+	r->item = b->stack.v;
+	r->values[BLOCK_SIZE] = b->size;
+	r->values[BLOCK_USABLE] = b->usable == USABLE_UNKNOWN ? TABLE_NO_VALUE : b->usable;
+	r->values[BLOCK_AGE] = now > b->t_ns ? now - b->t_ns : 0;
+	r->values[BLOCK_ADDRESS] = b->address;
+	if (b->thread.v < c->n_threads)
+		r->values[BLOCK_THREAD] = (uint64_t)c->threads[b->thread.v].tid;
+}
+
+static void make_blocks(struct ui *u, struct page *p)
+{
+	const struct replay *replay = history_replay(u->history);
+	const struct scope *s = &p->scope;
+	uint32_t *classes = s->kind == SCOPE_STACK
+				    ? stacks_classify_frames(history_catalog(u->history))
+				    : NULL;
+	const struct replay_block *b;
+	uint8_t *known = NULL;
+	size_t cap = 0, at = 0;
+
+	p->table.columns = block_columns;
+	p->table.n_columns = COUNT_OF(block_columns);
+	p->table.text_title = "ALLOCATED BY";
+	p->table.empty = "no block of these is live at this moment";
+	while ((b = replay_next_live(replay, &at))) {
+		if (b->t_ns < history_since_ns(u->history) ||
+		    (s->kind == SCOPE_THREAD && b->thread.v != s->key) ||
+		    (s->kind == SCOPE_SIZE && size_class(b->size) != s->key))
+			continue;
+		if (is_stack_in(u, s, classes, b->stack, &known, &cap))
+			put_block(u, p, b);
+	}
+	free(known);
+	free(classes);
+}
+
+/* ---- help --------------------------------------------------------------------------- */
+
+static void make_help(struct ui *u, struct page *p)
+{
+	struct table *t = &p->table;
+
+	t->is_ordered = true;
+	t->text_title = "KEYS";
+	for (size_t i = 0; i < n_keys; i++) {
+		const struct key *k = &keys[i];
+		char names[64] = "", name[16];
+		struct table_row *r;
+
+		for (size_t j = 0; j < COUNT_OF(k->keys) && k->keys[j]; j++)
+			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+				 j ? "  " : "", input_name(name, k->keys[j]));
+		r = table_add(t, xasprintf("%-18s %s", names, k->help));
+		r->key = i + 1;
+		r->style = k->is_useful && !k->is_useful(u) ? STYLE_DIM : STYLE_TEXT;
+	}
+}
+
+/* ---- the table of views ------------------------------------------------------------- */
+
+const struct view views[VIEWS] = {
+	[VIEW_OVERVIEW] = {"Overview", NULL, make_files, HEAP_PEAK, false},
+	[VIEW_FILES] = {"Files", NULL, make_files, HEAP_PEAK, false},
+	[VIEW_FUNCTIONS] = {"Functions", NULL, make_functions, HEAP_PEAK, false},
+	[VIEW_TREE] = {"Tree", NULL, tree_make, HEAP_PEAK, false},
+	[VIEW_FLAME] = {"Flame", NULL, flame_make, HEAP_PEAK, false},
+	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES, true},
+	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED, false},
+	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED, false},
+	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK, false},
+	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK, false},
+	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK, false},
+	[VIEW_STACK] = {"Stack", "Call stack", make_stack, TABLE_SORT_TEXT, false},
+	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE, true},
+	[VIEW_HELP] = {"Help", "Help", make_help, TABLE_SORT_TEXT, false},
+};
+
+void page_init(struct page *p, enum view_kind view, const struct scope *scope)
+{
+	memset(p, 0, sizeof(*p));
+	p->view = view;
+	p->state.sort = views[view].sort;
+	if (scope)
+		scope_copy(&p->scope, scope);
+}
+
+void page_release(struct page *p)
+{
+	table_release(&p->table);
+	table_state_release(&p->state);
+	call_tree_release(&p->tree);
+	hashmap_release(&p->open);
+	scope_release(&p->scope);
+	free(p->note);
+	p->note = NULL;
+}
+
+void page_arrange(struct ui *u, struct page *p)
+{
+	(void)u;
+	if (p->view == VIEW_TREE || p->view == VIEW_FLAME)
+		p->version = 0; /* the order is the tree's */
+	else
+		table_arrange(&p->table, &p->state);
+}
+
+void page_make(struct ui *u, struct page *p)
+{
+	uint64_t version = history_version(u->history) + 1;
+
+	if (p->version == version)
+		return;
+	p->version = version;
+	table_release(&p->table);
+	free(p->note);
+	p->note = NULL;
+	views[p->view].make(u, p);
+	table_arrange(&p->table, &p->state);
+}
+
+/* ---- from a row to what is behind it ------------------------------------------------- */
+
+/* The row of an analysis by that way that has the table row's key. */
+static bool find_row(struct ui *u, const struct page *p, enum rows_by by, uint64_t key,
+		     struct scope *ret)
+{
+	struct analysis a;
+	struct rows rows;
+	bool found = false;
+
+	history_analysis(u->history, rows_group_key(by), false, &a);
+	rows_make(&rows, history_catalog(u->history), &a, &u->own, by, false);
+	rows_shorten_files(&rows);
+	for (size_t i = 0; i < rows.n && !found; i++) {
+		const struct row *r = &rows.rows[i];
+
+		found = by == ROWS_BY_SIZE ? r->key == key : key_of_row(r, by) == key;
+		if (!found)
+			continue;
+		ret->module = r->module;
+		ret->line = r->line;
+		ret->key = r->key;
+		ret->file = r->file ? xstrdup(r->file) : NULL;
+		ret->function = r->function ? xstrdup(r->function) : NULL;
+		if (by == ROWS_BY_THREAD || by == ROWS_BY_SIZE)
+			ret->function = xstrdup(r->name);
+	}
+	rows_release(&rows);
+	(void)p;
+	return found;
+}
+
+static void scope_of_stack(const struct ui *u, struct stack_id stack, struct scope *ret)
+{
+	const struct catalog *c = history_catalog(u->history);
+	uint32_t *classes = stacks_classify_frames(c);
+	struct stack_walk w;
+
+	stacks_walk(c, stack, &w);
+	*ret = (struct scope){.kind = SCOPE_STACK, .stack = stack};
+	ret->key = stacks_identity(classes, &w);
+	ret->function = stack_text(u, stack);
+	free(classes);
+}
+
+bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row,
+		       struct scope *ret)
+{
+	static const struct {
+		enum view_kind view;
+		enum rows_by by;
+		enum scope_kind kind;
+	} ways[] = {
+		{VIEW_OVERVIEW, ROWS_BY_FILE, SCOPE_FILE},
+		{VIEW_FILES, ROWS_BY_FILE, SCOPE_FILE},
+		{VIEW_FUNCTIONS, ROWS_BY_FUNCTION, SCOPE_FUNCTION},
+		{VIEW_LINES, ROWS_BY_LINE, SCOPE_LINE},
+		{VIEW_THREADS, ROWS_BY_THREAD, SCOPE_THREAD},
+		{VIEW_SIZES, ROWS_BY_SIZE, SCOPE_SIZE},
+	};
+
+	memset(ret, 0, sizeof(*ret));
+	for (size_t i = 0; i < COUNT_OF(ways); i++)
+		if (ways[i].view == p->view && find_row(u, p, ways[i].by, row->key, ret)) {
+			ret->kind = ways[i].kind;
+			return true;
+		}
+	switch (p->view) {
+	case VIEW_LEAKS:
+	case VIEW_STACKS:
+	case VIEW_BLOCKS:
+		scope_of_stack(u, (struct stack_id){row->item}, ret);
+		return true;
+	case VIEW_STACK:
+		scope_copy(ret, &p->scope);
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool page_drill(struct ui *u, struct page *p, const struct table_row *row,
+		enum view_kind *ret_view, struct scope *ret_scope)
+{
+	static const enum view_kind next[VIEWS] = {
+		[VIEW_OVERVIEW] = VIEW_LINES, [VIEW_FILES] = VIEW_LINES,
+		[VIEW_FUNCTIONS] = VIEW_STACKS, [VIEW_LINES] = VIEW_SOURCE,
+		[VIEW_LEAKS] = VIEW_STACK,	[VIEW_STACKS] = VIEW_STACK,
+		[VIEW_THREADS] = VIEW_BLOCKS,	[VIEW_SIZES] = VIEW_BLOCKS,
+		[VIEW_BLOCKS] = VIEW_STACK,
+	};
+	const struct catalog *c = history_catalog(u->history);
+
+	if (p->view == VIEW_STACK) { /* the source of a frame */
+		const struct catalog_frame *f = catalog_frame(c, (struct frame_id){row->item});
+
+		if (!row->item || !f->file)
+			return false;
+		*ret_scope = (struct scope){.kind = SCOPE_LINE, .file = xstrdup(f->file),
+					    .line = f->line, .module = f->module};
+		*ret_view = VIEW_SOURCE;
+		return true;
+	}
+	if (!next[p->view] || !page_scope_of_row(u, p, row, ret_scope))
+		return false;
+	*ret_view = next[p->view];
+	/* without a source the call stacks say more */
+	if (*ret_view == VIEW_SOURCE && !ret_scope->file)
+		*ret_view = VIEW_STACKS;
+	return true;
+}
