@@ -144,21 +144,65 @@ static enum skip_reason reason_of(const struct catalog *c, const struct catalog_
 	return SKIP_NONE;
 }
 
+struct finding {
+	struct own *own;
+	bool *is_found; /* [stack] one that is not to be skipped */
+};
+
+/* Callers have been seen: where all of the frame is to be skipped theirs holds. */
+static void find_own(void *arg, struct stack_id id, struct stack_id parent, bool is_cut)
+{
+	struct finding *m = arg;
+	const struct catalog *c = m->own->catalog;
+	struct frame_id f = catalog_stack(c, id)->frame;
+
+	(void)is_cut;
+	m->own->of_stacks[id.v] = f; /* the innermost, where every frame is to be skipped */
+	for (; f.v && !m->is_found[id.v]; f = catalog_frame(c, f)->outer)
+		if (own_skips(m->own, f) == SKIP_NONE) {
+			m->own->of_stacks[id.v] = f;
+			m->is_found[id.v] = true;
+		}
+	if (m->is_found[id.v] || !m->is_found[parent.v])
+		return;
+	m->own->of_stacks[id.v] = m->own->of_stacks[parent.v];
+	m->is_found[id.v] = true;
+}
+
 void own_init(struct own *o, const struct catalog *c, const char *const *skip, size_t n)
 {
 	uint32_t *classes = stacks_classify_frames(c);
+	struct finding m = {o, xcalloc(c->n_stacks + 1, sizeof(*m.is_found))};
 
-	*o = (struct own){c, xcalloc(c->n_frames + 1, sizeof(*o->reasons))};
+	*o = (struct own){.catalog = c,
+			  .reasons = xcalloc(c->n_frames + 1, sizeof(*o->reasons)),
+			  .of_stacks = xcalloc(c->n_stacks + 1, sizeof(*o->of_stacks)),
+			  .n_stacks = c->n_stacks};
 	for (uint32_t i = 1; i < c->n_frames; i++)
 		o->reasons[i] = classes[i] < i ? o->reasons[classes[i]]
 					       : (uint8_t)reason_of(c, &c->frames[i], skip, n);
+	o->identities = stacks_identities(c, classes);
+	stacks_visit(c, find_own, &m);
+	free(m.is_found);
 	free(classes);
 }
 
 void own_release(struct own *o)
 {
 	free(o->reasons);
+	free(o->of_stacks);
+	free(o->identities);
 	memset(o, 0, sizeof(*o));
+}
+
+struct frame_id own_of_stack(const struct own *o, struct stack_id id)
+{
+	return id.v < o->n_stacks ? o->of_stacks[id.v] : (struct frame_id){0};
+}
+
+uint64_t own_stack_identity(const struct own *o, struct stack_id id)
+{
+	return id.v < o->n_stacks ? o->identities[id.v] : hash_u64(STACK_LOST);
 }
 
 enum skip_reason own_skips(const struct own *o, struct frame_id frame)

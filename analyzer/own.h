@@ -22,7 +22,10 @@ enum skip_reason {
 
 struct own {
 	const struct catalog *catalog;
-	uint8_t *reasons; /* [frame id] enum skip_reason */
+	uint8_t *reasons;	      /* [frame id] enum skip_reason */
+	struct frame_id *of_stacks;   /* [stack id] own_of_stack() */
+	uint64_t *identities;	      /* [stack id] the same for those that read the same */
+	size_t n_stacks;	      /* that there were when it was made */
 };
 
 /* @skip: @n patterns as fnmatch(3) has them, of functions; they are not kept. */
@@ -30,6 +33,10 @@ void own_init(struct own *o, const struct catalog *c, const char *const *skip, s
 void own_release(struct own *o);
 
 enum skip_reason own_skips(const struct own *o, struct frame_id frame);
+/* The own frame of a stack; {0} where it has no frames.  Costs no walk. */
+struct frame_id own_of_stack(const struct own *o, struct stack_id id);
+/* What stacks_identities() has for it. */
+uint64_t own_stack_identity(const struct own *o, struct stack_id id);
 /* Its place in the walk, or 0, the innermost of all, where every frame is to be skipped. */
 size_t own_frame(const struct own *o, const struct stack_walk *w);
 

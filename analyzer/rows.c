@@ -164,25 +164,41 @@ static uint64_t identity_of_frame(const struct making *m, struct frame_id frame)
 	}
 }
 
-/* The row of that identity; a new one is @described, which it takes. */
-static struct row *row_of(struct making *m, uint64_t identity, struct row described)
+/* The row of that identity; *@ret_is_new: it is to be described. */
+static struct row *row_of(struct making *m, uint64_t identity, bool *ret_is_new)
 {
 	uint32_t *place = hashmap_put(&m->index, identity);
 	struct rows *rows = m->rows;
-	struct row *row;
 
-	if (*place == HASHMAP_NONE) {
+	*ret_is_new = *place == HASHMAP_NONE;
+	if (*ret_is_new) {
 		*place = (uint32_t)rows->n;
 		ARRAY_GROW(rows->rows, rows->cap, rows->n);
 		ARRAY_GROW(m->last_group, m->cap_last, rows->n);
-		m->last_group[rows->n] = 0;
-		rows->rows[rows->n++] = described;
-		return &rows->rows[rows->n - 1];
+		m->last_group[rows->n++] = 0;
 	}
-	free(described.name);
-	row = &rows->rows[*place];
-	if (row->module.v != described.module.v)
+	return &rows->rows[*place];
+}
+
+static struct row *row_of_frame(struct making *m, uint64_t identity, struct frame_id frame)
+{
+	bool is_new;
+	struct row *row = row_of(m, identity, &is_new);
+
+	if (is_new)
+		*row = describe_frame(m->catalog, m->by, frame);
+	else if (row->module.v != catalog_frame(m->catalog, frame)->module.v)
 		row->module.v = 0; /* it is in several */
+	return row;
+}
+
+static struct row *row_of_group(struct making *m, const struct group *g)
+{
+	bool is_new;
+	struct row *row = row_of(m, g->key, &is_new);
+
+	if (is_new)
+		*row = describe_group(m->catalog, m->by, g);
 	return row;
 }
 
@@ -200,28 +216,34 @@ static void add_group(struct making *m, struct row *to, const struct group *g, s
 		to->newest_ns = g->newest_ns;
 }
 
-static void add_stack(struct making *m, const struct group *g, size_t number, bool inclusive)
+/* The rows of all frames on the stack. */
+static void add_inclusive(struct making *m, const struct group *g, size_t number)
 {
 	struct stack_walk w;
-	struct frame_id own = {0};
-	struct row row;
 
 	stacks_walk(m->catalog, (struct stack_id){(uint32_t)g->key}, &w);
-	if (inclusive && w.n) {
-		for (size_t i = 0; i < w.n; i++)
-			add_group(m, row_of(m, identity_of_frame(m, w.frames[i]),
-					    describe_frame(m->catalog, m->by, w.frames[i])),
-				  g, number);
+	for (size_t i = 0; i < w.n; i++)
+		add_group(m, row_of_frame(m, identity_of_frame(m, w.frames[i]), w.frames[i]), g,
+			  number);
+}
+
+static void add_stack(struct making *m, const struct group *g, size_t number, bool inclusive)
+{
+	struct stack_id id = {(uint32_t)g->key};
+	struct frame_id own = own_of_stack(m->own, id);
+	uint64_t identity;
+	struct row *row;
+
+	if (inclusive && own.v) {
+		add_inclusive(m, g, number);
 		return;
 	}
-	if (w.n)
-		own = w.frames[own_frame(m->own, &w)];
-	row = describe_frame(m->catalog, m->by, own);
-	if (m->by == ROWS_BY_STACK)
-		row.stack.v = (uint32_t)g->key;
-	add_group(m, row_of(m, m->by == ROWS_BY_STACK ? stacks_identity(m->classes, &w)
-						      : identity_of_frame(m, own), row),
-		  g, number);
+	identity = m->by == ROWS_BY_STACK ? own_stack_identity(m->own, id)
+					  : identity_of_frame(m, own);
+	row = row_of_frame(m, identity, own);
+	if (m->by == ROWS_BY_STACK && !row->stack.v)
+		row->stack = id;
+	add_group(m, row, g, number);
 }
 
 void rows_make(struct rows *ret, const struct catalog *c, const struct analysis *a,
@@ -230,7 +252,7 @@ void rows_make(struct rows *ret, const struct catalog *c, const struct analysis 
 	struct making m = {.rows = ret, .own = own, .catalog = c, .by = by};
 
 	memset(ret, 0, sizeof(*ret));
-	if (by == ROWS_BY_STACK || by == ROWS_BY_LINE)
+	if (by == ROWS_BY_LINE)
 		m.classes = stacks_classify_frames(c);
 	for (size_t i = 0; i < a->n_groups; i++) {
 		const struct group *g = &a->groups[i];
@@ -238,7 +260,7 @@ void rows_make(struct rows *ret, const struct catalog *c, const struct analysis 
 		if (rows_group_key(by) == GROUP_STACK)
 			add_stack(&m, g, i, inclusive);
 		else
-			add_group(&m, row_of(&m, g->key, describe_group(c, by, g)), g, i);
+			add_group(&m, row_of_group(&m, g), g, i);
 	}
 	hashmap_release(&m.index);
 	free(m.last_group);

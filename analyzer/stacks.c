@@ -82,6 +82,57 @@ void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk 
 		ret->end = (uint8_t)cut;
 }
 
+/* ---- each once ---------------------------------------------------------------------- */
+
+enum { UNVISITED, ON_THE_WAY, VISITED };
+
+struct visiting {
+	const struct catalog *catalog;
+	uint8_t *states;
+	uint32_t *way; /* to a caller that was visited, or to the outermost */
+	size_t cap_way;
+};
+
+static void visit_with_callers(struct visiting *v, uint32_t id, stacks_visitor *visit, void *arg)
+{
+	const struct catalog *c = v->catalog;
+	bool is_cut = false;
+	uint32_t parent = 0;
+	size_t n = 0;
+
+	for (uint32_t at = id; at; at = c->stacks[at].parent.v) {
+		if (at >= c->n_stacks || !is_there(c, &c->stacks[at]) ||
+		    v->states[at] == ON_THE_WAY) {
+			is_cut = true;
+			break;
+		}
+		if (v->states[at] == VISITED) {
+			parent = at;
+			break;
+		}
+		v->states[at] = ON_THE_WAY;
+		ARRAY_GROW(v->way, v->cap_way, n);
+		v->way[n++] = at;
+	}
+	while (n--) {
+		visit(arg, (struct stack_id){v->way[n]}, (struct stack_id){parent}, is_cut);
+		v->states[v->way[n]] = VISITED;
+		parent = v->way[n];
+		is_cut = false;
+	}
+}
+
+void stacks_visit(const struct catalog *c, stacks_visitor *visit, void *arg)
+{
+	struct visiting v = {c, xcalloc(c->n_stacks + 1, 1), NULL, 0};
+
+	for (uint32_t i = 1; i < c->n_stacks; i++)
+		if (v.states[i] == UNVISITED && is_there(c, &c->stacks[i]))
+			visit_with_callers(&v, i, visit, arg);
+	free(v.states);
+	free(v.way);
+}
+
 /* ---- frames that read the same ------------------------------------------------------ */
 
 static bool same_text(const char *a, const char *b)
@@ -161,13 +212,42 @@ uint32_t *stacks_classify_functions(const struct catalog *c)
 	return classes;
 }
 
-uint64_t stacks_identity(const uint32_t *classes, const struct stack_walk *w)
-{
-	uint64_t h = mix(w->n, w->end);
+struct identifying {
+	const struct catalog *catalog;
+	const uint32_t *classes;
+	uint64_t *of_frames; /* [stack] of its frames only */
+	uint8_t *is_cut;     /* [stack] */
+	uint64_t *ret;
+};
 
-	for (size_t i = 0; i < w->n; i++)
-		h = mix(h, classes[w->frames[i].v]);
-	return h;
+static void identify(void *arg, struct stack_id id, struct stack_id parent, bool is_cut)
+{
+	struct identifying *m = arg;
+	const struct catalog_stack *s = catalog_stack(m->catalog, id);
+	uint8_t end = s->end < STACK_ENDS ? s->end : STACK_END_UNKNOWN;
+	uint64_t h = m->of_frames[parent.v];
+
+	for (struct frame_id f = s->frame; f.v; f = catalog_frame(m->catalog, f)->outer)
+		h = mix(h, m->classes[f.v]);
+	m->of_frames[id.v] = h;
+	m->is_cut[id.v] = parent.v ? m->is_cut[parent.v] : is_cut;
+	if (end == STACK_COMPLETE && m->is_cut[id.v])
+		end = STACK_BROKEN;
+	m->ret[id.v] = mix(h, end);
+}
+
+uint64_t *stacks_identities(const struct catalog *c, const uint32_t *classes)
+{
+	struct identifying m = {c, classes, xcalloc(c->n_stacks + 1, sizeof(*m.of_frames)),
+				xcalloc(c->n_stacks + 1, 1),
+				xcalloc(c->n_stacks + 1, sizeof(*m.ret))};
+
+	for (size_t i = 0; i < c->n_stacks; i++) /* those that are not there */
+		m.ret[i] = hash_u64(i ? STACK_LOST : STACK_UNRECORDED);
+	stacks_visit(c, identify, &m);
+	free(m.of_frames);
+	free(m.is_cut);
+	return m.ret;
 }
 
 /* ---- what to show of a long one ----------------------------------------------------- */

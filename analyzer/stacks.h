@@ -36,6 +36,15 @@ struct stack_walk {
  */
 void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk *ret);
 
+/*
+ * Calls @visit once for each stack that is there, after its caller's: what all need to
+ * know is so found out without walking each.  @parent is 0 at the outermost frame;
+ * @is_cut: there it should not end, as its caller is not there, or it is in a circle.
+ */
+typedef void stacks_visitor(void *arg, struct stack_id id, struct stack_id parent, bool is_cut);
+
+void stacks_visit(const struct catalog *c, stacks_visitor *visit, void *arg);
+
 /* A reason as programs read it: "too_deep", NULL for STACK_COMPLETE.  @end may be anything. */
 const char *stacks_end_name(unsigned int end);
 /* The same for people: "too deep"; "complete". */
@@ -53,8 +62,8 @@ bool stacks_same_frame(const struct catalog *c, struct frame_id a, struct frame_
 uint32_t *stacks_classify_frames(const struct catalog *c);
 /* The same for frames of one function, whatever the line; to be freed. */
 uint32_t *stacks_classify_functions(const struct catalog *c);
-/* A hash that is the same for stacks whose frames read the same and that end alike. */
-uint64_t stacks_identity(const uint32_t *classes, const struct stack_walk *w);
+/* [stack] a hash that is the same where frames read the same and end alike; to be freed. */
+uint64_t *stacks_identities(const struct catalog *c, const uint32_t *classes);
 
 /* ---- what to show of a long one ----------------------------------------------------- */
 

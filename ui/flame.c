@@ -33,27 +33,22 @@ static uint32_t find_path(const struct page *p, const uint64_t *paths, uint64_t 
 /* What nearly all goes through, from the root on, only takes room. */
 #define MAIN_ROAD 0.95
 
-static uint32_t end_of_main_road(const struct page *p)
+static uint32_t end_of_main_road(struct page *p)
 {
 	uint32_t node = 0, next;
 
-	while ((next = p->tree.nodes[node].first_child) &&
+	while (call_tree_open(&p->tree, node), (next = p->tree.nodes[node].first_child) &&
 	       (double)measure(p, next) >= MAIN_ROAD * (double)measure(p, node) &&
-	       p->tree.nodes[next].first_child && measure(p, next))
+	       p->tree.nodes[next].has_children && measure(p, next))
 		node = next;
 	return node;
 }
 
 void flame_make(struct ui *u, struct page *p)
 {
-	struct analysis a;
 	uint64_t *paths;
 
-	call_tree_release(&p->tree);
-	history_analysis(u->history, GROUP_STACK, false, &a);
-	call_tree_make(&p->tree, history_catalog(u->history), &a, &u->own, p->bottom_up);
-	call_tree_sort(&p->tree, page_total_offset(p));
-	page_use_heap_columns(&p->table, &a.totals, "");
+	tree_load(u, p, "");
 	paths = tree_paths(u, &p->tree);
 	p->zoom = p->is_zoomed ? find_path(p, paths, p->zoom_path) : end_of_main_road(p);
 	p->selected = find_path(p, paths, p->selected_path);
@@ -94,8 +89,9 @@ struct drawing {
 static void draw_node(const struct drawing *d, uint32_t node, double from, double to, int depth)
 {
 	int left = (int)(from + 0.5), right = (int)(to + 0.5), row = d->box.row + depth;
-	const struct call_tree *t = &d->p->tree;
+	struct call_tree *t = &d->p->tree;
 	uint64_t whole = measure(d->p, node);
+	double share = to - from;
 	char *name;
 
 	if (right <= left || depth >= d->box.rows)
@@ -113,8 +109,10 @@ static void draw_node(const struct drawing *d, uint32_t node, double from, doubl
 	if (node == d->p->selected)
 		canvas_select(d->c, row, d->box.col + left, right - left);
 	free(name);
+	if (depth + 1 < d->box.rows)
+		call_tree_open(t, node);
 	for (uint32_t i = t->nodes[node].first_child; i && whole; i = t->nodes[i].next_sibling) {
-		double width = (to - from) * ((double)measure(d->p, i) / (double)whole);
+		double width = share * ((double)measure(d->p, i) / (double)whole);
 
 		draw_node(d, i, from, from + width, depth + 1);
 		from += width;
@@ -206,7 +204,7 @@ static uint32_t neighbour(const struct page *p, int key)
 static bool node_at(const struct page *p, struct box box, int row, int col, uint32_t *ret)
 {
 	double from = 0, to = box.cols;
-	uint32_t node = p->zoom;
+	uint32_t node = p->zoom; /* what was drawn has been opened */
 	int depth = row - box.row - 1;
 
 	if (depth < 0 || row >= box.row + box.rows)
@@ -214,10 +212,10 @@ static bool node_at(const struct page *p, struct box box, int row, int col, uint
 	for (; depth; depth--) {
 		uint64_t whole = measure(p, node);
 		uint32_t i = p->tree.nodes[node].first_child;
-		double width = 0;
+		double width = 0, share = to - from;
 
 		for (; i && whole; i = p->tree.nodes[i].next_sibling) {
-			width = (to - from) * ((double)measure(p, i) / (double)whole);
+			width = share * ((double)measure(p, i) / (double)whole);
 			if (col - box.col < (int)(from + width + 0.5))
 				break;
 			from += width;

@@ -8,6 +8,7 @@
 #include "analyzer/call_tree.h"
 #include "analyzer/history.h"
 #include "analyzer/own.h"
+#include "analyzer/rows.h"
 #include "common/hash.h"
 #include "ui/canvas.h"
 #include "ui/table.h"
@@ -58,11 +59,14 @@ struct page {
 	enum view_kind view;
 	struct scope scope;
 	struct table table;
+	struct rows rows; /* that it was made of, where it was */
 	struct table_state state;
 	uint64_t version; /* of what the table was made of; 0: it is to be made */
 	struct box box;	  /* where the table was drawn */
 	/* of trees */
 	struct call_tree tree;
+	struct analysis analysis; /* that it is of */
+	uint64_t tree_version;	  /* as @version */
 	bool bottom_up;
 	struct hashmap open; /* [path of functions] 1: it is */
 	uint32_t zoom, selected; /* of the flame graph: nodes */
@@ -150,6 +154,8 @@ void page_put_heap_values(struct table_row *r, const struct heap_totals *totals)
 
 /* ---- tree.c, flame.c ---------------------------------------------------------------- */
 
+/* The page's call tree, if it is not there yet; and its columns. */
+void tree_load(struct ui *u, struct page *p, const char *title);
 void tree_make(struct ui *u, struct page *p);
 /* Opens, closes, or (-1) turns round; false: there is nothing to open. */
 bool tree_set_open(struct ui *u, struct page *p, int open);

@@ -13,6 +13,8 @@
 /* A node that has nearly all of its caller is open until the user says otherwise. */
 #define MAIN_ROAD 0.95
 #define DEPTH_SHOWN_MAX 1000
+/* "All" is so many functions, the first ones; more nobody reads. */
+#define OPEN_ALL_MAX 20000
 
 static uint64_t path_step(const struct ui *u, uint64_t path, struct frame_id frame)
 {
@@ -76,8 +78,9 @@ static char *node_text(const struct catalog *c, const struct call_node *n)
 static void put_children(const struct making *m, uint32_t parent, uint64_t parent_path, int depth)
 {
 	const struct catalog *c = history_catalog(m->u->history);
-	const struct call_tree *t = &m->p->tree;
+	struct call_tree *t = &m->p->tree;
 
+	call_tree_open(t, parent);
 	for (uint32_t i = t->nodes[parent].first_child; i; i = t->nodes[i].next_sibling) {
 		const struct call_node *n = &t->nodes[i];
 		const struct catalog_frame *f = catalog_frame(c, n->frame);
@@ -86,12 +89,12 @@ static void put_children(const struct making *m, uint32_t parent, uint64_t paren
 		struct table_row *r;
 		bool open;
 
-		open = n->first_child && depth < DEPTH_SHOWN_MAX && is_open(m->p, i, path);
+		open = n->has_children && depth < DEPTH_SHOWN_MAX && is_open(m->p, i, path);
 		r = table_add(&m->p->table, node_text(c, n));
 		r->key = path;
 		r->item = i;
 		r->depth = (uint16_t)depth;
-		r->has_children = n->first_child != 0;
+		r->has_children = n->has_children;
 		r->is_open = open;
 		r->detail = f->function && module ? path_base(module) : NULL;
 		r->style = own_skips(&m->u->own, n->frame) ? STYLE_DIM : STYLE_TEXT;
@@ -101,17 +104,27 @@ static void put_children(const struct making *m, uint32_t parent, uint64_t paren
 	}
 }
 
+void tree_load(struct ui *u, struct page *p, const char *title)
+{
+	uint64_t version = history_version(u->history) + 1;
+
+	if (p->tree_version != version) {
+		call_tree_release(&p->tree);
+		history_analysis(u->history, GROUP_STACK, false, &p->analysis);
+		call_tree_make(&p->tree, history_catalog(u->history), &p->analysis, &u->own,
+			       p->bottom_up, page_total_offset(p));
+		p->tree_version = version;
+	} else if (p->tree.sort_offset != page_total_offset(p)) {
+		call_tree_sort(&p->tree, page_total_offset(p));
+	}
+	page_use_heap_columns(&p->table, &p->analysis.totals, title);
+}
+
 void tree_make(struct ui *u, struct page *p)
 {
 	struct making m = {u, p};
-	struct analysis a;
 
-	call_tree_release(&p->tree);
-	history_analysis(u->history, GROUP_STACK, false, &a);
-	call_tree_make(&p->tree, history_catalog(u->history), &a, &u->own, p->bottom_up);
-	call_tree_sort(&p->tree, page_total_offset(p));
-	page_use_heap_columns(&p->table, &a.totals,
-			      p->bottom_up ? "CALLED BY (i: top down)" : "CALLS (i: bottom up)");
+	tree_load(u, p, p->bottom_up ? "CALLED BY (i: top down)" : "CALLS (i: bottom up)");
 	p->table.keeps_order = true;
 	p->table.text_columns = 38;
 	put_children(&m, 0, 1, 0);
@@ -140,11 +153,14 @@ bool tree_set_open(struct ui *u, struct page *p, int open)
 
 void tree_open_all(struct ui *u, struct page *p, bool open)
 {
-	uint64_t *paths = tree_paths(u, &p->tree);
+	uint64_t *paths;
 
+	for (uint32_t i = 1; open && i < p->tree.n && i < OPEN_ALL_MAX; i++)
+		call_tree_open(&p->tree, i);
+	paths = tree_paths(u, &p->tree);
 	for (uint32_t i = 1; i < p->tree.n; i++)
-		if (p->tree.nodes[i].first_child)
-			*hashmap_put(&p->open, paths[i]) = open;
+		if (p->tree.nodes[i].has_children)
+			*hashmap_put(&p->open, paths[i]) = open && i < OPEN_ALL_MAX;
 	free(paths);
 	p->version = 0;
 }
@@ -164,6 +180,7 @@ void tree_to_parent(struct ui *u, struct page *p)
 void tree_invert(struct ui *u, struct page *p)
 {
 	p->bottom_up = !p->bottom_up;
+	p->tree_version = 0;
 	hashmap_release(&p->open);
 	p->state.has_key = false;
 	p->state.cursor = p->state.top = 0;

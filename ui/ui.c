@@ -41,7 +41,7 @@ static void make_own(struct ui *u)
 {
 	const struct catalog *c = history_catalog(u->history);
 
-	if (u->own.catalog && u->own_frames == c->n_frames)
+	if (u->own.catalog && u->own_frames == c->n_frames && u->own.n_stacks == c->n_stacks)
 		return;
 	own_release(&u->own);
 	own_init(&u->own, c, u->options.skip, u->options.n_skip);

@@ -119,30 +119,19 @@ static bool has_frame(const struct scope *s, const struct catalog_frame *f)
 	}
 }
 
-static bool has_stack(const struct ui *u, const struct scope *s, const uint32_t *classes,
-		      struct stack_id stack)
-{
-	const struct catalog *c = history_catalog(u->history);
-	struct stack_walk w;
-
-	if (s->kind == SCOPE_ALL || s->kind == SCOPE_THREAD || s->kind == SCOPE_SIZE)
-		return true;
-	stacks_walk(c, stack, &w);
-	if (s->kind == SCOPE_STACK)
-		return stacks_identity(classes, &w) == s->key;
-	return has_frame(s, catalog_frame(c, w.n ? w.frames[own_frame(&u->own, &w)]
-						 : (struct frame_id){0}));
-}
-
 bool scope_has_stack(const struct ui *u, const struct scope *s, struct stack_id stack)
 {
-	uint32_t *classes = s->kind == SCOPE_STACK
-				    ? stacks_classify_frames(history_catalog(u->history))
-				    : NULL;
-	bool has = has_stack(u, s, classes, stack);
-
-	free(classes);
-	return has;
+	switch (s->kind) {
+	case SCOPE_STACK:
+		return own_stack_identity(&u->own, stack) == s->key;
+	case SCOPE_FILE:
+	case SCOPE_FUNCTION:
+	case SCOPE_LINE:
+		return has_frame(s, catalog_frame(history_catalog(u->history),
+						  own_of_stack(&u->own, stack)));
+	default:
+		return true;
+	}
 }
 
 char *scope_text(const struct ui *u, const struct scope *s)
@@ -176,15 +165,11 @@ static struct group *groups_in(const struct ui *u, const struct scope *s, const 
 			       size_t *ret_n)
 {
 	struct group *groups = xcalloc(a->n_groups + 1, sizeof(*groups));
-	uint32_t *classes = s->kind == SCOPE_STACK
-				    ? stacks_classify_frames(history_catalog(u->history))
-				    : NULL;
 
 	*ret_n = 0;
 	for (size_t i = 0; i < a->n_groups; i++)
-		if (has_stack(u, s, classes, (struct stack_id){(uint32_t)a->groups[i].key}))
+		if (scope_has_stack(u, s, (struct stack_id){(uint32_t)a->groups[i].key}))
 			groups[(*ret_n)++] = a->groups[i];
-	free(classes);
 	return groups;
 }
 
@@ -226,30 +211,28 @@ static void make_rows(struct ui *u, struct page *p, enum rows_by by, const char 
 {
 	const struct catalog *c = history_catalog(u->history);
 	struct analysis all, part;
-	struct rows rows;
+	struct rows *rows = &p->rows;
 	struct group *groups = NULL;
 
 	history_analysis(u->history, rows_group_key(by), false, &all);
 	part = all;
 	if (p->scope.kind != SCOPE_ALL && rows_group_key(by) == GROUP_STACK)
 		part.groups = groups = groups_in(u, &p->scope, &all, &part.n_groups);
-	rows_make(&rows, c, &part, &u->own, by, false);
-	rows_shorten_files(&rows);
+	rows_make(rows, c, &part, &u->own, by, false);
+	rows_shorten_files(rows);
 	page_use_heap_columns(&p->table, &all.totals, title);
-	for (size_t i = 0; i < rows.n; i++) {
-		struct row *r = &rows.rows[i];
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct row *r = &rows->rows[i];
 		struct table_row *t;
 
 		if (!has_any(&r->totals))
 			continue;
-		t = table_add(&p->table, r->name);
+		t = table_add(&p->table, xstrdup(r->name));
 		t->key = key_of_row(r, by);
-		r->name = NULL;
 		page_put_heap_values(t, &r->totals);
 		t->detail = detail_of(c, r, by);
-		t->item = by == ROWS_BY_THREAD || by == ROWS_BY_SIZE ? (uint32_t)i : 0;
+		t->item = (uint32_t)i;
 	}
-	rows_release(&rows);
 	free(groups);
 }
 
@@ -283,23 +266,22 @@ static int by_key(const void *a, const void *b)
 /* A histogram: the classes in their order. */
 static void make_sizes(struct ui *u, struct page *p)
 {
+	struct rows *rows = &p->rows;
 	struct analysis a;
-	struct rows rows;
 
 	history_analysis(u->history, GROUP_SIZE, false, &a);
-	rows_make(&rows, history_catalog(u->history), &a, &u->own, ROWS_BY_SIZE, false);
+	rows_make(rows, history_catalog(u->history), &a, &u->own, ROWS_BY_SIZE, false);
 	page_use_heap_columns(&p->table, &a.totals, "SIZE");
 	p->table.is_ordered = true;
-	if (rows.n)
-		qsort(rows.rows, rows.n, sizeof(*rows.rows), by_key);
-	for (size_t i = 0; i < rows.n; i++) {
-		struct table_row *t = table_add(&p->table, rows.rows[i].name);
+	if (rows->n)
+		qsort(rows->rows, rows->n, sizeof(*rows->rows), by_key);
+	for (size_t i = 0; i < rows->n; i++) {
+		struct table_row *t = table_add(&p->table, xstrdup(rows->rows[i].name));
 
-		t->key = rows.rows[i].key;
-		rows.rows[i].name = NULL;
-		page_put_heap_values(t, &rows.rows[i].totals);
+		t->key = rows->rows[i].key;
+		t->item = (uint32_t)i;
+		page_put_heap_values(t, &rows->rows[i].totals);
 	}
-	rows_release(&rows);
 }
 
 /* ---- stacks ------------------------------------------------------------------------- */
@@ -347,14 +329,29 @@ static char *stack_text(const struct ui *u, struct stack_id id)
 	return text;
 }
 
+/* To be freed. */
+static struct group *live_groups(const struct analysis *a, size_t *ret_n)
+{
+	struct group *groups = xcalloc(a->n_groups + 1, sizeof(*groups));
+
+	*ret_n = 0;
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (a->groups[i].totals.live_blocks)
+			groups[(*ret_n)++] = a->groups[i];
+	return groups;
+}
+
 static void make_leaks(struct ui *u, struct page *p)
 {
 	uint64_t now = history_now_ns(u->history);
-	struct analysis a;
+	struct analysis a, part;
 	struct rows rows;
 
 	history_analysis(u->history, GROUP_STACK, true, &a);
-	rows_make(&rows, history_catalog(u->history), &a, &u->own, ROWS_BY_STACK, false);
+	part = a;
+	part.groups = live_groups(&a, &part.n_groups);
+	rows_make(&rows, history_catalog(u->history), &part, &u->own, ROWS_BY_STACK, false);
+	free(part.groups);
 	p->table.columns = leak_columns;
 	p->table.n_columns = COUNT_OF(leak_columns);
 	p->table.text_title = "ALLOCATED BY";
@@ -439,18 +436,6 @@ static void make_stack(struct ui *u, struct page *p)
 
 /* ---- blocks ------------------------------------------------------------------------- */
 
-/* Of the stacks that were asked for: 1 in the scope, 2 not; 0: not yet asked for. */
-static bool is_stack_in(const struct ui *u, const struct scope *s, const uint32_t *classes,
-			struct stack_id stack, uint8_t **known, size_t *cap)
-{
-	if (stack.v >= history_catalog(u->history)->n_stacks)
-		return has_stack(u, s, classes, stack);
-	ARRAY_GROW(*known, *cap, stack.v);
-	if (!(*known)[stack.v])
-		(*known)[stack.v] = has_stack(u, s, classes, stack) ? 1 : 2;
-	return (*known)[stack.v] == 1;
-}
-
 static void put_block(const struct ui *u, struct page *p, const struct replay_block *b)
 {
 	const struct catalog *c = history_catalog(u->history);
@@ -471,12 +456,8 @@ static void make_blocks(struct ui *u, struct page *p)
 {
 	const struct replay *replay = history_replay(u->history);
 	const struct scope *s = &p->scope;
-	uint32_t *classes = s->kind == SCOPE_STACK
-				    ? stacks_classify_frames(history_catalog(u->history))
-				    : NULL;
 	const struct replay_block *b;
-	uint8_t *known = NULL;
-	size_t cap = 0, at = 0;
+	size_t at = 0;
 
 	p->table.columns = block_columns;
 	p->table.n_columns = COUNT_OF(block_columns);
@@ -487,11 +468,9 @@ static void make_blocks(struct ui *u, struct page *p)
 		    (s->kind == SCOPE_THREAD && b->thread.v != s->key) ||
 		    (s->kind == SCOPE_SIZE && size_class(b->size) != s->key))
 			continue;
-		if (is_stack_in(u, s, classes, b->stack, &known, &cap))
+		if (scope_has_stack(u, s, b->stack))
 			put_block(u, p, b);
 	}
-	free(known);
-	free(classes);
 }
 
 /* ---- help --------------------------------------------------------------------------- */
@@ -547,6 +526,7 @@ void page_init(struct page *p, enum view_kind view, const struct scope *scope)
 void page_release(struct page *p)
 {
 	table_release(&p->table);
+	rows_release(&p->rows);
 	table_state_release(&p->state);
 	call_tree_release(&p->tree);
 	hashmap_release(&p->open);
@@ -572,6 +552,7 @@ void page_make(struct ui *u, struct page *p)
 		return;
 	p->version = version;
 	table_release(&p->table);
+	rows_release(&p->rows);
 	free(p->note);
 	p->note = NULL;
 	views[p->view].make(u, p);
@@ -580,71 +561,37 @@ void page_make(struct ui *u, struct page *p)
 
 /* ---- from a row to what is behind it ------------------------------------------------- */
 
-/* The row of an analysis by that way that has the table row's key. */
-static bool find_row(struct ui *u, const struct page *p, enum rows_by by, uint64_t key,
-		     struct scope *ret)
-{
-	struct analysis a;
-	struct rows rows;
-	bool found = false;
-
-	history_analysis(u->history, rows_group_key(by), false, &a);
-	rows_make(&rows, history_catalog(u->history), &a, &u->own, by, false);
-	rows_shorten_files(&rows);
-	for (size_t i = 0; i < rows.n && !found; i++) {
-		const struct row *r = &rows.rows[i];
-
-		found = by == ROWS_BY_SIZE ? r->key == key : key_of_row(r, by) == key;
-		if (!found)
-			continue;
-		ret->module = r->module;
-		ret->line = r->line;
-		ret->key = r->key;
-		ret->file = r->file ? xstrdup(r->file) : NULL;
-		ret->function = r->function ? xstrdup(r->function) : NULL;
-		if (by == ROWS_BY_THREAD || by == ROWS_BY_SIZE)
-			ret->function = xstrdup(r->name);
-	}
-	rows_release(&rows);
-	(void)p;
-	return found;
-}
-
 static void scope_of_stack(const struct ui *u, struct stack_id stack, struct scope *ret)
 {
-	const struct catalog *c = history_catalog(u->history);
-	uint32_t *classes = stacks_classify_frames(c);
-	struct stack_walk w;
-
-	stacks_walk(c, stack, &w);
-	*ret = (struct scope){.kind = SCOPE_STACK, .stack = stack};
-	ret->key = stacks_identity(classes, &w);
-	ret->function = stack_text(u, stack);
-	free(classes);
+	*ret = (struct scope){.kind = SCOPE_STACK,
+			      .stack = stack,
+			      .key = own_stack_identity(&u->own, stack),
+			      .function = stack_text(u, stack)};
 }
 
 bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row,
 		       struct scope *ret)
 {
-	static const struct {
-		enum view_kind view;
-		enum rows_by by;
-		enum scope_kind kind;
-	} ways[] = {
-		{VIEW_OVERVIEW, ROWS_BY_FILE, SCOPE_FILE},
-		{VIEW_FILES, ROWS_BY_FILE, SCOPE_FILE},
-		{VIEW_FUNCTIONS, ROWS_BY_FUNCTION, SCOPE_FUNCTION},
-		{VIEW_LINES, ROWS_BY_LINE, SCOPE_LINE},
-		{VIEW_THREADS, ROWS_BY_THREAD, SCOPE_THREAD},
-		{VIEW_SIZES, ROWS_BY_SIZE, SCOPE_SIZE},
+	static const enum scope_kind kinds[VIEWS] = {
+		[VIEW_OVERVIEW] = SCOPE_FILE,	  [VIEW_FILES] = SCOPE_FILE,
+		[VIEW_FUNCTIONS] = SCOPE_FUNCTION, [VIEW_LINES] = SCOPE_LINE,
+		[VIEW_THREADS] = SCOPE_THREAD,	  [VIEW_SIZES] = SCOPE_SIZE,
 	};
 
 	memset(ret, 0, sizeof(*ret));
-	for (size_t i = 0; i < COUNT_OF(ways); i++)
-		if (ways[i].view == p->view && find_row(u, p, ways[i].by, row->key, ret)) {
-			ret->kind = ways[i].kind;
-			return true;
-		}
+	if (kinds[p->view] && row->item < p->rows.n) {
+		const struct row *r = &p->rows.rows[row->item];
+		bool has_name = p->view == VIEW_THREADS || p->view == VIEW_SIZES;
+		const char *name = has_name ? r->name : r->function;
+
+		*ret = (struct scope){.kind = kinds[p->view],
+				      .file = r->file ? xstrdup(r->file) : NULL,
+				      .function = name ? xstrdup(name) : NULL,
+				      .module = r->module,
+				      .line = r->line,
+				      .key = r->key};
+		return true;
+	}
 	switch (p->view) {
 	case VIEW_LEAKS:
 	case VIEW_STACKS:

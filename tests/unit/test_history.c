@@ -245,8 +245,7 @@ static void test_call_tree(void)
 	uint32_t i;
 
 	own_init(&own, &c, NULL, 0);
-	call_tree_make(&t, &c, &a, &own, false);
-	call_tree_sort(&t, offsetof(struct heap_totals, live_bytes));
+	call_tree_make(&t, &c, &a, &own, false, offsetof(struct heap_totals, live_bytes));
 	i = t.nodes[0].first_child;
 	ok(t.nodes[0].totals.live_bytes == 137 && t.nodes[i].frame.v == 1 &&
 		   t.nodes[i].totals.live_bytes == 130, "top down: main");
@@ -260,9 +259,10 @@ static void test_call_tree(void)
 		   t.nodes[i].totals.live_bytes == 30 && !t.nodes[i].next_sibling,
 	   "b, from two places");
 	call_tree_release(&t);
-	call_tree_make(&t, &c, &a, &own, true);
-	call_tree_sort(&t, offsetof(struct heap_totals, live_bytes));
+	call_tree_make(&t, &c, &a, &own, true, offsetof(struct heap_totals, live_bytes));
 	i = t.nodes[0].first_child;
+	ok(t.nodes[i].has_children && !t.nodes[i].first_child, "bottom up callers are made later");
+	call_tree_open(&t, i);
 	ok(t.nodes[i].frame.v == 2 && t.nodes[t.nodes[i].first_child].frame.v == 1,
 	   "bottom up: a, without the wrapper, called by main");
 	call_tree_release(&t);

@@ -118,9 +118,11 @@ static bool same(uint32_t a, uint32_t b)
 static bool same_stack(uint32_t a, uint32_t b)
 {
 	uint32_t *classes = stacks_classify_frames(&catalog);
-	bool result = stacks_identity(classes, walked(a)) == stacks_identity(classes, walked(b));
+	uint64_t *identities = stacks_identities(&catalog, classes);
+	bool result = identities[a] == identities[b];
 
 	free(classes);
+	free(identities);
 	return result;
 }
 

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How long a key takes to its finished frame.  latency FILE: opens the recording, presses
+ * keys in every view and prints a line for each: median, 99th percentile and the longest,
+ * in milliseconds; and how long the first screen and all of the events took.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/xalloc.h"
+#include "ui/page.h"
+#include "ui/ui.h"
+
+#define ROWS 50
+#define COLS 200
+#define ROUNDS 12
+
+static struct ui *ui;
+static struct canvas canvas;
+static double *times;
+static size_t n_times, cap_times;
+
+static double since_ms(uint64_t begin_ns)
+{
+	return (double)(clock_now_ns() - begin_ns) / 1e6;
+}
+
+static void press(int key)
+{
+	struct input in = {.key = key};
+	uint64_t begin = clock_now_ns();
+	int row, col;
+
+	ui_input(ui, &in);
+	ui_draw(ui, &canvas, &row, &col);
+	ARRAY_GROW(times, cap_times, n_times);
+	times[n_times++] = since_ms(begin);
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void report(const char *name)
+{
+	qsort(times, n_times, sizeof(*times), compare);
+	printf("%s %.3f %.3f %.3f %zu\n", name, times[n_times / 2], times[n_times * 99 / 100],
+	       times[n_times - 1], n_times);
+	n_times = 0;
+}
+
+static void press_all(const int *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		press(keys[i]);
+}
+
+/* What one does in any view. */
+static void look_around(void)
+{
+	static const int keys[] = {
+		INPUT_DOWN, INPUT_DOWN, INPUT_PAGE_DOWN, INPUT_UP, 'G', 'g', '>', '>', 'r', 'r', '<',
+		'<', '/', 'a', 'l', INPUT_ENTER, 'n', 'N', '\\', 'm', 'a', INPUT_ENTER, INPUT_ESCAPE,
+		INPUT_ENTER, INPUT_DOWN, 'q', INPUT_RIGHT, INPUT_RIGHT, INPUT_LEFT};
+
+	press_all(keys, COUNT_OF(keys));
+}
+
+int main(int argc, char **argv)
+{
+	struct ui_options o = {.path = argc > 1 ? argv[1] : ""};
+	uint64_t begin = clock_now_ns();
+	struct err err;
+	int row, col;
+
+	setlocale(LC_CTYPE, "C.UTF-8");
+	if (ui_new(&o, &ui, &err)) {
+		fprintf(stderr, "latency: %s\n", err.what);
+		return 1;
+	}
+	canvas_init(&canvas, ROWS, COLS, false);
+	ui_draw(ui, &canvas, &row, &col);
+	printf("first-screen %.3f\n", since_ms(begin));
+	while (ui_read(ui, 8000000))
+		;
+	ui_draw(ui, &canvas, &row, &col);
+	printf("all-read %.3f\n", since_ms(begin));
+	for (int view = 0; view < ROOT_VIEWS; view++) {
+		press('1' + view); /* the first time it is made */
+		for (int i = 0; i < ROUNDS; i++) {
+			press('1' + (view + 1) % ROOT_VIEWS);
+			press('1' + view);
+			look_around();
+			while (ui_page(ui)->view >= ROOT_VIEWS)
+				press('q');
+		}
+		report(views[view].name);
+	}
+	canvas_release(&canvas);
+	ui_free(ui);
+	free(times);
+	return 0;
+}
