@@ -46,7 +46,8 @@ class Terminal:
         self.inputs = self.prompts = 0
         self.rc = os.path.join(work, f"{self.name}.rc")
         with open(self.rc, "w") as f:
-            f.write("PS1='$? ready> '\nunset HISTFILE LINES COLUMNS PROMPT_COMMAND NO_COLOR\nset +o notify\n")
+            f.write("PS1='$? ready> '\nunset HISTFILE LINES COLUMNS PROMPT_COMMAND NO_COLOR\nset +o notify\n"
+                    "export ASAN_OPTIONS=detect_leaks=0\n")  # of curses
         tmux("new-session", "-d", "-s", self.name, "-x", str(cols), "-y", str(rows),
              f"exec bash --noprofile --rcfile {shlex.quote(self.rc)} -i")
         self.is_there("ready>$")
