@@ -347,6 +347,7 @@ def hang_up():
 
 if not shutil.which("tmux"):
     tap.skip_all("tmux is not installed")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server would outlive us
 try:
     for test in (cells, colours, ascii_only, refused, keys, mouse, sizes, waits, jobs, endings, hang_up):
         if sys.argv[1:] and test.__name__ not in sys.argv[1:]:
