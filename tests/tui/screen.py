@@ -349,6 +349,7 @@ if not shutil.which("tmux"):
     tap.skip_all("tmux is not installed")
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server would outlive us
 try:
+    tmux("new-session", "-d", "-s", "first", "exec cat")  # a server without sessions ends
     for test in (cells, colours, ascii_only, refused, keys, mouse, sizes, waits, jobs, endings, hang_up):
         if sys.argv[1:] and test.__name__ not in sys.argv[1:]:
             continue
