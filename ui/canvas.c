@@ -282,6 +282,9 @@ static int match(const struct canvas *c, const struct cell *cells, int n, const 
 			break;
 		if (at + g.columns > n || !glyph_is_same(cells[at].text, g.text))
 			return 0;
+		if (g.columns == 2 && !is_right_half(&cells[at + 1]) &&
+		    !(c->ascii && glyph_is_same(cells[at + 1].text, g.text)))
+			return 0;
 		at += g.columns;
 	}
 	return at;

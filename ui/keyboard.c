@@ -84,7 +84,11 @@ static int wake_fd = -1;
 static volatile sig_atomic_t is_resized, is_stopping;
 static struct sigaction old_winch, old_tstp;
 
-static struct input pending; /* came with the one before; key 0: none */
+/* Came with the one before: what is behind an Escape, clicks at once. */
+static struct {
+	struct input inputs[16];
+	unsigned int n, at;
+} pending;
 static struct {
 	int row, col;
 	uint64_t t_ns;
@@ -102,11 +106,19 @@ static void on_signal(int number)
 		return; /* it is awake */
 }
 
+static int key_of(int code)
+{
+	for (size_t i = 0; i < COUNT_OF(codes); i++)
+		if (codes[i].code == code)
+			return codes[i].key;
+	return 0;
+}
+
 void keyboard_open(bool has_mouse)
 {
 	struct sigaction ours = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, now;
 
-	pending.key = 0;
+	pending.n = pending.at = 0;
 	click.t_ns = 0;
 	is_resized = is_stopping = 0;
 	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -114,7 +126,7 @@ void keyboard_open(bool has_mouse)
 	keypad(keys, TRUE);
 	nodelay(keys, TRUE);
 	for (size_t i = 0; i < COUNT_OF(sequences); i++)
-		if (key_defined(sequences[i].sequence) == 0)
+		if (!key_of(key_defined(sequences[i].sequence)))
 			define_key(sequences[i].sequence, sequences[i].code);
 	if (has_mouse) {
 		mouseinterval(0); /* curses would wait for the second click */
@@ -150,6 +162,7 @@ static struct input resize(void)
 	/* resizeterm() would make a key of it, too */
 	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_row && size.ws_col)
 		resize_term(size.ws_row, size.ws_col);
+	clearok(curscr, TRUE); /* terminals move what is there, each in its way */
 	return (struct input){.key = INPUT_RESIZE, .row = getmaxy(stdscr), .col = getmaxx(stdscr)};
 }
 
@@ -179,24 +192,50 @@ static bool is_twice(int row, int col)
 	return twice;
 }
 
+static void push(const struct input *in)
+{
+	if (pending.at == pending.n)
+		pending.at = pending.n = 0;
+	if (pending.n < COUNT_OF(pending.inputs))
+		pending.inputs[pending.n++] = *in;
+}
+
+static bool pop(struct input *ret)
+{
+	if (pending.at == pending.n)
+		return false;
+	*ret = pending.inputs[pending.at++];
+	return true;
+}
+
+static void push_mouse(const MEVENT *e)
+{
+	struct input in = {.row = e->y, .col = e->x};
+
+	if (e->bstate & BUTTON4_PRESSED)
+		in.key = INPUT_WHEEL_UP;
+	else if (e->bstate & BUTTON5_PRESSED)
+		in.key = INPUT_WHEEL_DOWN;
+	else if (e->bstate & BUTTON1_PRESSED)
+		in.key = INPUT_MOUSE;
+	else
+		return;
+	if (in.key == INPUT_MOUSE)
+		in.is_double = is_twice(e->y, e->x);
+	push(&in);
+}
+
+/* Curses makes one key of what came at once, and has the newest first. */
 static bool mouse(struct input *ret)
 {
-	MEVENT e;
+	MEVENT events[8];
+	size_t n = 0;
 
-	if (getmouse(&e) != OK)
-		return false;
-	*ret = (struct input){.row = e.y, .col = e.x};
-	if (e.bstate & BUTTON4_PRESSED)
-		ret->key = INPUT_WHEEL_UP;
-	else if (e.bstate & BUTTON5_PRESSED)
-		ret->key = INPUT_WHEEL_DOWN;
-	else if (e.bstate & BUTTON1_PRESSED)
-		ret->key = INPUT_MOUSE;
-	else
-		return false;
-	if (ret->key == INPUT_MOUSE)
-		ret->is_double = is_twice(e.y, e.x);
-	return true;
+	while (n < COUNT_OF(events) && getmouse(&events[n]) == OK)
+		n++;
+	while (n)
+		push_mouse(&events[--n]);
+	return pop(ret);
 }
 
 /* Whatever curses has a name for. */
@@ -204,17 +243,12 @@ static bool coded(int code, struct input *ret)
 {
 	if (code == KEY_MOUSE)
 		return mouse(ret);
-	if (code == KEY_RESIZE) {
-		*ret = resize();
+	if (code == KEY_RESIZE || code == KEY_SUSPEND) { /* Linux's console has that for Ctrl-Z */
+		*ret = code == KEY_RESIZE ? resize() : stop(true);
 		return true;
 	}
-	for (size_t i = 0; i < COUNT_OF(codes); i++) {
-		if (codes[i].code != code)
-			continue;
-		*ret = (struct input){.key = codes[i].key};
-		return true;
-	}
-	return false;
+	*ret = (struct input){.key = key_of(code)};
+	return ret->key != 0;
 }
 
 static bool plain(wint_t ch, struct input *ret)
@@ -243,6 +277,7 @@ static bool plain(wint_t ch, struct input *ret)
  */
 static bool escape(struct input *ret)
 {
+	struct input behind;
 	wint_t ch;
 	int is = wget_wch(keys, &ch);
 
@@ -254,10 +289,8 @@ static bool escape(struct input *ret)
 			is = wget_wch(keys, &ch);
 		return false;
 	}
-	if (is == OK && !plain(ch, &pending))
-		pending.key = 0;
-	else if (is == KEY_CODE_YES && !coded((int)ch, &pending))
-		pending.key = 0;
+	if ((is == OK && plain(ch, &behind)) || (is == KEY_CODE_YES && coded((int)ch, &behind)))
+		push(&behind);
 	*ret = (struct input){.key = INPUT_ESCAPE};
 	return true;
 }
@@ -268,11 +301,8 @@ static bool read_key(struct input *ret)
 	wint_t ch;
 	int is;
 
-	if (pending.key) {
-		*ret = pending;
-		pending.key = 0;
+	if (pop(ret))
 		return true;
-	}
 	while ((is = wget_wch(keys, &ch)) != ERR)
 		if (is == KEY_CODE_YES  ? coded((int)ch, ret)
 		    : ch == ESCAPE	? escape(ret)

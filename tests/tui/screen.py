@@ -46,7 +46,8 @@ class Terminal:
         self.inputs = self.prompts = 0
         self.rc = os.path.join(work, f"{self.name}.rc")
         with open(self.rc, "w") as f:
-            f.write("PS1='$? ready> '\nunset HISTFILE LINES COLUMNS PROMPT_COMMAND NO_COLOR\nset +o notify\n")
+            f.write("PS1='$? ready> '\nunset HISTFILE LINES COLUMNS PROMPT_COMMAND NO_COLOR\nset +o notify\n"
+                    "export ASAN_OPTIONS=detect_leaks=0\n")  # of curses
         tmux("new-session", "-d", "-s", self.name, "-x", str(cols), "-y", str(rows),
              f"exec bash --noprofile --rcfile {shlex.quote(self.rc)} -i")
         self.is_there("ready>$")
@@ -78,7 +79,7 @@ class Terminal:
     def run(self, args="", env="", wait=True):
         """Starts the program in the shell; true when it is seen."""
         self.inputs = 0
-        self.keys("-l", f"clear; stty -a > {work}/before; {env} {SHOW} {args}")
+        self.keys("-l", f"clear; stty -g > {work}/before; {env} {SHOW} {args}")
         self.keys("Enter")
         return self.is_there(r"^heat 3 +heat 3") if wait else True
 
@@ -101,7 +102,7 @@ class Terminal:
         """The shell is back, with all modes as they were."""
         there = self.is_there(rf"^{status} ready>$")
         # readline has modes of its own: the shell's children see the restored ones
-        self.keys("-l", f"stty -a > {work}/after; echo 'it ''goes on'")
+        self.keys("-l", f"stty -g > {work}/after; echo 'it ''goes on'")
         self.keys("Enter")
         goes_on = self.is_there("^it goes on")
         with open(f"{work}/before") as b, open(f"{work}/after") as a:
@@ -222,7 +223,7 @@ def mouse():
     tap.ok(t.gives(lambda: t.raw("\033[<0;5;3M\033[<0;5;3m"), "click 2,4"), "a click")
     tap.ok(t.gives(lambda: t.raw("\033[<0;5;4M\033[<0;5;4m\033[<0;5;4M\033[<0;5;4m"), ["click 3,4", "double-click 3,4"]),
            "a double one")
-    tap.ok(t.gives(lambda: t.raw("\033[<0;9;4M\033[<0;9;5M"), ["click 3,8", "click 4,8"]), "two places are no double one")
+    tap.ok(t.gives(lambda: t.raw("\033[<0;9;4M\033[<0;9;4m\033[<0;9;5M\033[<0;9;5m"), ["click 3,8", "click 4,8"]), "two places are no double one")
     tap.ok(t.gives(lambda: t.raw("\033[<64;1;1M\033[<65;80;24M"), ["wheel-up 0,0", "wheel-down 23,79"]), "the wheel")
     tap.ok(t.gives(lambda: t.raw("\033[<2;1;1M\033[<2;1;1mx"), "x"), "the other button is nothing")
     t.keys("q")
@@ -270,9 +271,10 @@ def jobs():
     t = Terminal()
     env = "TERM=xterm-256color LC_ALL=C.UTF-8"
     # a shell script before it: the whole job stops
-    for command, how in ((SHOW, "Ctrl-Z"), (f"sh -c '{SHOW}; exit $?'", "Ctrl-Z of a script"), (SHOW, "SIGTSTP")):
+    for command, how in ((SHOW, "Ctrl-Z"), (f"sh -c '{SHOW}; exit $?'", "Ctrl-Z of a script"), (f"env TERM=linux {SHOW}", "Ctrl-Z of the console"),
+                         (SHOW, "SIGTSTP")):
         t.inputs = 0
-        t.keys("-l", f"clear; stty -a > {work}/before; {env} {command}")
+        t.keys("-l", f"clear; stty -g > {work}/before; {env} {command}")
         t.keys("Enter")
         t.is_there(r"^heat 3 +heat 3")
         t.gives(lambda: t.keys("a"), "a")
@@ -284,7 +286,8 @@ def jobs():
         t.keys("-l", "clear; fg")
         t.keys("Enter")
         tap.ok(t.gives(lambda: None, "resize 24,80") and t.is_there(r"^heat 3 +heat 3"), f"{how}: fg draws all again")
-        tap.ok(t.ask("#{alternate_on} #{cursor_flag} #{mouse_any_flag}") == "1 0 1", f"{how}: modes are back")
+        modes = "0 0 1" if "console" in how else "1 0 1"
+        tap.ok(t.ask("#{alternate_on} #{cursor_flag} #{mouse_any_flag}") == modes, f"{how}: modes are back")
         tap.ok(t.gives(lambda: t.keys("Up"), "Up"), f"{how}: keys are back")
         t.keys("q")
         t.is_restored(0, f"{how}, fg, q")
@@ -336,16 +339,17 @@ def endings():
 def hang_up():
     t = Terminal()
     status = f"{work}/status"
-    t.run(env=f"trap '' HUP; TERM=xterm LC_ALL=C.UTF-8", args=f"; echo $? > {status}")
-    pid = t.pid()
+    t.run(env="trap '' HUP; TERM=xterm LC_ALL=C.UTF-8", args=f"; echo $? > {status}")
     t.close()
-    tap.ok(until(lambda: not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().split()[2] == "Z"),
-           "the terminal goes: so does the program, though it ignores SIGHUP")
+    tap.ok(until(lambda: os.path.exists(status) and open(status).read() == "5\n"),
+           "the terminal goes: the program hears of it, though it ignores SIGHUP")
 
 
 if not shutil.which("tmux"):
     tap.skip_all("tmux is not installed")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server would outlive us
 try:
+    tmux("new-session", "-d", "-s", "first", "exec cat")  # a server without sessions ends
     for test in (cells, colours, ascii_only, refused, keys, mouse, sizes, waits, jobs, endings, hang_up):
         if sys.argv[1:] and test.__name__ not in sys.argv[1:]:
             continue

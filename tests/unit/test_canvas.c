@@ -241,6 +241,10 @@ static void test_mark(void)
 	canvas_mark(&canvas, 0, 18, 9, "a");
 	canvas_mark(&canvas, 0, 18, 9, "a\u200b");
 	styles_are("..................mm\n", "at the end");
+	begin(1, 6, true);
+	canvas_put(&canvas, 0, 0, "?a漢x", STYLE_TEXT);
+	canvas_mark(&canvas, 0, 0, 6, "漢");
+	styles_are("..mm\n", "wide ones in ASCII");
 	begin(1, 6, false);
 	canvas_put(&canvas, 0, 0, "aaaaa", STYLE_TEXT);
 	canvas_mark(&canvas, 0, 0, 6, "aa");
