@@ -17,8 +17,10 @@
 
 void table_release(struct table *t)
 {
-	for (size_t i = 0; i < t->n; i++)
+	for (size_t i = 0; i < t->n; i++) {
 		free(t->rows[i].text);
+		free(t->rows[i].detail);
+	}
 	free(t->rows);
 	memset(t, 0, sizeof(*t));
 }

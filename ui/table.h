@@ -35,7 +35,7 @@ struct column {
 struct table_row {
 	uint64_t values[TABLE_COLUMNS_MAX];
 	char *text;	    /* the name; owned */
-	const char *detail; /* behind it, less important; not owned; may be NULL */
+	char *detail;	    /* behind it, less important; owned; may be NULL */
 	uint64_t key;	    /* what the row is: the cursor stays on it */
 	uint32_t item;	    /* the view's own */
 	uint16_t depth;	    /* in a tree */

@@ -96,7 +96,7 @@ static void put_children(const struct making *m, uint32_t parent, uint64_t paren
 		r->depth = (uint16_t)depth;
 		r->has_children = n->has_children;
 		r->is_open = open;
-		r->detail = f->function && module ? path_base(module) : NULL;
+		r->detail = f->function && module ? xstrdup(path_base(module)) : NULL;
 		r->style = own_skips(&m->u->own, n->frame) ? STYLE_DIM : STYLE_TEXT;
 		page_put_heap_values(r, &n->totals);
 		if (open)

@@ -191,17 +191,17 @@ static uint64_t key_of_row(const struct row *r, enum rows_by by)
 	return key ^ hash_u64((uint64_t)r->module.v << 32 | r->line);
 }
 
-/* What is less important of a row, behind its name. */
-static const char *detail_of(const struct catalog *c, const struct row *r, enum rows_by by)
+/* What is less important of a row, behind its name; to be freed. */
+static char *detail_of(const struct catalog *c, const struct row *r, enum rows_by by)
 {
 	const char *module = catalog_module_path(c, r->module);
 
 	switch (by) {
 	case ROWS_BY_FILE:
-		return r->file ? NULL : module ? "without line information" : NULL;
+		return r->file || !module ? NULL : xstrdup("without line information");
 	case ROWS_BY_FUNCTION:
 	case ROWS_BY_LINE:
-		return module && r->function ? path_base(module) : NULL;
+		return module && r->function ? xstrdup(path_base(module)) : NULL;
 	default:
 		return NULL;
 	}
@@ -419,7 +419,7 @@ static void make_stack(struct ui *u, struct page *p)
 
 		row = table_add(t, xasprintf("%s%s%s%s", name, f->is_inlined ? " (inlined)" : "",
 					     place ? "  " : "", place ? place : ""));
-		row->detail = f->file && module ? path_base(module) : NULL;
+		row->detail = f->file && module ? xstrdup(path_base(module)) : NULL;
 		row->key = i + 1;
 		row->item = w.frames[i].v;
 		row->style = own_skips(&u->own, w.frames[i]) ? STYLE_DIM

@@ -58,21 +58,21 @@ static void report(const char *name)
 	n_times = 0;
 }
 
-static void press_all(const int *keys, size_t n)
+static void press_all(const int *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		press(keys[i]);
+		press(list[i]);
 }
 
 /* What one does in any view. */
 static void look_around(void)
 {
-	static const int keys[] = {
+	static const int list[] = {
 		INPUT_DOWN, INPUT_DOWN, INPUT_PAGE_DOWN, INPUT_UP, 'G', 'g', '>', '>', 'r', 'r', '<',
 		'<', '/', 'a', 'l', INPUT_ENTER, 'n', 'N', '\\', 'm', 'a', INPUT_ENTER, INPUT_ESCAPE,
 		INPUT_ENTER, INPUT_DOWN, 'q', INPUT_RIGHT, INPUT_RIGHT, INPUT_LEFT};
 
-	press_all(keys, COUNT_OF(keys));
+	press_all(list, COUNT_OF(list));
 }
 
 int main(int argc, char **argv)

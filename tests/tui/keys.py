@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Random keys, clicks and sizes under sanitizers, on recordings that are finished, grow, or lie."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.environ["SRCDIR"], "tests", "e2e"))
+import tap  # noqa: E402
+
+TUI, TARGETS = os.environ["TUI"], os.environ["TARGETS"]
+INPUTS = int(os.environ.get("HEAPTRAIL_INPUTS", "5000"))
+seed = tap.seed()
+work = tempfile.mkdtemp(prefix="heaptrail-keys.")
+
+
+def press(name, path, n, number):
+    r = subprocess.run([f"{TUI}/random", path, str(n), str(seed + number)], stdout=subprocess.PIPE, cwd=work,
+                       stderr=subprocess.PIPE, text=True, env={**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"})
+    if not tap.ok(r.returncode == 0 and r.stdout == f"{n} inputs\n", f"{name}: {n} inputs"):
+        for line in r.stderr.splitlines()[:40]:
+            print("#", line)
+
+
+try:
+    subprocess.check_call([f"{TUI}/story", f"{work}/story.trail", "source", "4000"])
+    shutil.copytree(os.path.join(os.environ["SRCDIR"], "tests", "tui", "source"), f"{work}/source")
+    press("a finished recording", "story.trail", INPUTS // 2, 0)
+    press("one that grows", "live.trail+", INPUTS // 2, 1)
+    for i, kind in enumerate(("hostile", "stacks", "callers")):
+        subprocess.check_call([f"{TARGETS}/forge", kind, f"{work}/{kind}.trail"])
+        press(kind, f"{kind}.trail", max(INPUTS // 10, 200), 2 + i)
+    left = sorted(f for f in os.listdir(work) if not f.endswith(".trail") and f != "source")
+    tap.ok(all(f.startswith("heaptrail.csv") for f in left), f"only what was exported is left behind: {left}")
+finally:
+    shutil.rmtree(work, ignore_errors=True)
+tap.done()
