@@ -184,7 +184,8 @@ static void branch(struct call_tree *t, uint32_t node, const struct call_way *wa
 		if (!child->n_ways)
 			child->first_way = (uint32_t)t->n_ways;
 		/* a circle of stacks must not lead on for ever */
-		if (!next.frame.v || child->depth >= STACK_FRAMES_MAX || !step_out(t->catalog, &next))
+		if (!next.frame.v || child->depth >= STACK_FRAMES_MAX ||
+		    !step_out(t->catalog, &next))
 			continue;
 		put_way(t, next);
 		child->n_ways++;

@@ -154,8 +154,10 @@ static void draw_curve(struct ui *u, struct canvas *c, struct box b, enum curve 
 		       enum style style, double *ret_max)
 {
 	double *values = make_curve(u, curve, 2 * b.cols, ret_max);
+	/* the curve above is not to be touched */
+	double air = curve == CURVE_LIVE ? 1 : 1 + 0.25 / b.rows;
 
-	canvas_curve(c, b.row, b.col, b.cols, b.rows, values, *ret_max, style);
+	canvas_curve(c, b.row, b.col, b.cols, b.rows, values, *ret_max * air, style);
 	free(values);
 }
 
@@ -205,7 +207,7 @@ void timeline_draw_large(struct ui *u, struct canvas *c, struct box box)
 	draw_band(u, c, (struct box){box.row, box.col, live, box.cols}, CURVE_LIVE, "live",
 		  STYLE_ACCENT);
 	draw_band(u, c, (struct box){box.row + live, box.col, rss, box.cols}, CURVE_RSS, "RSS",
-		  STYLE_TEXT);
+		  STYLE_DIM);
 	draw_band(u, c, (struct box){box.row + live + rss, box.col, rate, box.cols}, CURVE_RATE,
 		  "allocated", STYLE_DIM);
 	u->time_box = (struct box){box.row, box.col + LABEL_COLUMNS + 1, box.rows,

@@ -348,7 +348,7 @@ static void draw_bar(struct ui *u, struct canvas *c, int row)
 static void draw_status(struct ui *u, struct canvas *c, int row, int *ret_col)
 {
 	struct page *p = ui_page(u);
-	char text[512];
+	char text[512], at[FORMAT_MAX], n[FORMAT_MAX];
 	int col = 1;
 
 	if (u->prompt) {
@@ -365,8 +365,9 @@ static void draw_status(struct ui *u, struct canvas *c, int row, int *ret_col)
 		return;
 	}
 	if (p->state.n_shown && p->view != VIEW_FLAME)
-		snprintf(text, sizeof(text), "%zu of %zu%s%s%s%s", p->state.cursor + 1,
-			 p->state.n_shown, p->state.filter[0] ? "  filter: " : "", p->state.filter,
+		snprintf(text, sizeof(text), "%s of %s%s%s%s%s",
+			 format_count(at, p->state.cursor + 1), format_count(n, p->state.n_shown),
+			 p->state.filter[0] ? "  filter: " : "", p->state.filter,
 			 p->state.search[0] ? "  search: " : "", p->state.search);
 	else
 		snprintf(text, sizeof(text), "%s%s%s", p->state.filter[0] ? "filter: " : "",
