@@ -38,6 +38,7 @@ static const char help[] =
 	"                        (default 8)\n"
 	"      --as-root         under sudo, run COMMAND as root; otherwise it runs, and\n"
 	"                        the recording belongs to, the user who called sudo\n"
+	"      --no-demangle     store names of functions as linkers know them\n"
 	"      --no-ptrace       follow COMMAND by signals, as where a debugger has it\n"
 	"  -q, --quiet           say nothing but errors\n"
 	"  -v, --verbose         libbpf's messages too\n"
@@ -54,7 +55,7 @@ static const char help[] =
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_ON_FULL, OPTION_RING_SIZE,
-       OPTION_AS_ROOT, OPTION_NO_PTRACE };
+       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -65,6 +66,7 @@ static const struct option options[] = {
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
+	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
@@ -121,6 +123,9 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return 0;
 	case OPTION_AS_ROOT:
 		o->as_root = true;
+		return 0;
+	case OPTION_NO_DEMANGLE:
+		o->session.linkage_names = true;
 		return 0;
 	case OPTION_NO_PTRACE:
 		o->session.no_ptrace = true;

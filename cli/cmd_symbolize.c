@@ -27,6 +27,8 @@ static const char help[] =
 	"                        DIR/.build-id/ab/cdef.debug, or by name\n"
 	"      --sysroot DIR     a folder with the files of the machine that recorded it\n"
 	"      --debuginfod      ask the servers of $DEBUGINFOD_URLS for what is not here\n"
+	"      --no-demangle     names of functions as linkers know them, also of those\n"
+	"                        that have a name; --demangle makes them readable again\n"
 	"  -q, --quiet           do not say which files could not be used\n"
 	"\n"
 	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording; 125 if it cannot\n"
@@ -35,12 +37,15 @@ static const char help[] =
 	"Example:\n"
 	"  heaptrail symbolize --debug-path /usr/lib/debug server.trail\n";
 
-enum { OPTION_DEBUG_PATH = OPTION_FIRST_LONG, OPTION_SYSROOT, OPTION_DEBUGINFOD };
+enum { OPTION_DEBUG_PATH = OPTION_FIRST_LONG, OPTION_SYSROOT, OPTION_DEBUGINFOD,
+       OPTION_DEMANGLE, OPTION_NO_DEMANGLE };
 
 static const struct option options[] = {
 	{"debug-path", required_argument, NULL, OPTION_DEBUG_PATH},
 	{"sysroot", required_argument, NULL, OPTION_SYSROOT},
 	{"debuginfod", no_argument, NULL, OPTION_DEBUGINFOD},
+	{"demangle", no_argument, NULL, OPTION_DEMANGLE},
+	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"quiet", no_argument, NULL, 'q'},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
@@ -68,6 +73,12 @@ static int parse(const struct command *c, int argc, char **argv, struct symboliz
 			break;
 		case OPTION_DEBUGINFOD:
 			o->debuginfod = true;
+			break;
+		case OPTION_DEMANGLE:
+			o->names = SYMBOLIZE_DEMANGLED;
+			break;
+		case OPTION_NO_DEMANGLE:
+			o->names = SYMBOLIZE_LINKAGE;
 			break;
 		case 'q':
 			o->verbose = false;

@@ -74,19 +74,28 @@ struct naming {
 	uint32_t *frames; /* [place] */
 	bool *is_kept;	  /* [place] what is found is no better than what there is */
 	size_t n, named;
+	bool linkage, renames; /* the names wanted, and whether they are others than recorded */
 };
+
+/* Is it more than, or other than, what is known of the frame? */
+static bool is_news(const struct catalog_frame *f, const struct symbolized *s)
+{
+	return s->function &&
+	       (!f->function || (s->file && !f->file) || strcmp(s->function, f->function));
+}
 
 static void put_symbol(void *arg, const struct symbolized *s)
 {
 	struct naming *n = arg;
 	uint32_t frame = n->frames[s->place];
+	const struct catalog_frame *f = &n->catalog->frames[frame];
 	const char *name = s->function;
 
 	if (s->depth == 0 && !name)
-		name = n->catalog->frames[frame].function;
+		name = f->function;
 	if (s->depth == 0) {
-		n->is_kept[s->place] = !s->file && n->catalog->frames[frame].function;
-		n->named += !n->is_kept[s->place] && s->function;
+		n->is_kept[s->place] = !s->file && (f->file || (f->function && !n->renames));
+		n->named += !n->is_kept[s->place] && is_news(f, s);
 	}
 	if (n->is_kept[s->place])
 		return;
@@ -100,13 +109,13 @@ static void put_symbol(void *arg, const struct symbolized *s)
 }
 
 /* A frame that wants a name, with its module before it, to sort by. */
-static uint64_t *sort_frames(const struct catalog *c, size_t *ret_n)
+static uint64_t *sort_frames(const struct catalog *c, bool all, size_t *ret_n)
 {
 	uint64_t *keys = xcalloc(c->n_recorded_frames + 1, sizeof(*keys));
 	size_t n = 0;
 
 	for (uint32_t i = 1; i < c->n_recorded_frames; i++)
-		if (c->frames[i].module.v && !c->frames[i].file)
+		if (c->frames[i].module.v && (all || !c->frames[i].file))
 			keys[n++] = (uint64_t)c->frames[i].module.v << 32 | i;
 	sort_u64(keys, n);
 	*ret_n = n;
@@ -117,6 +126,7 @@ static void name_module(struct naming *n, uint32_t m, const uint64_t *addresses,
 			const struct symbolize_options *o, struct symbolize_result *ret)
 {
 	const struct symbolizer_options options = {.debug_path = o->debug_path,
+						   .linkage_names = n->linkage,
 						   .debuginfod = o->debuginfod};
 	const struct module_record *module = &n->catalog->modules[m];
 	size_t before = n->named;
@@ -141,13 +151,19 @@ static void name_module(struct naming *n, uint32_t m, const uint64_t *addresses,
 void symbolize(struct store_writer *w, const struct catalog *c, const struct symbolize_options *o,
 	       struct symbolize_result *ret)
 {
+	const char *recorded = catalog_text(c, "function_names");
+	bool was_linkage = recorded && !strcmp(recorded, "linkage");
+	bool linkage = o->names == SYMBOLIZE_AS_RECORDED ? was_linkage
+							 : o->names == SYMBOLIZE_LINKAGE;
 	size_t n_keys;
-	uint64_t *keys = sort_frames(c, &n_keys);
+	uint64_t *keys = sort_frames(c, linkage != was_linkage, &n_keys);
 	uint64_t *addresses = xcalloc(n_keys + 1, sizeof(*addresses));
 	struct naming n = {.writer = w,
 			   .catalog = c,
 			   .frames = xcalloc(n_keys + 1, sizeof(*n.frames)),
-			   .is_kept = xcalloc(n_keys + 1, sizeof(*n.is_kept))};
+			   .is_kept = xcalloc(n_keys + 1, sizeof(*n.is_kept)),
+			   .linkage = linkage,
+			   .renames = linkage != was_linkage};
 
 	memset(ret, 0, sizeof(*ret));
 	for (size_t i = 0; i < n_keys;) {
@@ -161,6 +177,7 @@ void symbolize(struct store_writer *w, const struct catalog *c, const struct sym
 		name_module(&n, module, addresses, o, ret);
 	}
 	ret->frames = n.named;
+	store_writer_put_text(w, "function_names", linkage ? "linkage" : "demangled");
 	free(keys);
 	free(addresses);
 	free(n.frames);

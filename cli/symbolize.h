@@ -12,6 +12,11 @@ struct symbolize_options {
 	const char *debug_path; /* folder with debug files, or NULL */
 	const char *sysroot;	/* goes before the modules' paths, or NULL */
 	bool debuginfod;
+	enum symbolize_names {
+		SYMBOLIZE_AS_RECORDED,
+		SYMBOLIZE_DEMANGLED,
+		SYMBOLIZE_LINKAGE, /* as linkers know them */
+	} names; /* other ones than were recorded: those that are there are looked up, too */
 	bool verbose; /* says on stderr which files could not be used, and why */
 };
 
@@ -23,7 +28,8 @@ struct symbolize_result {
 
 /*
  * Names the functions of a recording, from the files it was made of: those that are
- * there, with the very build id.  What has a file and line already stays as it is.
+ * there, with the very build id.  What has a file and line already stays as it is,
+ * unless names of another kind are wanted.
  */
 void symbolize(struct store_writer *w, const struct catalog *c, const struct symbolize_options *o,
 	       struct symbolize_result *ret);

@@ -422,7 +422,8 @@ static bool is_stopped(int stop_fd)
 
 bool call_sites_resolve(struct call_sites *c, int stop_fd)
 {
-	const struct symbolizer_options options = {.stop_fd = stop_fd};
+	const struct symbolizer_options options = {.linkage_names = c->linkage_names,
+						   .stop_fd = stop_fd};
 	uint64_t until_ns = clock_now_ns() + RESOLVE_NS_MAX, *keys = sort_frames(c);
 	uint32_t *frames = xcalloc(c->n_frames, sizeof(*frames));
 	uint64_t *addresses = xcalloc(c->n_frames, sizeof(*addresses));

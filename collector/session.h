@@ -33,6 +33,7 @@ struct session_options {
 	enum on_full on_full;
 	size_t ring_bytes;	 /* a power of two; 0: the default */
 	bool no_ptrace;
+	bool linkage_names; /* functions' names are not demangled */
 	enum stack_mode stack_mode;
 	/* the user's first interrupt, which is for the command: recording goes on; or NULL */
 	void (*on_interrupt)(void);

@@ -50,7 +50,7 @@ struct request {
 	const char *path;
 	const uint64_t *addresses;
 	size_t n;
-	bool debuginfod;
+	bool debuginfod, linkage_names;
 };
 
 struct speaker {
@@ -114,8 +114,8 @@ static void read_debug_info(void *arg, int out)
 
 	if (!q->debuginfod)
 		unsetenv("DEBUGINFOD_URLS");
-	end.status = debug_file_look_up(q->fd, q->path, q->debug_fd, q->addresses, q->n, say_place,
-					&s, &found);
+	end.status = debug_file_look_up(q->fd, q->path, q->debug_fd, q->linkage_names, q->addresses,
+					q->n, say_place, &s, &found);
 	end.n = found;
 	buffer_append(&s.out, &end, sizeof(end));
 	flush(&s);
@@ -249,6 +249,7 @@ int symbolize_file(int fd, const char *path, const uint64_t *addresses, size_t n
 	if (o->debug_path && q.debug_fd < 0)
 		return -errno;
 	q.debuginfod = o->debuginfod;
+	q.linkage_names = o->linkage_names;
 	l = xcalloc(1, sizeof(*l));
 	l->n_places = n;
 	l->named = xcalloc(n, sizeof(*l->named));
