@@ -71,12 +71,12 @@ static void flush(struct speaker *s)
 	buffer_reset(&s->out);
 }
 
-/* With its 0; none at all where it is too long. */
+/* With its 0; none at all where it is too long, or says nothing. */
 static uint32_t string_bytes(const char *s, size_t max)
 {
 	size_t len = s ? strnlen(s, max) : max;
 
-	return len < max ? (uint32_t)len + 1 : 0;
+	return len && len < max ? (uint32_t)len + 1 : 0;
 }
 
 static void say_place(void *arg, const struct symbolized *chain, size_t n)
@@ -145,7 +145,7 @@ static bool take_string(const uint8_t **at, const uint8_t *end, uint32_t len, co
 		return false;
 	if (!len)
 		return true;
-	if (strnlen(s, len) != len - 1)
+	if (len < 2 || strnlen(s, len) != len - 1)
 		return false;
 	*at += len;
 	*ret = s;
