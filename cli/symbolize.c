@@ -8,9 +8,11 @@
 
 #include "analyzer/rows.h"
 #include "cli/command.h"
+#include "cli/progress.h"
 #include "common/format.h"
 #include "common/sort.h"
 #include "common/xalloc.h"
+#include "image/debug_server.h"
 #include "image/elf_file.h"
 #include "image/frame_names.h"
 
@@ -66,6 +68,85 @@ static void say_why_not(const struct module_record *m, bool other)
 		say("'%s' is not there, or cannot be read", path);
 }
 
+/* ---- debuginfod --------------------------------------------------------------------- */
+
+struct servers {
+	struct debug_server *open; /* NULL: none is asked, or none any more */
+	const char *path;	   /* of what is being asked for */
+};
+
+static void show_fetch(void *arg, uint64_t bytes, uint64_t of)
+{
+	const struct servers *s = arg;
+
+	progress_fetch(s->path, bytes, of);
+}
+
+static void open_servers(struct servers *s, const struct symbolize_options *o)
+{
+	const struct debug_server_options options = {
+		.bytes_max = o->debuginfod_max, .progress = show_fetch, .arg = s};
+	int r = o->debuginfod ? debug_server_open(&options, &s->open) : 0;
+
+	if (r == -ENOSYS)
+		say("warning: debuginfod servers cannot be asked: libdebuginfod is not installed "
+		    "(Debian: libdebuginfod1, Fedora: elfutils-debuginfod-client)");
+	else if (r == -EDESTADDRREQ)
+		say("warning: no debuginfod server is asked: $DEBUGINFOD_URLS names none");
+	else if (r)
+		say("warning: debuginfod servers cannot be asked: %s", strerror(-r));
+}
+
+static void say_not_fetched(struct servers *s, const struct symbolize_options *o, int error)
+{
+	char path[512], max[FORMAT_MAX];
+	struct err err;
+
+	format_safe(path, sizeof(path), s->path);
+	switch (error) {
+	case -ENOENT:
+		if (o->verbose)
+			say("no debuginfod server has debug information of '%s'", path);
+		break;
+	case -EFBIG:
+		if (o->verbose)
+			say("debug information of '%s' is larger than %s: not fetched "
+			    "(--debuginfod-max)",
+			    path, format_bytes(max, o->debuginfod_max));
+		break;
+	default: /* nor will it be any better with the next */
+		err_set(&err, ERR_FAILED, -error, "debug information of '%s' cannot be fetched",
+			path);
+		say("warning: %s; no debuginfod server is asked any more", err.what);
+		debug_server_close(s->open);
+		s->open = NULL;
+	}
+}
+
+/* The file with @m's debug information, as a server has it, or NULL. */
+static struct elf_file *fetch_debug_file(struct servers *s, const struct module_record *m,
+					 const struct symbolize_options *o, char **ret_path)
+{
+	struct elf_file *elf = NULL;
+	bool other = false;
+	int r;
+
+	if (!s->open || m->path[0] != '/')
+		return NULL;
+	s->path = m->path;
+	r = debug_server_fetch(s->open, m->build_id, ret_path);
+	progress_end();
+	if (r) {
+		say_not_fetched(s, o, r);
+		return NULL;
+	}
+	elf = open_same(*ret_path, m->build_id, &other);
+	if (!elf && o->verbose)
+		say("'%s', which a debuginfod server sent for '%s', is %s: not used", *ret_path,
+		    path_base(m->path), other ? "of another build" : "no program");
+	return elf;
+}
+
 /* ---- frames ------------------------------------------------------------------------- */
 
 struct naming {
@@ -73,6 +154,8 @@ struct naming {
 	const struct catalog *catalog;
 	uint32_t *frames; /* [place] */
 	bool *is_kept;	  /* [place] what is found is no better than what there is */
+	bool *is_counted; /* [place] among the named */
+	struct servers servers;
 	size_t n, named;
 	bool linkage, renames; /* the names wanted, and whether they are others than recorded */
 };
@@ -95,7 +178,10 @@ static void put_symbol(void *arg, const struct symbolized *s)
 		name = f->function;
 	if (s->depth == 0) {
 		n->is_kept[s->place] = !s->file && (f->file || (f->function && !n->renames));
-		n->named += !n->is_kept[s->place] && is_news(f, s);
+		if (!n->is_kept[s->place] && is_news(f, s) && !n->is_counted[s->place]) {
+			n->is_counted[s->place] = true;
+			n->named++;
+		}
 	}
 	if (n->is_kept[s->place])
 		return;
@@ -126,12 +212,12 @@ static void name_module(struct naming *n, uint32_t m, const uint64_t *addresses,
 			const struct symbolize_options *o, struct symbolize_result *ret)
 {
 	const struct symbolizer_options options = {.debug_path = o->debug_path,
-						   .linkage_names = n->linkage,
-						   .debuginfod = o->debuginfod};
+						   .linkage_names = n->linkage};
 	const struct module_record *module = &n->catalog->modules[m];
 	size_t before = n->named;
-	struct elf_file *elf = NULL;
-	char *path = NULL;
+	struct elf_file *elf = NULL, *debug = NULL;
+	char *path = NULL, *debug_path = NULL;
+	enum debug_info found = DEBUG_NONE;
 	bool other = false;
 
 	if (m >= n->catalog->n_modules || !module->path)
@@ -139,13 +225,19 @@ static void name_module(struct naming *n, uint32_t m, const uint64_t *addresses,
 	if (module->build_id)
 		elf = open_module(module, o, &path, &other);
 	if (elf)
-		frame_names(elf, path, addresses, n->n, &options, put_symbol, n);
-	else if (o->verbose)
+		found = frame_names(elf, path, addresses, n->n, &options, put_symbol, n);
+	if (module->build_id && found < DEBUG_INFO)
+		debug = fetch_debug_file(&n->servers, module, o, &debug_path);
+	if (debug)
+		frame_names(debug, debug_path, addresses, n->n, &options, put_symbol, n);
+	else if (!elf && o->verbose)
 		say_why_not(module, other);
 	ret->modules += n->named > before;
 	ret->refused += !elf && other;
 	elf_file_close(elf);
+	elf_file_close(debug);
 	free(path);
+	free(debug_path);
 }
 
 void symbolize(struct store_writer *w, const struct catalog *c, const struct symbolize_options *o,
@@ -162,16 +254,18 @@ void symbolize(struct store_writer *w, const struct catalog *c, const struct sym
 			   .catalog = c,
 			   .frames = xcalloc(n_keys + 1, sizeof(*n.frames)),
 			   .is_kept = xcalloc(n_keys + 1, sizeof(*n.is_kept)),
+			   .is_counted = xcalloc(n_keys + 1, sizeof(*n.is_counted)),
 			   .linkage = linkage,
 			   .renames = linkage != was_linkage};
 
 	memset(ret, 0, sizeof(*ret));
+	open_servers(&n.servers, o);
 	for (size_t i = 0; i < n_keys;) {
 		uint32_t module = (uint32_t)(keys[i] >> 32);
 
 		for (n.n = 0; i < n_keys && keys[i] >> 32 == module; i++, n.n++) {
 			n.frames[n.n] = (uint32_t)keys[i];
-			n.is_kept[n.n] = false;
+			n.is_kept[n.n] = n.is_counted[n.n] = false;
 			addresses[n.n] = c->frames[n.frames[n.n]].offset;
 		}
 		name_module(&n, module, addresses, o, ret);
@@ -182,4 +276,6 @@ void symbolize(struct store_writer *w, const struct catalog *c, const struct sym
 	free(addresses);
 	free(n.frames);
 	free(n.is_kept);
+	free(n.is_counted);
+	debug_server_close(n.servers.open);
 }

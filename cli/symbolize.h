@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "store/reader.h"
 #include "store/writer.h"
@@ -11,7 +12,8 @@
 struct symbolize_options {
 	const char *debug_path; /* folder with debug files, or NULL */
 	const char *sysroot;	/* goes before the modules' paths, or NULL */
-	bool debuginfod;
+	bool debuginfod;	/* the servers of $DEBUGINFOD_URLS may be asked */
+	uint64_t debuginfod_max; /* bytes of a file from there; 0: any */
 	enum symbolize_names {
 		SYMBOLIZE_AS_RECORDED,
 		SYMBOLIZE_DEMANGLED,

@@ -11,38 +11,13 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/progress.h"
 #include "cli/stack_view.h"
 #include "collector/process_facts.h"
 #include "common/buffer.h"
-#include "common/clock.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 #include "store/loss.h"
-
-static uint64_t progress_since_ns;
-static bool progress_shown;
-
-void show_progress(uint64_t events)
-{
-	char n[FORMAT_MAX];
-	uint64_t now = clock_now_ns();
-
-	if (!progress_since_ns)
-		progress_since_ns = now;
-	if (now - progress_since_ns < 1000000000 || !isatty(STDERR_FILENO))
-		return;
-	progress_shown = true;
-	fprintf(stderr, "\rheaptrail: reading the recording, %s events\033[K",
-		format_count(n, events));
-}
-
-void end_progress(void)
-{
-	if (progress_shown)
-		fputs("\r\033[K", stderr);
-	progress_shown = false;
-	progress_since_ns = 0;
-}
 
 static int open_once(struct view *v, const char *path, enum group_key key, struct err *err)
 {
@@ -52,8 +27,8 @@ static int open_once(struct view *v, const char *path, enum group_key key, struc
 	v->path = path;
 	r = store_reader_open(path, &v->reader, err);
 	if (!r)
-		r = analysis_make(v->reader, key, show_progress, &v->analysis, err);
-	end_progress();
+		r = analysis_make(v->reader, key, progress_events, &v->analysis, err);
+	progress_end();
 	/* afterwards: names that came while the events were read are in it */
 	if (!r)
 		r = store_reader_load(v->reader, &v->catalog, err);

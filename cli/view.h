@@ -62,11 +62,6 @@ void view_json_summary(const struct view *v, struct json *j);
 /* Bytes as people read them, or exactly; @buf of FORMAT_MAX. */
 const char *view_bytes(char *buf, uint64_t bytes, bool exact);
 
-/* For analysis_make(): a line on the terminal, if it takes more than a second. */
-void show_progress(uint64_t events);
-/* Takes that line away again. */
-void end_progress(void);
-
 /* May the output be coloured: is it a terminal, and NO_COLOR not set? */
 bool output_has_color(void);
 /* Columns of the terminal; 80 where it is none. */

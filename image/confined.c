@@ -82,8 +82,7 @@ static void set_limits(const struct confined_task *t)
 		as.rlim_cur = memory < as.rlim_max ? memory : as.rlim_max;
 		setrlimit(RLIMIT_AS, &as);
 	}
-	if (!t->may_write)
-		setrlimit(RLIMIT_FSIZE, &none);
+	setrlimit(RLIMIT_FSIZE, &none);
 }
 
 void confined_allow_memory(uint64_t bytes)

@@ -28,7 +28,6 @@ struct confined_task {
 	unsigned int idle_s;   /* limit of all the time in which it says nothing */
 	int stop_fd;	       /* see above */
 	uint64_t memory_bytes; /* limit of what it may map in addition */
-	bool may_write;	       /* files */
 };
 
 /* Returns 0 or a negative errno. */

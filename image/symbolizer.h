@@ -18,7 +18,6 @@ struct symbolizer_options {
 	const char *debug_path;	  /* a folder with debug files, asked first, or NULL: by
 				   * build id (.build-id/xx/yy.debug below it) or by name */
 	bool linkage_names;	  /* not demangled, where there is such a name */
-	bool debuginfod;	  /* may ask the servers of $DEBUGINFOD_URLS; else never */
 	unsigned int seconds_max; /* of CPU time; 0: a minute */
 	int stop_fd;		  /* when it can be read no more is looked up; 0: none */
 };
