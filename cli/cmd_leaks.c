@@ -22,6 +22,7 @@ static const char help[] =
 	"      --frames N    of a stack at most N lines (default 15; 0 or all: all)\n"
 	"      --bytes       exact bytes instead of KiB and MiB\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
+	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"      --json        JSON, schema heaptrail-leaks/1; all stacks and frames\n"
 	"\n"
 	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
@@ -29,12 +30,14 @@ static const char help[] =
 	"Example:\n"
 	"  heaptrail leaks server.trail\n";
 
-enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_BYTES, OPTION_JSON };
+enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_BYTES, OPTION_NO_SYMBOLIZE,
+       OPTION_JSON };
 
 static const struct option options[] = {
 	{"rows", required_argument, NULL, OPTION_ROWS},
 	{"frames", required_argument, NULL, OPTION_FRAMES},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -44,7 +47,7 @@ static const struct option options[] = {
 struct leaks_options {
 	const char *path;
 	uint64_t rows, frames;
-	bool bytes, wide, json, done;
+	bool bytes, no_symbolize, wide, json, done;
 };
 
 static int parse(const struct command *c, int argc, char **argv, struct leaks_options *o)
@@ -63,6 +66,9 @@ static int parse(const struct command *c, int argc, char **argv, struct leaks_op
 			break;
 		case OPTION_BYTES:
 			o->bytes = true;
+			break;
+		case OPTION_NO_SYMBOLIZE:
+			o->no_symbolize = true;
 			break;
 		case 'w':
 			o->wide = true;
@@ -204,6 +210,8 @@ static int run(const struct command *c, int argc, char **argv)
 		return status;
 	if (view_open(&v, o.path, GROUP_STACK, &err) < 0)
 		return print_error(&err);
+	if (!o.no_symbolize)
+		view_complete_names(&v);
 	own_init(&own, &v.catalog, NULL, 0);
 	rows_make(&rows, &v.catalog, &v.analysis, &own, ROWS_BY_STACK, false);
 	own_release(&own);

@@ -19,6 +19,7 @@ struct symbolize_options {
 		SYMBOLIZE_DEMANGLED,
 		SYMBOLIZE_LINKAGE, /* as linkers know them */
 	} names; /* other ones than were recorded: those that are there are looked up, too */
+	unsigned int seconds_max; /* for all files together, about; 0: as long as it takes */
 	bool verbose; /* says on stderr which files could not be used, and why */
 };
 
@@ -26,6 +27,14 @@ struct symbolize_result {
 	size_t frames;	/* that got a name, or a better one */
 	size_t modules; /* they are in */
 	size_t refused; /* files that are of another build */
+	size_t missing; /* files that could not be used, these included; of the first of them: */
+	const char *missing_path; /* as long as the catalog lives */
+	enum symbolize_missing {
+		SYMBOLIZE_GONE,	       /* it is not there, or cannot be read */
+		SYMBOLIZE_OTHER_BUILD, /* or is another one now */
+		SYMBOLIZE_NO_BUILD_ID, /* so that this cannot be told */
+		SYMBOLIZE_NO_TIME,
+	} missing_why;
 };
 
 /*
@@ -35,5 +44,9 @@ struct symbolize_result {
  */
 void symbolize(struct store_writer *w, const struct catalog *c, const struct symbolize_options *o,
 	       struct symbolize_result *ret);
+
+/* The same in memory, of frames that have no name at all; the recording stays as it is. */
+void symbolize_in_memory(struct catalog *c, const struct symbolize_options *o,
+			 struct symbolize_result *ret);
 
 #endif

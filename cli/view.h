@@ -7,6 +7,7 @@
 
 #include "analyzer/analysis.h"
 #include "analyzer/stacks.h"
+#include "cli/symbolize.h"
 #include "common/err.h"
 #include "common/json.h"
 #include "store/reader.h"
@@ -18,10 +19,17 @@ struct view {
 	struct catalog catalog;
 	struct analysis analysis;
 	struct stack_counts stacks;
+	bool lacks_names; /* of functions that nobody has looked up yet, or could */
+	struct symbolize_result names; /* of view_complete_names() */
 };
 
 int view_open(struct view *v, const char *path, enum group_key key, struct err *err);
 void view_close(struct view *v);
+/*
+ * Looks up what functions the recorder had no time for, was killed before, or has not come to
+ * yet: in memory, from the files that are still there.  What cannot be found the warnings say.
+ */
+void view_complete_names(struct view *v);
 
 /* How the recording came to its end. */
 enum view_state {

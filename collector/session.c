@@ -113,8 +113,6 @@ static void put_facts(struct session *s)
 	store_writer_put_number(s->writer, "pid", s->target.pid);
 	store_writer_put_number(s->writer, "start_ns", (int64_t)s->start_ns);
 	store_writer_put_number(s->writer, "start_realtime_ns", (int64_t)clock_realtime_ns());
-	store_writer_put_text(s->writer, "function_names",
-			      s->options.linkage_names ? "linkage" : "demangled");
 	store_writer_put_number(s->writer, "ring_bytes", (int64_t)s->options.ring_bytes);
 	if (!uname(&u)) {
 		store_writer_put_text(s->writer, "kernel", u.release);
@@ -371,7 +369,7 @@ static int open_recording(struct session *s, struct err *err)
 	}
 	drain_init(&s->drain, s->writer, s->target.pid);
 	s->drain.losses_so_far = &s->losses;
-	s->drain.sites.linkage_names = s->options.linkage_names;
+	naming_begin(&s->drain.sites, s->options.linkage_names);
 	s->drain.on_exec = after_exec;
 	s->drain.on_maps = after_maps;
 	s->drain.on_arg = s;

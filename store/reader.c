@@ -567,6 +567,33 @@ int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *e
 	return 0;
 }
 
+static const char *keep_copy(struct catalog *c, const char *text)
+{
+	if (!text)
+		return NULL;
+	ARRAY_GROW(c->strings, c->cap_strings, c->n_strings);
+	return c->strings[c->n_strings++] = xstrdup(text);
+}
+
+bool catalog_add_symbol(struct catalog *c, const struct symbol_record *s)
+{
+	uint32_t at = s->frame.v;
+
+	if (!at || at >= c->n_recorded_frames || s->depth > INLINE_DEPTH_MAX)
+		return false;
+	for (uint32_t depth = 1; depth < s->depth && at; depth++)
+		at = c->frames[at].outer.v;
+	if (!at || (s->depth && (c->frames[at].outer.v ||
+				 (!c->frames[at].function && !c->frames[at].file))))
+		return false;
+	if (s->depth)
+		at = add_outer_function(c, at);
+	c->frames[at].function = keep_copy(c, s->function);
+	c->frames[at].file = keep_copy(c, s->file);
+	c->frames[at].line = s->line;
+	return true;
+}
+
 void catalog_release(struct catalog *c)
 {
 	for (size_t i = 0; i < c->n_strings; i++)

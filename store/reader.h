@@ -81,6 +81,12 @@ struct catalog {
 
 int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *err);
 void catalog_release(struct catalog *c);
+/*
+ * Names a function of a frame in memory, the recording stays as it is: @s->depth 0 first, then
+ * those it is inlined into.  Copies the strings.  Ids of frames do not change, pointers to them
+ * do.  Returns false where there is no such recorded frame, or the one before it is missing.
+ */
+bool catalog_add_symbol(struct catalog *c, const struct symbol_record *s);
 /* NULL where there is no such fact. */
 const char *catalog_text(const struct catalog *c, const char *key);
 int64_t catalog_number(const struct catalog *c, const char *key, int64_t otherwise);
