@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/progress.h"
 #include "cli/summary.h"
 #include "collector/refusal.h"
 #include "collector/session.h"
@@ -243,6 +244,7 @@ static int run(const struct command *c, int argc, char **argv)
 	if (!o.as_root)
 		find_identity(&o.session.identity);
 	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
+	o.session.on_names = o.quiet ? NULL : progress_names;
 	r = session_start(&o.session, &session, &err);
 	if (r < 0)
 		return fail(&o, -r, &err);
@@ -250,6 +252,7 @@ static int run(const struct command *c, int argc, char **argv)
 		say("recording process %d%s; Ctrl-C stops", (int)o.session.pid,
 		    o.session.duration_ns ? " for the time given" : "");
 	r = session_run(session, &result, &err);
+	progress_end();
 	if (r >= 0)
 		r = summary_write(session_writer(session), result.path, &err);
 	if (r >= 0)

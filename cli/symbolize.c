@@ -170,6 +170,7 @@ struct naming {
 	bool *is_counted; /* [place] among the named */
 	struct servers servers;
 	size_t n, named;
+	size_t done, total; /* places, as far as they are known: for who waits */
 	uint64_t until_ns; /* 0: as long as it takes */
 	bool linkage, renames; /* the names wanted, and whether they are others than recorded */
 };
@@ -202,6 +203,7 @@ static void put_symbol(void *arg, const struct symbolized *s)
 	if (s->depth == 0 && !name)
 		name = f->function;
 	if (s->depth == 0) {
+		n->done += n->done < n->total; /* a debug file may tell of it once more */
 		n->is_kept[s->place] = !s->file && (f->file || (f->function && !n->renames));
 		if (!n->is_kept[s->place] && is_news(f, s) && !n->is_counted[s->place]) {
 			n->is_counted[s->place] = true;
@@ -240,11 +242,20 @@ static uint64_t *sort_frames(const struct naming *names, size_t *ret_n)
 	return keys;
 }
 
+static void show_names(void *arg)
+{
+	const struct naming *n = arg;
+
+	progress_names(n->done, n->total);
+}
+
 static void name_module(struct naming *n, uint32_t m, const uint64_t *addresses,
 			const struct symbolize_options *o, struct symbolize_result *ret)
 {
 	const struct symbolizer_options options = {.debug_path = o->debug_path,
-						   .linkage_names = n->linkage};
+						   .linkage_names = n->linkage,
+						   .on_wait = show_names,
+						   .wait_arg = n};
 	const struct module_record *module = &n->catalog->modules[m];
 	size_t before = n->named;
 	struct elf_file *elf = NULL, *debug = NULL;
@@ -270,6 +281,7 @@ static void name_module(struct naming *n, uint32_t m, const uint64_t *addresses,
 	ret->modules += n->named > before;
 	if (module->path[0] == '/' && !debug && (!elf || why == SYMBOLIZE_NO_TIME)) {
 		note_missing(ret, module, why);
+		progress_end();
 		if (o->verbose)
 			say_why_not(module, why);
 	}
@@ -292,6 +304,7 @@ static void name_all(struct naming *n, const struct symbolize_options *o,
 	n->is_counted = xcalloc(n_keys + 1, sizeof(*n->is_counted));
 	if (o->seconds_max)
 		n->until_ns = clock_now_ns() + o->seconds_max * NS_PER_S;
+	n->total = n_keys;
 	memset(ret, 0, sizeof(*ret));
 	open_servers(&n->servers, o);
 	for (size_t i = 0; i < n_keys;) {
@@ -303,7 +316,9 @@ static void name_all(struct naming *n, const struct symbolize_options *o,
 			addresses[n->n] = n->catalog->frames[n->frames[n->n]].offset;
 		}
 		name_module(n, module, addresses, o, ret);
+		n->done = i; /* those of which nothing is known, too */
 	}
+	progress_end();
 	ret->frames = n->named;
 	free(keys);
 	free(addresses);

@@ -218,6 +218,8 @@ static int run(const struct request *q, const struct symbolizer_options *o, uint
 	task.idle_s = task.cpu_s + IDLE_SECONDS;
 	task.memory_bytes = MEMORY_BYTES + 2 * file_bytes;
 	task.stop_fd = o->stop_fd;
+	task.on_wait = o->on_wait;
+	task.wait_arg = o->wait_arg;
 	r = confined_start(&l->child, &task);
 	if (r)
 		return r;

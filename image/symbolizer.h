@@ -20,6 +20,8 @@ struct symbolizer_options {
 	bool linkage_names;	  /* not demangled, where there is such a name */
 	unsigned int seconds_max; /* of CPU time; 0: a minute */
 	int stop_fd;		  /* when it can be read no more is looked up; 0: none */
+	void (*on_wait)(void *arg); /* called every second, or more often; or NULL */
+	void *wait_arg;
 };
 
 /* One function at a place. */

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Names that a recording lacks, since its recorder was killed or is still at work: looked up when it is shown."""
+import contextlib
 import hashlib
 import json
 import os
+import pty
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -141,12 +144,83 @@ def looked_up():
     tap.ok(functions() == FUNCTIONS, f"symbolize does: {r.stderr}")
 
 
+# ---- the line on the terminal -------------------------------------------------------------
+
+
+def write_large():
+    """Debug information that takes a while."""
+    with open(f"{work}/large.c", "w") as f:
+        f.write("#include <stdlib.h>\nvoid *volatile sink;\n" +
+                "".join(f"int f{i}(int a) {{ int b = a + {i}; return b * b; }}\n" for i in range(8000)) +
+                "int main(void) { sink = malloc(f7(1)); return 0; }\n")
+    subprocess.run(["gcc", "-g", "-O0", "-Wl,--build-id", "-o", f"{work}/large", "large.c"], cwd=work, check=True)
+
+
+def is_reader(pid):
+    """Is it the child that looks up names?  It is to go before all others where memory is short."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj") as f:
+        return f.read() == "1000\n"
+
+
+def hold(pid):
+    """Stops that child, if it is still at work."""
+    child = beside.wait_until(lambda: beside.has_ended(pid) or next(filter(is_reader, beside.children(pid)), None), pause=0)
+    if child is True:
+        return None
+    os.kill(child, signal.SIGSTOP)
+    return beside.wait_until(lambda: beside.state(child) in ("T", "Z", None)) and beside.state(child) == "T" and child
+
+
+def on_terminal(*command):
+    """Its exit status and what it writes to a terminal, if the child that looks up names could be held for a while."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(HEAPTRAIL, [HEAPTRAIL, *command], env)
+    child, said = hold(pid), b""
+    with contextlib.suppress(OSError):  # when the other side has closed it
+        while data := os.read(terminal, 65536):
+            said += data
+            if child and b"looking up functions" in said:
+                os.kill(child, signal.SIGCONT)
+                child = None
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
+
+
+def check_line(name, *command):
+    for _ in range(20):
+        status, said = on_terminal(*command)
+        if "looking up functions" in said:
+            break
+    shown = re.findall(r"\rheaptrail: looking up functions, ([\d,]+) of ([\d,]+)\033\[K", said)
+    numbers = [tuple(int(n.replace(",", "")) for n in x) for x in shown]
+    tap.ok(status == 0 and numbers and all(x <= y for x, y in numbers) and len({y for _, y in numbers}) == 1 and
+           said.rindex("\r\033[K") > said.rindex("looking up functions"), f"{name}: a line says how far it is, and goes: {numbers}")
+
+
+def progress():
+    write_large()
+    large = f"{work}/large.trail"
+    shutil.copy(f"{work}/large", f"{work}/large.was")
+    check_line("record", "record", "--force", "-o", large, "--", f"{work}/large")
+    subprocess.run(["strip", f"{work}/large"], check=True)
+    subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", large, "--", f"{work}/large"], check=True, env=env)
+    os.rename(f"{work}/large.was", f"{work}/large")
+    shutil.copy(large, copy)
+    check_line("symbolize", "symbolize", large)
+    r = run("symbolize", copy)
+    tap.ok(r.returncode == 0 and "looking up" not in r.stderr and "\r" not in r.stderr, "off a terminal there is none")
+    subprocess.run(["sqlite3", large, "DELETE FROM symbol; UPDATE recording SET value = 0 WHERE key = 'names_looked_up'; "
+                    "DELETE FROM recording WHERE key = 'seal'; PRAGMA journal_mode = WAL"], check=True, stdout=subprocess.DEVNULL)
+    check_line("report", "report", large)
+
+
 if os.geteuid() != 0:
     tap.skip_all("recording needs root")
 with open(f"{work}/program.c", "w") as source:
     source.write(SOURCE)
 try:
     build()
-    tap.run_as_root([record, killed, changed, repaired, looked_up])
+    tap.run_as_root([record, killed, changed, repaired, looked_up, progress])
 finally:
     os.environ.get("KEEP") or shutil.rmtree(work, ignore_errors=True)
