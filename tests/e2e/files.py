@@ -232,6 +232,15 @@ def wrappers():
     r = report("--by", "function", "--skip", "app_*")
     tap.ok(functions(r) == {"one": 10000, "two": 20000, "three": 30000, "main": 5} and
            not any("--skip" in h for h in r["hints"]), f"--skip: {functions(r)}")
+    leaked = {skip: {x["function"]: (x["bytes"], x["line"], os.path.basename(x["file"])) for x in
+                     json.loads(subprocess.check_output([HEAPTRAIL, "leaks", "--json", *skip, trail]))["leaks"]}
+              for skip in ((), ("--skip", "app_*", "--skip", "t[aw]o"))}
+    tap.ok(leaked[()].keys() == {"app_alloc", "main"} and
+           {f: x for f, x in leaked["--skip", "app_*", "--skip", "t[aw]o"].items() if f != "main"} ==
+           {"one": (10000, 4, "wrapped.c"), "three": (30000, 6, "wrapped.c")}, f"leaks --skip: {leaked}")
+    shown = text("leaks", "--bytes", "--skip", "app_*", trail).stdout
+    tap.ok(re.search(r"^ +10,000 .* \d+ frames, by one$", shown, re.M) and re.search(r"^ +20,000 .* frames, by two$", shown, re.M) and
+           ", by app_alloc" in text("leaks", trail).stdout and "by app_alloc" not in shown, "also in text")
     lines = {x["line"]: x["allocated_bytes"] for x in report("--by", "line", "--skip", "app_*")["rows"]}
     tap.ok(lines == {4: 10000, 5: 20000, 6: 30000, 12: 5} or lines == {4: 10000, 5: 20000, 6: 30000, 13: 5}, f"by line: {lines}")
     shown = text("annotate", "--bytes", "--skip", "app_*", trail, "wrapped.c").stdout.splitlines()
