@@ -38,6 +38,12 @@ static const char *const library_functions[] = {
 	/* Rust */
 	"alloc::*", "core::*", "hashbrown::*", "<alloc::*", "<core::*", "<std::*", "__rust_*",
 	"__rdl_*", "__rg_*", "<* as alloc::*", "<* as core::*",
+	/* the same, not demangled */
+	"_Znw*", "_Zna*", "_Zdl*", "_Zda*", "_ZSt*", "_ZNS[a-z]*", "_ZNKS[a-z]*", "_ZN9__gnu_cxx*",
+	"_ZNK9__gnu_cxx*", "_ZN10__cxxabiv1*", "_ZNK10__cxxabiv1*", "_ZN11__gnu_debug*",
+	"_ZNK11__gnu_debug*", "_ZN3std[0-9]*", "_ZN4core[0-9]*", "_ZN5alloc[0-9]*",
+	"_ZN9hashbrown[0-9]*", "_ZN[0-9]*_$LT$std..*", "_ZN[0-9]*_$LT$core..*",
+	"_ZN[0-9]*_$LT$alloc..*",
 	/* glibc's functions that allocate for their caller */
 	"strdup", "__strdup", "strndup", "__strndup", "wcsdup", "getline", "_IO_getline*",
 	"getdelim", "_IO_getdelim", "__getdelim", "asprintf", "__asprintf", "___asprintf",

@@ -28,6 +28,7 @@ static const char help[] =
 	"      --skip NAME   a wrapper: blocks are its callers' (a pattern as of the\n"
 	"                    shell; may be given several times)\n"
 	"      --bytes       exact bytes instead of KiB and MiB\n"
+	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"\n"
 	"PEAK is what a line had live at the moment the whole heap was largest; LEAKED is\n"
 	"what was live when the process exited (UNFREED: at the end of the recording).\n"
@@ -38,12 +39,14 @@ static const char help[] =
 	"Example:\n"
 	"  heaptrail annotate server.trail cache.c\n";
 
-enum { OPTION_INCLUSIVE = OPTION_FIRST_LONG, OPTION_SKIP, OPTION_BYTES };
+enum { OPTION_INCLUSIVE = OPTION_FIRST_LONG, OPTION_SKIP, OPTION_BYTES,
+       OPTION_NO_SYMBOLIZE };
 
 static const struct option options[] = {
 	{"inclusive", no_argument, NULL, OPTION_INCLUSIVE},
 	{"skip", required_argument, NULL, OPTION_SKIP},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
 };
@@ -52,7 +55,7 @@ struct annotate_options {
 	const char *path, *source;
 	const char **skip;
 	size_t n_skip, cap_skip;
-	bool inclusive, bytes, done;
+	bool inclusive, bytes, no_symbolize, done;
 };
 
 static int parse(const struct command *c, int argc, char **argv, struct annotate_options *o)
@@ -70,6 +73,9 @@ static int parse(const struct command *c, int argc, char **argv, struct annotate
 			break;
 		case OPTION_BYTES:
 			o->bytes = true;
+			break;
+		case OPTION_NO_SYMBOLIZE:
+			o->no_symbolize = true;
 			break;
 		default:
 			o->done = true;
@@ -278,6 +284,8 @@ static int run(const struct command *c, int argc, char **argv)
 		free(o.skip);
 		return status;
 	}
+	if (!o.no_symbolize)
+		view_complete_names(&v);
 	own_init(&own, &v.catalog, o.skip, o.n_skip);
 	rows_make(&rows, &v.catalog, &v.analysis, &own, ROWS_BY_SOURCE_LINE, o.inclusive);
 	view_warn_if_incomplete(&v);

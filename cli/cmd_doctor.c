@@ -14,6 +14,7 @@
 #include "collector/plan.h"
 #include "collector/refusal.h"
 #include "common/format.h"
+#include "image/debug_server.h"
 #include "image/process_maps.h"
 
 static const char help[] =
@@ -84,6 +85,17 @@ static bool print_features(void)
 	return fine;
 }
 
+/* Not for recording. */
+static void print_debuginfod(void)
+{
+	bool is_there = debug_server_is_available();
+
+	printf("  %-20s %s\n", "debuginfod", is_there ? "yes" : "no");
+	if (!is_there)
+		print_wrapped("symbolize --debuginfod cannot ask servers: install libdebuginfod "
+			      "(Debian: libdebuginfod1, Fedora: elfutils-debuginfod-client)");
+}
+
 static void print_point(const struct plan_point *p)
 {
 	printf("  %-16s +%-4u %-24s %s\n", p->family ? p->function->symbol : "(ld.so's hook)",
@@ -152,6 +164,7 @@ static int run(const struct command *c, int argc, char **argv)
 		printf("heaptrail " PACKAGE_VERSION " on Linux %s, %s, user %u\n\n", u.release,
 		       u.machine, (unsigned int)geteuid());
 	fine = print_features();
+	print_debuginfod();
 	print_obstacles();
 	status = print_plan(pid ? (pid_t)pid : getpid(), !pid);
 	printf("\n%s\n", fine ? "heaptrail can record here."

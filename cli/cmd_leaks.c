@@ -5,12 +5,14 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "analyzer/rows.h"
 #include "cli/stack_view.h"
 #include "cli/view.h"
 #include "common/format.h"
+#include "common/xalloc.h"
 
 static const char help[] =
 	"usage: heaptrail leaks [OPTION...] FILE\n"
@@ -18,23 +20,33 @@ static const char help[] =
 	"Shows the blocks that were never freed, by the call stack that allocated them.\n"
 	"They are called leaked where the recording saw the process exit, else unfreed.\n"
 	"\n"
+	"      --skip NAME   a wrapper: blocks are its callers' (a pattern as of the\n"
+	"                    shell; may be given several times)\n"
 	"      --rows N      at most N stacks (default 20; 0: all)\n"
 	"      --frames N    of a stack at most N lines (default 15; 0 or all: all)\n"
 	"      --bytes       exact bytes instead of KiB and MiB\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
+	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"      --json        JSON, schema heaptrail-leaks/1; all stacks and frames\n"
+	"\n"
+	"ALLOCATED BY names the function that asked for a block: the innermost of its\n"
+	"stack that is not the allocator, the C library, a language's runtime or a\n"
+	"wrapper around malloc.\n"
 	"\n"
 	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
 	"\n"
 	"Example:\n"
 	"  heaptrail leaks server.trail\n";
 
-enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_BYTES, OPTION_JSON };
+enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_SKIP, OPTION_BYTES,
+       OPTION_NO_SYMBOLIZE, OPTION_JSON };
 
 static const struct option options[] = {
 	{"rows", required_argument, NULL, OPTION_ROWS},
+	{"skip", required_argument, NULL, OPTION_SKIP},
 	{"frames", required_argument, NULL, OPTION_FRAMES},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -44,7 +56,9 @@ static const struct option options[] = {
 struct leaks_options {
 	const char *path;
 	uint64_t rows, frames;
-	bool bytes, wide, json, done;
+	const char **skip; /* patterns */
+	size_t n_skip, cap_skip;
+	bool bytes, no_symbolize, wide, json, done;
 };
 
 static int parse(const struct command *c, int argc, char **argv, struct leaks_options *o)
@@ -61,8 +75,15 @@ static int parse(const struct command *c, int argc, char **argv, struct leaks_op
 			if (!stack_view_parse_frames(optarg, &o->frames))
 				return usage_error(c, "'%s' is not a number of frames", optarg);
 			break;
+		case OPTION_SKIP:
+			ARRAY_GROW(o->skip, o->cap_skip, o->n_skip);
+			o->skip[o->n_skip++] = optarg;
+			break;
 		case OPTION_BYTES:
 			o->bytes = true;
+			break;
+		case OPTION_NO_SYMBOLIZE:
+			o->no_symbolize = true;
 			break;
 		case 'w':
 			o->wide = true;
@@ -88,6 +109,17 @@ static uint64_t since_start(const struct view *v, uint64_t t_ns)
 	return t_ns > view_start_ns(v) ? t_ns - view_start_ns(v) : 0;
 }
 
+/* "12 frames, by load_file", in so many columns; 0: as it is. */
+static void print_whose(const struct view *v, const struct row *r, int columns)
+{
+	int used = stack_view_print_depth(v, r->stack) + 5;
+
+	if (!r->function && !r->module.v)
+		return; /* of no frame */
+	fputs(", by ", stdout);
+	print_cut(r->name, !columns ? 0 : columns - used < 12 ? 12 : columns - used);
+}
+
 static void print_leak(const struct view *v, const struct row *r, const struct leaks_options *o)
 {
 	char bytes[FORMAT_MAX], blocks[FORMAT_MAX], oldest[FORMAT_MAX], newest[FORMAT_MAX];
@@ -100,7 +132,7 @@ static void print_leak(const struct view *v, const struct row *r, const struct l
 	if (!stacks_have_frames(&v->stacks))
 		print_cut(r->name, o->wide ? 0 : width - 47 < 12 ? 12 : width - 47);
 	else
-		stack_view_print_depth(v, r->stack);
+		print_whose(v, r, o->wide ? 0 : width - 47);
 	putchar('\n');
 }
 
@@ -182,6 +214,9 @@ static void print_json(const struct view *v, const struct rows *rows)
 		json_u64(&j, "oldest_ns", since_start(v, r->oldest_ns));
 		json_u64(&j, "newest_ns", since_start(v, r->newest_ns));
 		json_u64(&j, "stack", r->stack.v);
+		json_string(&j, "function", r->function);
+		json_string(&j, "file", r->file);
+		json_u64(&j, "line", r->line);
 		stack_view_json_truncated(v, r->stack, &j);
 		stack_view_json_frames(v, r->stack, &j);
 		json_end_object(&j);
@@ -200,11 +235,16 @@ static int run(const struct command *c, int argc, char **argv)
 	int status;
 
 	status = parse(c, argc, argv, &o);
-	if (status || o.done)
+	if (!status && !o.done && view_open(&v, o.path, GROUP_STACK, &err) < 0)
+		status = print_error(&err);
+	if (status || o.done) {
+		free(o.skip);
 		return status;
-	if (view_open(&v, o.path, GROUP_STACK, &err) < 0)
-		return print_error(&err);
-	own_init(&own, &v.catalog, NULL, 0);
+	}
+	if (!o.no_symbolize)
+		view_complete_names(&v);
+	own_init(&own, &v.catalog, o.skip, o.n_skip);
+	free(o.skip);
 	rows_make(&rows, &v.catalog, &v.analysis, &own, ROWS_BY_STACK, false);
 	own_release(&own);
 	rows_sort(&rows, "live");

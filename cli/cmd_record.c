@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/progress.h"
 #include "cli/summary.h"
 #include "collector/refusal.h"
 #include "collector/session.h"
@@ -39,6 +40,7 @@ static const char help[] =
 	"                        (default 8)\n"
 	"      --as-root         under sudo, run COMMAND as root; otherwise it runs, and\n"
 	"                        the recording belongs to, the user who called sudo\n"
+	"      --no-demangle     store names of functions as linkers know them\n"
 	"      --no-ptrace       follow COMMAND by signals, as where a debugger has it\n"
 	"  -q, --quiet           say nothing but errors\n"
 	"  -v, --verbose         libbpf's messages too\n"
@@ -55,7 +57,7 @@ static const char help[] =
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_ON_FULL, OPTION_RING_SIZE,
-       OPTION_AS_ROOT, OPTION_NO_PTRACE };
+       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -66,6 +68,7 @@ static const struct option options[] = {
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
+	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
@@ -122,6 +125,9 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return 0;
 	case OPTION_AS_ROOT:
 		o->as_root = true;
+		return 0;
+	case OPTION_NO_DEMANGLE:
+		o->session.linkage_names = true;
 		return 0;
 	case OPTION_NO_PTRACE:
 		o->session.no_ptrace = true;
@@ -246,6 +252,7 @@ static int run(const struct command *c, int argc, char **argv)
 	if (!o.as_root)
 		find_identity(&o.session.identity);
 	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
+	o.session.on_names = o.quiet ? NULL : progress_names;
 	r = session_start(&o.session, &session, &err);
 	if (r < 0)
 		return fail(&o, -r, &err);
@@ -253,6 +260,7 @@ static int run(const struct command *c, int argc, char **argv)
 		say("recording process %d%s; Ctrl-C stops", (int)o.session.pid,
 		    o.session.duration_ns ? " for the time given" : "");
 	r = session_run(session, &result, &err);
+	progress_end();
 	if (r >= 0)
 		r = summary_write(session_writer(session), result.path, &err);
 	if (r >= 0)

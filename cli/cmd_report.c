@@ -33,6 +33,7 @@ static const char help[] =
 	"      --bytes       exact bytes instead of KiB and MiB\n"
 	"      --full-paths  whole paths of files, not the part that tells them apart\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
+	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"      --json        JSON, schema heaptrail-report/1; all rows and frames\n"
 	"      --csv         comma-separated values; all rows and frames\n"
 	"\n"
@@ -53,7 +54,8 @@ static const char help[] =
 	"  heaptrail report --json server.trail | jq .summary.peak_bytes\n";
 
 enum { OPTION_BY = OPTION_FIRST_LONG, OPTION_SORT, OPTION_ROWS, OPTION_FRAMES,
-       OPTION_SKIP, OPTION_INCLUSIVE, OPTION_FULL_PATHS, OPTION_BYTES, OPTION_JSON, OPTION_CSV };
+       OPTION_SKIP, OPTION_INCLUSIVE, OPTION_FULL_PATHS, OPTION_BYTES, OPTION_NO_SYMBOLIZE,
+       OPTION_JSON, OPTION_CSV };
 
 static const struct option options[] = {
 	{"by", required_argument, NULL, OPTION_BY},
@@ -64,6 +66,7 @@ static const struct option options[] = {
 	{"inclusive", no_argument, NULL, OPTION_INCLUSIVE},
 	{"full-paths", no_argument, NULL, OPTION_FULL_PATHS},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"csv", no_argument, NULL, OPTION_CSV},
@@ -77,7 +80,7 @@ struct report_options {
 	uint64_t rows, frames;
 	const char **skip; /* patterns */
 	size_t n_skip, cap_skip;
-	bool inclusive, full_paths, bytes, wide, json, csv, done;
+	bool inclusive, full_paths, bytes, no_symbolize, wide, json, csv, done;
 };
 
 static int parse(const struct command *c, int argc, char **argv, struct report_options *o)
@@ -116,6 +119,9 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 			break;
 		case OPTION_BYTES:
 			o->bytes = true;
+			break;
+		case OPTION_NO_SYMBOLIZE:
+			o->no_symbolize = true;
 			break;
 		case 'w':
 			o->wide = true;
@@ -347,6 +353,8 @@ static int run(const struct command *c, int argc, char **argv)
 		free(o.skip);
 		return status;
 	}
+	if (!o.no_symbolize)
+		view_complete_names(&v);
 	own_init(&own, &v.catalog, o.skip, o.n_skip);
 	rows_make(&rows, &v.catalog, &v.analysis, &own, o.by, o.inclusive);
 	if (!o.json && !o.csv && !o.full_paths)

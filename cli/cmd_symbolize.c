@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +18,8 @@
 #include "cli/view.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+
+#define DEBUGINFOD_MAX (512ull << 20)
 
 static const char help[] =
 	"usage: heaptrail symbolize [OPTION...] FILE\n"
@@ -27,6 +32,9 @@ static const char help[] =
 	"                        DIR/.build-id/ab/cdef.debug, or by name\n"
 	"      --sysroot DIR     a folder with the files of the machine that recorded it\n"
 	"      --debuginfod      ask the servers of $DEBUGINFOD_URLS for what is not here\n"
+	"      --debuginfod-max SIZE  fetch no larger file (default 512M; 0: any)\n"
+	"      --no-demangle     names of functions as linkers know them, also of those\n"
+	"                        that have a name; --demangle makes them readable again\n"
 	"  -q, --quiet           do not say which files could not be used\n"
 	"\n"
 	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording; 125 if it cannot\n"
@@ -35,12 +43,16 @@ static const char help[] =
 	"Example:\n"
 	"  heaptrail symbolize --debug-path /usr/lib/debug server.trail\n";
 
-enum { OPTION_DEBUG_PATH = OPTION_FIRST_LONG, OPTION_SYSROOT, OPTION_DEBUGINFOD };
+enum { OPTION_DEBUG_PATH = OPTION_FIRST_LONG, OPTION_SYSROOT, OPTION_DEBUGINFOD,
+       OPTION_DEBUGINFOD_MAX, OPTION_DEMANGLE, OPTION_NO_DEMANGLE };
 
 static const struct option options[] = {
 	{"debug-path", required_argument, NULL, OPTION_DEBUG_PATH},
 	{"sysroot", required_argument, NULL, OPTION_SYSROOT},
 	{"debuginfod", no_argument, NULL, OPTION_DEBUGINFOD},
+	{"debuginfod-max", required_argument, NULL, OPTION_DEBUGINFOD_MAX},
+	{"demangle", no_argument, NULL, OPTION_DEMANGLE},
+	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"quiet", no_argument, NULL, 'q'},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
@@ -68,6 +80,17 @@ static int parse(const struct command *c, int argc, char **argv, struct symboliz
 			break;
 		case OPTION_DEBUGINFOD:
 			o->debuginfod = true;
+			break;
+		case OPTION_DEBUGINFOD_MAX:
+			if (!parse_bytes(optarg, &o->debuginfod_max))
+				return usage_error(c, "'%s' is not a size such as 100M or 2G",
+						   optarg);
+			break;
+		case OPTION_DEMANGLE:
+			o->names = SYMBOLIZE_DEMANGLED;
+			break;
+		case OPTION_NO_DEMANGLE:
+			o->names = SYMBOLIZE_LINKAGE;
 			break;
 		case 'q':
 			o->verbose = false;
@@ -130,14 +153,36 @@ static char *make_copy(const char *path, struct err *err)
 	return NULL;
 }
 
-static void remove_copy(const char *copy)
-{
-	for (size_t i = 0; i < 3; i++) {
-		char *name = xasprintf("%s%s", copy, (const char *[]){"", "-wal", "-shm"}[i]);
+/* What the copy's name is, and SQLite's two files beside it; "" where there is none. */
+static char copy_names[3][PATH_MAX + 16];
 
-		unlink(name);
-		free(name);
-	}
+static void remove_copy(void)
+{
+	for (size_t i = 0; i < COUNT_OF(copy_names); i++)
+		if (*copy_names[i])
+			unlink(copy_names[i]);
+}
+
+/* Who has waited long enough for names, or servers, is not left with the copy. */
+static void remove_and_end(int signal_number)
+{
+	remove_copy();
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
+static void mind_signals(const char *copy)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	static const char *const ends[] = {"", "-wal", "-shm"};
+	const struct sigaction action = {.sa_handler = remove_and_end};
+	struct sigaction before;
+
+	for (size_t i = 0; i < COUNT_OF(copy_names); i++)
+		snprintf(copy_names[i], sizeof(copy_names[i]), "%s%s", copy, ends[i]);
+	for (size_t i = 0; i < COUNT_OF(signals); i++)
+		if (!sigaction(signals[i], NULL, &before) && before.sa_handler != SIG_IGN)
+			sigaction(signals[i], &action, NULL);
 }
 
 static int complete(const struct view *v, const char *copy, const struct symbolize_options *o,
@@ -173,12 +218,14 @@ static int symbolize_copy(const struct view *v, const struct symbolize_options *
 		free(path);
 		return -1;
 	}
+	mind_signals(copy);
 	r = complete(v, copy, o, ret, err);
 	if (!r && ret->frames && rename(copy, path))
 		r = err_set(err, ERR_FAILED, errno, "cannot put '%s' in the place of '%s'", copy,
 			    path);
 	if (r || !ret->frames)
-		remove_copy(copy);
+		remove_copy();
+	memset(copy_names, 0, sizeof(copy_names));
 	free(copy);
 	free(path);
 	return r;
@@ -186,7 +233,7 @@ static int symbolize_copy(const struct view *v, const struct symbolize_options *
 
 static int run(const struct command *c, int argc, char **argv)
 {
-	struct symbolize_options o = {.verbose = true};
+	struct symbolize_options o = {.debuginfod_max = DEBUGINFOD_MAX, .verbose = true};
 	struct symbolize_result result;
 	char path[512], names[FORMAT_MAX];
 	bool done = false;

@@ -101,7 +101,8 @@ static void find_hints(struct hints *h, const struct view *v, const struct own *
 	h->n = 0;
 	hint_at_suspect(h, v, own);
 	hint_at_hiding(h, v);
-	hint_at_nameless(h, v, own);
+	if (!v->lacks_names) /* else it is not known which have debug information */
+		hint_at_nameless(h, v, own);
 }
 
 static void release_hints(struct hints *h)

@@ -33,12 +33,12 @@ static bool is_marked(const struct view *v, const struct stack_walk *w)
 	return w->end != STACK_COMPLETE && stacks_have_frames(&v->stacks);
 }
 
-void stack_view_print_depth(const struct view *v, struct stack_id id)
+int stack_view_print_depth(const struct view *v, struct stack_id id)
 {
 	struct stack_walk w;
 
 	stacks_walk(&v->catalog, id, &w);
-	printf("%zu frame%s", w.n, w.n == 1 ? "" : "s");
+	return printf("%zu frame%s", w.n, w.n == 1 ? "" : "s");
 }
 
 /* Where a function is: its line, or else its module; NULL where its name says that. */

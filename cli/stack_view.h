@@ -19,8 +19,8 @@ struct stack_view_options {
 /* What --frames takes: "20", "all"; false where it is neither. */
 bool stack_view_parse_frames(const char *text, uint64_t *ret);
 
-/* "12 frames" */
-void stack_view_print_depth(const struct view *v, struct stack_id id);
+/* "12 frames"; returns how many columns that were. */
+int stack_view_print_depth(const struct view *v, struct stack_id id);
 /* A line a frame, innermost first, indented; returns whether some were left out. */
 bool stack_view_print(const struct view *v, struct stack_id id,
 		      const struct stack_view_options *o);

@@ -7,7 +7,7 @@
 
 #include "analyzer/analysis.h"
 #include "analyzer/rows.h"
-#include "cli/view.h"
+#include "cli/progress.h"
 
 static void write_files(struct store_writer *w, const struct catalog *c, const struct analysis *a)
 {
@@ -35,8 +35,8 @@ int summary_write(struct store_writer *w, const char *path, struct err *err)
 		return r;
 	r = store_reader_load(reader, &catalog, err);
 	if (!r) {
-		r = analysis_make(reader, GROUP_STACK, show_progress, &a, err);
-		end_progress();
+		r = analysis_make(reader, GROUP_STACK, progress_events, &a, err);
+		progress_end();
 		if (!r) {
 			store_writer_clear_summaries(w);
 			for (size_t i = 0; i < a.n_groups; i++)

@@ -10,39 +10,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "analyzer/rows.h"
 #include "cli/command.h"
+#include "cli/progress.h"
 #include "cli/stack_view.h"
 #include "collector/process_facts.h"
 #include "common/buffer.h"
-#include "common/clock.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 #include "store/loss.h"
 
-static uint64_t progress_since_ns;
-static bool progress_shown;
-
-void show_progress(uint64_t events)
-{
-	char n[FORMAT_MAX];
-	uint64_t now = clock_now_ns();
-
-	if (!progress_since_ns)
-		progress_since_ns = now;
-	if (now - progress_since_ns < 1000000000 || !isatty(STDERR_FILENO))
-		return;
-	progress_shown = true;
-	fprintf(stderr, "\rheaptrail: reading the recording, %s events\033[K",
-		format_count(n, events));
-}
-
-void end_progress(void)
-{
-	if (progress_shown)
-		fputs("\r\033[K", stderr);
-	progress_shown = false;
-	progress_since_ns = 0;
-}
+#define NAMES_SECONDS_MAX 120
 
 static int open_once(struct view *v, const char *path, enum group_key key, struct err *err)
 {
@@ -52,16 +30,18 @@ static int open_once(struct view *v, const char *path, enum group_key key, struc
 	v->path = path;
 	r = store_reader_open(path, &v->reader, err);
 	if (!r)
-		r = analysis_make(v->reader, key, show_progress, &v->analysis, err);
-	end_progress();
+		r = analysis_make(v->reader, key, progress_events, &v->analysis, err);
+	progress_end();
 	/* afterwards: names that came while the events were read are in it */
 	if (!r)
 		r = store_reader_load(v->reader, &v->catalog, err);
-	if (r)
+	if (r) {
 		view_close(v);
-	else
-		stacks_count(&v->catalog, &v->analysis, &v->stacks);
-	return r;
+		return r;
+	}
+	v->lacks_names = !catalog_number(&v->catalog, "names_looked_up", 1);
+	stacks_count(&v->catalog, &v->analysis, &v->stacks);
+	return 0;
 }
 
 int view_open(struct view *v, const char *path, enum group_key key, struct err *err)
@@ -74,6 +54,39 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 		r = open_once(v, path, key, err);
 	}
 	return r;
+}
+
+void view_complete_names(struct view *v)
+{
+	const struct symbolize_options as_usual = {.seconds_max = NAMES_SECONDS_MAX};
+
+	if (!v->lacks_names)
+		return;
+	symbolize_in_memory(&v->catalog, &as_usual, &v->names);
+	v->lacks_names = v->names.missing;
+	stacks_count(&v->catalog, &v->analysis, &v->stacks); /* inlined functions are frames, too */
+}
+
+/* What names could not be completed, and why; to be freed, or NULL. */
+static char *describe_missing_names(const struct view *v)
+{
+	static const char *const reasons[] = {
+		[SYMBOLIZE_GONE] = "is not there, or cannot be read",
+		[SYMBOLIZE_OTHER_BUILD] = "is another build than was recorded",
+		[SYMBOLIZE_NO_BUILD_ID] = "has no build id to know it by",
+		[SYMBOLIZE_NO_TIME] = "takes too long: heaptrail symbolize has patience",
+	};
+	const struct symbolize_result *n = &v->names;
+	char file[256];
+
+	if (!n->missing)
+		return NULL;
+	format_safe(file, sizeof(file), path_base(n->missing_path));
+	if (n->missing == 1)
+		return xasprintf("names of functions in '%s' are missing: it %s", file,
+				 reasons[n->missing_why]);
+	return xasprintf("names of functions in %zu files are missing: '%s' %s", n->missing, file,
+			 reasons[n->missing_why]);
 }
 
 void view_close(struct view *v)
@@ -138,13 +151,16 @@ bool view_is_complete(const struct view *v)
 
 void view_warn_if_incomplete(const struct view *v)
 {
-	char safe[512];
+	char safe[512], *names = describe_missing_names(v);
 
 	if (!view_is_complete(v))
 		say("warning: the recording '%s' is not complete: %s",
 		    format_safe(safe, sizeof(safe), v->path), view_state_name(view_state(v)));
 	if (store_reader_lacks_wal(v->reader) && view_state(v) != VIEW_STOPPED)
 		say("warning: its last part is missing: it was in the file '%s-wal'", safe);
+	if (names)
+		say("note: %s", names);
+	free(names);
 }
 
 bool view_exited(const struct view *v)
@@ -310,7 +326,7 @@ static void print_recorded(const struct view *v)
 
 void view_print_state_warnings(const struct view *v)
 {
-	char safe[600];
+	char safe[600], *names = describe_missing_names(v);
 
 	switch (view_state(v)) {
 	case VIEW_COMPLETE:
@@ -334,6 +350,11 @@ void view_print_state_warnings(const struct view *v)
 		printf("              (heaptrail repair adds names and summaries)\n");
 	if (store_reader_lacks_wal(v->reader) && view_state(v) != VIEW_STOPPED)
 		printf("  WARNING     its last part is missing: it was in FILE-wal beside it\n");
+	if (names) {
+		fputs("  Note        ", stdout);
+		print_wrapped(names, 14);
+	}
+	free(names);
 }
 
 void view_print_no_allocator(const struct view *v, const char *head)

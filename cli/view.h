@@ -7,6 +7,7 @@
 
 #include "analyzer/analysis.h"
 #include "analyzer/stacks.h"
+#include "cli/symbolize.h"
 #include "common/err.h"
 #include "common/json.h"
 #include "store/reader.h"
@@ -18,10 +19,17 @@ struct view {
 	struct catalog catalog;
 	struct analysis analysis;
 	struct stack_counts stacks;
+	bool lacks_names; /* of functions that nobody has looked up yet, or could */
+	struct symbolize_result names; /* of view_complete_names() */
 };
 
 int view_open(struct view *v, const char *path, enum group_key key, struct err *err);
 void view_close(struct view *v);
+/*
+ * Looks up what functions the recorder had no time for, was killed before, or has not come to
+ * yet: in memory, from the files that are still there.  What cannot be found the warnings say.
+ */
+void view_complete_names(struct view *v);
 
 /* How the recording came to its end. */
 enum view_state {
@@ -63,11 +71,6 @@ void view_json_summary(const struct view *v, struct json *j);
 
 /* Bytes as people read them, or exactly; @buf of FORMAT_MAX. */
 const char *view_bytes(char *buf, uint64_t bytes, bool exact);
-
-/* For analysis_make(): a line on the terminal, if it takes more than a second. */
-void show_progress(uint64_t events);
-/* Takes that line away again. */
-void end_progress(void);
 
 /* May the output be coloured: is it a terminal, and NO_COLOR not set? */
 bool output_has_color(void);

@@ -359,12 +359,14 @@ bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack)
 struct resolving {
 	struct call_sites *sites;
 	const uint32_t *frames; /* [place] */
+	size_t done;		/* frames, as far as they are known */
 };
 
 static void put_symbol(void *arg, const struct symbolized *s)
 {
 	struct resolving *r = arg;
 
+	r->done += s->depth == 0;
 	store_writer_put_symbol(r->sites->writer, &(struct symbol_record){
 		.frame = {r->frames[s->place]},
 		.depth = s->depth,
@@ -420,13 +422,24 @@ static bool is_stopped(int stop_fd)
 	return poll(&p, 1, 0) > 0;
 }
 
+static void show_names(void *arg)
+{
+	const struct resolving *r = arg;
+
+	if (r->sites->on_names)
+		r->sites->on_names(r->done, r->sites->n_frames - 1);
+}
+
 bool call_sites_resolve(struct call_sites *c, int stop_fd)
 {
-	const struct symbolizer_options options = {.stop_fd = stop_fd};
 	uint64_t until_ns = clock_now_ns() + RESOLVE_NS_MAX, *keys = sort_frames(c);
 	uint32_t *frames = xcalloc(c->n_frames, sizeof(*frames));
 	uint64_t *addresses = xcalloc(c->n_frames, sizeof(*addresses));
-	struct resolving r = {c, frames};
+	struct resolving r = {c, frames, 0};
+	const struct symbolizer_options options = {.linkage_names = c->linkage_names,
+						   .stop_fd = stop_fd,
+						   .on_wait = show_names,
+						   .wait_arg = &r};
 	bool is_whole = true;
 
 	for (size_t i = 0; i < c->n_frames - 1;) {
@@ -445,6 +458,7 @@ bool call_sites_resolve(struct call_sites *c, int stop_fd)
 				frame_names(c->modules[module].elf, c->modules[module].path,
 					    addresses, n, &options, put_symbol, &r);
 		}
+		r.done = i; /* those of which nothing is known, too */
 	}
 	is_whole &= !is_stopped(stop_fd);
 	free(keys);

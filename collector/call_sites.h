@@ -63,6 +63,9 @@ struct call_sites {
 	size_t n_frames, cap_frames;
 	struct frame_id *innermost; /* [stack id], from 1 */
 	size_t n_stacks, cap_stacks;
+	bool linkage_names; /* functions are to be named so */
+	/* while they are, called every second, or more often; or NULL */
+	void (*on_names)(size_t done, size_t n);
 };
 
 void call_sites_init(struct call_sites *c, struct store_writer *writer, pid_t pid);

@@ -23,6 +23,15 @@ static int open_impatience(void)
 	return fd;
 }
 
+void naming_begin(struct call_sites *c, bool linkage_names,
+		  void (*on_names)(size_t done, size_t n))
+{
+	c->on_names = on_names;
+	c->linkage_names = linkage_names;
+	store_writer_put_text(c->writer, "function_names", linkage_names ? "linkage" : "demangled");
+	store_writer_put_number(c->writer, "names_looked_up", 0);
+}
+
 bool naming_run(struct call_sites *c)
 {
 	int stop = open_impatience();
@@ -30,5 +39,6 @@ bool naming_run(struct call_sites *c)
 
 	if (stop >= 0)
 		close(stop);
+	store_writer_put_number(c->writer, "names_looked_up", is_whole);
 	return is_whole;
 }

@@ -369,6 +369,7 @@ static int open_recording(struct session *s, struct err *err)
 	}
 	drain_init(&s->drain, s->writer, s->target.pid);
 	s->drain.losses_so_far = &s->losses;
+	naming_begin(&s->drain.sites, s->options.linkage_names, s->options.on_names);
 	s->drain.on_exec = after_exec;
 	s->drain.on_maps = after_maps;
 	s->drain.on_arg = s;

@@ -33,9 +33,12 @@ struct session_options {
 	enum on_full on_full;
 	size_t ring_bytes;	 /* a power of two; 0: the default */
 	bool no_ptrace;
+	bool linkage_names; /* functions' names are not demangled */
 	enum stack_mode stack_mode;
 	/* the user's first interrupt, which is for the command: recording goes on; or NULL */
 	void (*on_interrupt)(void);
+	/* while names are looked up, every second or more often: frames done, of all; or NULL */
+	void (*on_names)(size_t done, size_t n);
 	bool verbose;
 	struct target_identity identity; /* of the command and of the file */
 };

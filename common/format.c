@@ -168,6 +168,25 @@ bool parse_duration(const char *s, uint64_t *ret_ns)
 	return false;
 }
 
+bool parse_bytes(const char *s, uint64_t *ret)
+{
+	static const char units[] = "KMGT";
+	size_t digits = strspn(s, "0123456789");
+	const char *unit = s[digits] ? strchr(units, s[digits]) : NULL;
+	unsigned int shift = unit ? 10 * (unsigned int)(unit - units + 1) : 0;
+	unsigned long long v;
+
+	if (!digits || (s[digits] && !unit) ||
+	    (unit && s[digits + 1] && strcmp(s + digits + 1, "iB")))
+		return false;
+	errno = 0;
+	v = strtoull(s, NULL, 10);
+	if (errno || v > UINT64_MAX >> shift)
+		return false;
+	*ret = (uint64_t)v << shift;
+	return true;
+}
+
 bool parse_u64(const char *s, uint64_t max, uint64_t *ret)
 {
 	unsigned long long v;

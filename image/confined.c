@@ -82,8 +82,7 @@ static void set_limits(const struct confined_task *t)
 		as.rlim_cur = memory < as.rlim_max ? memory : as.rlim_max;
 		setrlimit(RLIMIT_AS, &as);
 	}
-	if (!t->may_write)
-		setrlimit(RLIMIT_FSIZE, &none);
+	setrlimit(RLIMIT_FSIZE, &none);
 }
 
 void confined_allow_memory(uint64_t bytes)
@@ -176,6 +175,8 @@ int confined_start(struct confined *c, const struct confined_task *task)
 	}
 	c->fd = ends[0];
 	c->stop_fd = task->stop_fd;
+	c->on_wait = task->on_wait;
+	c->wait_arg = task->wait_arg;
 	c->idle_ns = 0;
 	c->idle_ns_max = task->idle_s * NS_PER_S;
 	return 0;
@@ -188,8 +189,11 @@ static bool wait_for_more(struct confined *c)
 		struct pollfd p[] = {{.fd = c->fd, .events = POLLIN},
 				     {.fd = c->stop_fd, .events = POLLIN}};
 		uint64_t start = clock_now_ns(), waited_ns;
-		int n = poll(p, c->stop_fd ? 2 : 1, POLL_MS);
+		int n;
 
+		if (c->on_wait)
+			c->on_wait(c->wait_arg);
+		n = poll(p, c->stop_fd ? 2 : 1, POLL_MS);
 		waited_ns = clock_now_ns() - start;
 		c->idle_ns += waited_ns < POLL_MS * NS_PER_MS ? waited_ns : POLL_MS * NS_PER_MS;
 		if (n > 0)

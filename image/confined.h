@@ -18,6 +18,8 @@ struct confined {
 	int fd; /* what it says */
 	int stop_fd; /* readable: it is to be stopped; 0: none */
 	uint64_t idle_ns, idle_ns_max;
+	void (*on_wait)(void *arg); /* see below */
+	void *wait_arg;
 };
 
 struct confined_task {
@@ -27,8 +29,9 @@ struct confined_task {
 	unsigned int cpu_s;    /* limit of its CPU time */
 	unsigned int idle_s;   /* limit of all the time in which it says nothing */
 	int stop_fd;	       /* see above */
+	void (*on_wait)(void *arg); /* called every second, or more often; or NULL */
+	void *wait_arg;
 	uint64_t memory_bytes; /* limit of what it may map in addition */
-	bool may_write;	       /* files */
 };
 
 /* Returns 0 or a negative errno. */

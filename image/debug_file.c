@@ -110,7 +110,7 @@ static void look_up_symbols(struct debug_file *f, const struct debug_unit_task *
 
 		if (!symbol)
 			continue;
-		name = demangle(symbol);
+		name = demangle_unless(t->linkage_names, symbol);
 		s.function = name;
 		t->each(t->arg, &s, 1);
 		free(name);
@@ -208,12 +208,18 @@ static uint64_t code_start(struct debug_file *f)
 	return start == UINT64_MAX ? 0 : start;
 }
 
-int debug_file_look_up(int fd, const char *path, int debug_fd, const uint64_t *addresses, size_t n,
-		       debug_file_each *each, void *arg, enum debug_info *ret)
+int debug_file_look_up(int fd, const char *path, int debug_fd, bool linkage,
+		       const uint64_t *addresses, size_t n, debug_file_each *each, void *arg,
+		       enum debug_info *ret)
 {
 	struct debug_file f = {0};
 	struct debug_places places = {0};
-	struct debug_unit_task task = {&places, symbol_at, &f, each, arg, 0, false};
+	struct debug_unit_task task = {.places = &places,
+				       .symbol_at = symbol_at,
+				       .symbol_arg = &f,
+				       .linkage_names = linkage,
+				       .each = each,
+				       .arg = arg};
 	Dwarf *dwarf;
 	int r = open_file(&f, fd, path, debug_fd);
 

@@ -182,7 +182,7 @@ static char *name_of_symbol(const struct debug_unit_task *t, Dwarf_Die *die)
 	if (!symbol || symbol[0] != '_' || (symbol[1] != 'Z' && symbol[1] != 'R'))
 		return NULL;
 	mangled = xstrndup(symbol, strcspn(symbol, "."));
-	name = demangle(mangled);
+	name = demangle_unless(t->linkage_names, mangled);
 	free(mangled);
 	return name;
 }
@@ -198,7 +198,7 @@ static const char *function_of(const struct debug_unit_task *t, struct scope *s)
 	if (!name)
 		name = string_of(&s->die, DW_AT_MIPS_linkage_name);
 	if (name)
-		s->function = demangle(name);
+		s->function = demangle_unless(t->linkage_names, name);
 	else if (!s->parent)
 		s->function = name_of_symbol(t, &s->die);
 	if (!s->function && (name = string_of(&s->die, DW_AT_name)))
@@ -278,7 +278,7 @@ static bool name_place(struct walk *w, Dwarf_Die *unit, struct debug_place *p)
 	if (!w->chain[n - 1].function) { /* of the code as a whole the symbol table knows it */
 		const char *mangled = t->symbol_at(t->symbol_arg, p->address);
 
-		symbol = mangled ? demangle(mangled) : NULL;
+		symbol = mangled ? demangle_unless(t->linkage_names, mangled) : NULL;
 		w->chain[n - 1].function = symbol;
 	}
 	t->each(t->arg, w->chain, n);

@@ -30,6 +30,7 @@ struct debug_unit_task {
 	/* what the debug information does not know; mangled, or NULL */
 	const char *(*symbol_at)(void *arg, uint64_t address);
 	void *symbol_arg;
+	bool linkage_names; /* not to be demangled */
 	debug_file_each *each;
 	void *arg;
 	size_t rows;  /* of line tables that were read: libdw keeps them */

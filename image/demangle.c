@@ -52,3 +52,8 @@ char *demangle(const char *symbol)
 	buffer_release(&o.name);
 	return xstrndup(symbol, SYMBOL_BYTES_MAX);
 }
+
+char *demangle_unless(bool linkage, const char *symbol)
+{
+	return linkage ? xstrndup(symbol, SYMBOL_BYTES_MAX) : demangle(symbol);
+}

@@ -83,7 +83,7 @@ enum debug_info frame_names(struct elf_file *elf, const char *path,
 
 		if (naming.is_named[i] || !(symbol = elf_file_function_at(elf, calls[i])))
 			continue;
-		name = demangle(symbol);
+		name = demangle_unless(options->linkage_names, symbol);
 		each(arg, &(struct symbolized){.place = i, .function = name});
 		free(name);
 		if (found == DEBUG_NONE)

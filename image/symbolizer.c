@@ -16,7 +16,6 @@
 
 #define SECONDS 60	   /* of CPU time, if nothing else is said */
 #define IDLE_SECONDS 60	   /* in addition: disks may be slow */
-#define SERVER_SECONDS 600 /* in addition: so may servers */
 #define MEMORY_BYTES (4ull << 30)
 #define FLUSH_BYTES (64u << 10)
 
@@ -50,7 +49,7 @@ struct request {
 	const char *path;
 	const uint64_t *addresses;
 	size_t n;
-	bool debuginfod;
+	bool linkage_names;
 };
 
 struct speaker {
@@ -71,12 +70,12 @@ static void flush(struct speaker *s)
 	buffer_reset(&s->out);
 }
 
-/* With its 0; none at all where it is too long. */
+/* With its 0; none at all where it is too long, or says nothing. */
 static uint32_t string_bytes(const char *s, size_t max)
 {
 	size_t len = s ? strnlen(s, max) : max;
 
-	return len < max ? (uint32_t)len + 1 : 0;
+	return len && len < max ? (uint32_t)len + 1 : 0;
 }
 
 static void say_place(void *arg, const struct symbolized *chain, size_t n)
@@ -112,10 +111,9 @@ static void read_debug_info(void *arg, int out)
 	struct message end = {.place = THE_END};
 	enum debug_info found = DEBUG_NONE;
 
-	if (!q->debuginfod)
-		unsetenv("DEBUGINFOD_URLS");
-	end.status = debug_file_look_up(q->fd, q->path, q->debug_fd, q->addresses, q->n, say_place,
-					&s, &found);
+	unsetenv("DEBUGINFOD_URLS"); /* libdw would ask them */
+	end.status = debug_file_look_up(q->fd, q->path, q->debug_fd, q->linkage_names, q->addresses,
+					q->n, say_place, &s, &found);
 	end.n = found;
 	buffer_append(&s.out, &end, sizeof(end));
 	flush(&s);
@@ -145,7 +143,7 @@ static bool take_string(const uint8_t **at, const uint8_t *end, uint32_t len, co
 		return false;
 	if (!len)
 		return true;
-	if (strnlen(s, len) != len - 1)
+	if (len < 2 || strnlen(s, len) != len - 1)
 		return false;
 	*at += len;
 	*ret = s;
@@ -217,10 +215,11 @@ static int run(const struct request *q, const struct symbolizer_options *o, uint
 
 	task.arg = (void *)(uintptr_t)q; /* only read */
 	task.cpu_s = o->seconds_max ? o->seconds_max : SECONDS;
-	task.idle_s = task.cpu_s + IDLE_SECONDS + (o->debuginfod ? SERVER_SECONDS : 0);
+	task.idle_s = task.cpu_s + IDLE_SECONDS;
 	task.memory_bytes = MEMORY_BYTES + 2 * file_bytes;
 	task.stop_fd = o->stop_fd;
-	task.may_write = o->debuginfod; /* what it fetches */
+	task.on_wait = o->on_wait;
+	task.wait_arg = o->wait_arg;
 	r = confined_start(&l->child, &task);
 	if (r)
 		return r;
@@ -248,7 +247,7 @@ int symbolize_file(int fd, const char *path, const uint64_t *addresses, size_t n
 		q.debug_fd = open(o->debug_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (o->debug_path && q.debug_fd < 0)
 		return -errno;
-	q.debuginfod = o->debuginfod;
+	q.linkage_names = o->linkage_names;
 	l = xcalloc(1, sizeof(*l));
 	l->n_places = n;
 	l->named = xcalloc(n, sizeof(*l->named));

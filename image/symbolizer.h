@@ -17,16 +17,18 @@
 struct symbolizer_options {
 	const char *debug_path;	  /* a folder with debug files, asked first, or NULL: by
 				   * build id (.build-id/xx/yy.debug below it) or by name */
-	bool debuginfod;	  /* may ask the servers of $DEBUGINFOD_URLS; else never */
+	bool linkage_names;	  /* not demangled, where there is such a name */
 	unsigned int seconds_max; /* of CPU time; 0: a minute */
 	int stop_fd;		  /* when it can be read no more is looked up; 0: none */
+	void (*on_wait)(void *arg); /* called every second, or more often; or NULL */
+	void *wait_arg;
 };
 
 /* One function at a place. */
 struct symbolized {
 	size_t place;	      /* index into the addresses asked for */
 	uint32_t depth;	      /* 0: the innermost of the functions inlined there */
-	const char *function; /* demangled; NULL: not known */
+	const char *function; /* demangled, if not asked otherwise; NULL: not known */
 	const char *file;     /* NULL: not known; from depth 1 on, of the call inlined */
 	uint32_t line;	      /* 0: not known */
 };

@@ -19,7 +19,6 @@
 
 /* Ids are dense and index arrays: a recording with a larger gap is damaged. */
 #define ID_GAP_MAX 65536
-#define INLINE_DEPTH_MAX 255
 #define BLOB_BYTES_MAX (64 << 20)
 
 #define DAMAGED_HINT "the file was cut or damaged after it was written: copy it again, if you can"
@@ -443,24 +442,6 @@ static bool load_module(struct loading *l, sqlite3_stmt *s)
 	return true;
 }
 
-/* For @n more of the recording: those that others are inlined into stay behind them all. */
-static void make_room_for_frames(struct catalog *c, size_t n)
-{
-	size_t outer = c->n_frames - c->n_recorded_frames;
-
-	ARRAY_GROW(c->frames, c->cap_frames, c->n_frames + n);
-	if (outer) {
-		memmove(&c->frames[c->n_recorded_frames + n], &c->frames[c->n_recorded_frames],
-			outer * sizeof(*c->frames));
-		memset(&c->frames[c->n_recorded_frames], 0, n * sizeof(*c->frames));
-		for (size_t i = 0; i < c->n_frames + n; i++)
-			if (c->frames[i].outer.v)
-				c->frames[i].outer.v += (uint32_t)n;
-	}
-	c->n_recorded_frames += n;
-	c->n_frames += n;
-}
-
 static bool load_frame(struct loading *l, sqlite3_stmt *s)
 {
 	struct catalog *c = l->c;
@@ -468,25 +449,13 @@ static bool load_frame(struct loading *l, sqlite3_stmt *s)
 	if (row_id(s) >= c->n_recorded_frames) {
 		if (row_id(s) > l->rows + ID_GAP_MAX)
 			return false;
-		make_room_for_frames(c, row_id(s) + 1 - c->n_recorded_frames);
+		catalog_grow_frames(c, row_id(s) + 1 - c->n_recorded_frames);
 	}
 	c->frames[row_id(s)] = (struct catalog_frame){
 		.module = {(uint32_t)column_u64(s, 1)},
 		.offset = column_u64(s, 2),
 	};
 	return true;
-}
-
-static uint32_t add_outer_function(struct catalog *c, uint32_t inner)
-{
-	uint32_t outer = (uint32_t)c->n_frames++;
-
-	ARRAY_GROW(c->frames, c->cap_frames, outer);
-	c->frames[outer] = (struct catalog_frame){.module = c->frames[inner].module,
-						  .offset = c->frames[inner].offset};
-	c->frames[inner].outer.v = outer;
-	c->frames[inner].is_inlined = true;
-	return outer;
 }
 
 /* Ordered by frame and depth: an inlined function comes before the one it is inlined into. */
@@ -507,7 +476,7 @@ static bool load_symbol(struct loading *l, sqlite3_stmt *s)
 		return true; /* one before it is missing */
 	l->depth++;
 	if (depth)
-		l->outermost = add_outer_function(c, l->outermost);
+		l->outermost = catalog_add_outer(c, l->outermost);
 	f = &c->frames[l->outermost];
 	f->function = keep_text(l, s, 2);
 	f->file = keep_text(l, s, 3);
@@ -584,42 +553,13 @@ static int load_table(struct loading *l, const struct catalog_table *table, uint
 	return e;
 }
 
-static void release_strings(struct catalog_strings *s)
-{
-	for (size_t i = 0; i < s->n; i++)
-		free(s->items[i]);
-	free(s->items);
-	memset(s, 0, sizeof(*s));
-}
-
-/* The tables that are loaded as a whole. */
-static void forget_small_tables(struct catalog *c)
-{
-	/* what is left out of an array must be zero */
-#define FORGET(array) \
-	do { \
-		free(c->array); \
-		c->array = NULL; \
-		c->n_##array = c->cap_##array = 0; \
-	} while (0)
-	FORGET(facts);
-	FORGET(processes);
-	FORGET(spaces);
-	FORGET(threads);
-	FORGET(families);
-	FORGET(modules);
-	FORGET(losses);
-#undef FORGET
-	release_strings(&c->strings);
-}
-
 int store_reader_update(struct store_reader *r, struct catalog *c, struct err *err)
 {
 	struct loading l = {.r = r, .c = c, .err = err};
 	size_t frames = c->n_recorded_frames, stacks = c->n_stacks;
 	int e = 0;
 
-	forget_small_tables(c);
+	catalog_forget_small_tables(c);
 	l.strings = &c->strings;
 	for (size_t i = 0; i < COUNT_OF(small_tables) && !e; i++)
 		e = load_table(&l, &small_tables[i], 0);
@@ -638,57 +578,6 @@ int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *e
 {
 	memset(ret, 0, sizeof(*ret));
 	return store_reader_update(r, ret, err);
-}
-
-void catalog_release(struct catalog *c)
-{
-	forget_small_tables(c);
-	release_strings(&c->names);
-	free(c->frames);
-	free(c->stacks);
-	memset(c, 0, sizeof(*c));
-}
-
-const char *catalog_text(const struct catalog *c, const char *key)
-{
-	for (size_t i = 0; i < c->n_facts; i++)
-		if (!strcmp(c->facts[i].key, key))
-			return c->facts[i].text;
-	return NULL;
-}
-
-int64_t catalog_number(const struct catalog *c, const char *key, int64_t otherwise)
-{
-	const char *text = catalog_text(c, key);
-
-	return text ? strtoll(text, NULL, 10) : otherwise;
-}
-
-uint64_t catalog_loss(const struct catalog *c, const char *kind)
-{
-	for (size_t i = 0; i < c->n_losses; i++)
-		if (!strcmp(c->losses[i].kind, kind))
-			return c->losses[i].count;
-	return 0;
-}
-
-const struct catalog_frame *catalog_frame(const struct catalog *c, struct frame_id id)
-{
-	static const struct catalog_frame none;
-
-	return id.v < c->n_frames ? &c->frames[id.v] : &none;
-}
-
-const struct catalog_stack *catalog_stack(const struct catalog *c, struct stack_id id)
-{
-	static const struct catalog_stack none;
-
-	return id.v < c->n_stacks ? &c->stacks[id.v] : &none;
-}
-
-const char *catalog_module_path(const struct catalog *c, struct module_id id)
-{
-	return id.v < c->n_modules ? c->modules[id.v].path : NULL;
 }
 
 /* ---- the heap over time ------------------------------------------------------- */

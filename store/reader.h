@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "store/catalog.h"
 #include "store/record.h"
 
 /*
@@ -33,54 +34,6 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 /* The space begun last; it may have no events.  {0} where there is none. */
 struct space_id store_reader_last_space(struct store_reader *r);
 
-/*
- * All of a recording but its events and summaries.  The arrays are indexed by
- * id where the record has one: element 0 is unused, and an id may be missing
- * (its element is all zero).  Strings belong to the catalog.
- */
-struct catalog {
-	struct {
-		char *key, *text; /* numbers are kept as text too */
-	} *facts;
-	size_t n_facts, cap_facts;
-
-	struct process_record *processes;
-	size_t n_processes, cap_processes;
-	struct space_record *spaces;
-	size_t n_spaces, cap_spaces;
-	struct thread_record *threads;
-	size_t n_threads, cap_threads;
-	struct family_record *families;
-	size_t n_families, cap_families;
-	struct module_record *modules;
-	size_t n_modules, cap_modules;
-	struct catalog_frame {
-		struct module_id module;
-		uint64_t offset;
-		const char *function, *file;
-		uint32_t line;
-		bool is_inlined;	/* @function is, into @outer */
-		struct frame_id outer;	/* the next function at the same place; 0: none */
-	} *frames; /* those of the recording, then the outer ones: functions inlined into */
-	size_t n_frames, n_recorded_frames, cap_frames;
-	struct catalog_stack {
-		struct stack_id parent;
-		struct frame_id frame;
-		uint8_t end; /* enum stack_end; may be out of its range */
-	} *stacks;
-	size_t n_stacks, cap_stacks;
-	struct catalog_loss {
-		const char *kind;
-		uint64_t count;
-	} *losses;
-	size_t n_losses, cap_losses;
-
-	struct catalog_strings {
-		char **items;
-		size_t n, cap;
-	} strings, names; /* owned; @names are those of frames */
-};
-
 int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *err);
 /*
  * Brings a catalog up to date with a recording that has grown since; @r may be another
@@ -105,16 +58,6 @@ struct timeline {
 /* @ret is zero, or one from before, which it replaces.  To be released, but after an error. */
 int store_reader_timeline(struct store_reader *r, struct timeline *ret, struct err *err);
 void timeline_release(struct timeline *t);
-void catalog_release(struct catalog *c);
-/* NULL where there is no such fact. */
-const char *catalog_text(const struct catalog *c, const char *key);
-int64_t catalog_number(const struct catalog *c, const char *key, int64_t otherwise);
-uint64_t catalog_loss(const struct catalog *c, const char *kind);
-/* Never NULL: an empty record where @id is out of range. */
-const struct catalog_frame *catalog_frame(const struct catalog *c, struct frame_id id);
-const struct catalog_stack *catalog_stack(const struct catalog *c, struct stack_id id);
-const char *catalog_module_path(const struct catalog *c, struct module_id id);
-
 /* Bytes of the recording on disk, its WAL included. */
 uint64_t store_bytes_on_disk(const char *path);
 

@@ -35,14 +35,14 @@ REASONS = {n: name.lower().replace("_", " ") for name, n in ENDS.items() if n no
 # ---- waiting -----------------------------------------------------------------------------
 
 
-def wait_until(what, seconds=tap.PATIENCE):
+def wait_until(what, seconds=tap.PATIENCE, pause=0.01):
     """What what() returns once that is true; after so many seconds, what it returns then."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         result = what()
         if result:
             return result
-        time.sleep(0.01)
+        time.sleep(pause)
     return what()
 
 

@@ -5,6 +5,7 @@ import collections
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import tempfile
@@ -231,6 +232,15 @@ def wrappers():
     r = report("--by", "function", "--skip", "app_*")
     tap.ok(functions(r) == {"one": 10000, "two": 20000, "three": 30000, "main": 5} and
            not any("--skip" in h for h in r["hints"]), f"--skip: {functions(r)}")
+    leaked = {skip: {x["function"]: (x["bytes"], x["line"], os.path.basename(x["file"])) for x in
+                     json.loads(subprocess.check_output([HEAPTRAIL, "leaks", "--json", *skip, trail]))["leaks"]}
+              for skip in ((), ("--skip", "app_*", "--skip", "t[aw]o"))}
+    tap.ok(leaked[()].keys() == {"app_alloc", "main"} and
+           {f: x for f, x in leaked["--skip", "app_*", "--skip", "t[aw]o"].items() if f != "main"} ==
+           {"one": (10000, 4, "wrapped.c"), "three": (30000, 6, "wrapped.c")}, f"leaks --skip: {leaked}")
+    shown = text("leaks", "--bytes", "--skip", "app_*", trail).stdout
+    tap.ok(re.search(r"^ +10,000 .* \d+ frames, by one$", shown, re.M) and re.search(r"^ +20,000 .* frames, by two$", shown, re.M) and
+           ", by app_alloc" in text("leaks", trail).stdout and "by app_alloc" not in shown, "also in text")
     lines = {x["line"]: x["allocated_bytes"] for x in report("--by", "line", "--skip", "app_*")["rows"]}
     tap.ok(lines == {4: 10000, 5: 20000, 6: 30000, 12: 5} or lines == {4: 10000, 5: 20000, 6: 30000, 13: 5}, f"by line: {lines}")
     shown = text("annotate", "--bytes", "--skip", "app_*", trail, "wrapped.c").stdout.splitlines()
@@ -320,6 +330,62 @@ int main()
            "(inlined)" in text("leaks", "--wide", trail).stdout, "and in text")
 
 
+LINKED = r"""#include <string>
+#include <vector>
+namespace app {
+std::vector<std::string> *volatile sink;
+inline __attribute__((always_inline)) void fill(std::vector<std::string> &v) { v.push_back(std::string(1000, 'x')); }
+__attribute__((noinline)) void load(int n)
+{
+	auto *v = new std::vector<std::string>;
+	for (int i = 0; i < n; i++)
+		fill(*v);
+	sink = v;
+}
+}
+extern "C" __attribute__((noinline)) void plain(void) { app::load(3); app::sink = nullptr; }
+int main() { plain(); }
+"""
+
+
+def linkage_names():
+    write("linked.cc", LINKED)
+    subprocess.run(["g++", "-g", "-O1", "-Wl,--build-id", "-o", f"{work}/linked", f"{work}/linked.cc"], check=True)
+
+    def names(path=trail):
+        """Of the program's own functions: whether they are inlined."""
+        return {f["function"]: f["inlined"] for x in report("--by", "stack", path=path)["rows"] for f in x["frames"]
+                if re.search("app|plain|^main$", f["function"] or "") and "linked.cc" in (f["file"] or "")}
+
+    def fact(path=trail):
+        return subprocess.check_output(["sqlite3", path, "SELECT value FROM recording WHERE key = 'function_names'"],
+                                       text=True).strip()
+
+    def are_readable(found):
+        return {n.split("(")[0]: i for n, i in found.items()} == {"app::load": False, "app::fill": True, "plain": False, "main": False}
+
+    def are_linkage(found):
+        return {re.sub("(?<=4fill).*", "", n): i for n, i in found.items()} == {
+            "_ZN3app4loadEi": False, "_ZN3app4fill": True, "plain": False, "main": False}
+    record(f"{work}/linked")
+    tap.ok(are_readable(names()) and fact() == "demangled", f"names are demangled: {names()}")
+    files = [(x["file"], x["allocated_bytes"]) for x in report()["rows"]]
+    record(f"{work}/linked", options=["--no-demangle"])
+    tap.ok(are_linkage(names()) and fact() == "linkage", f"--no-demangle: {names()}")
+    tap.ok([(x["file"], x["allocated_bytes"]) for x in report()["rows"]] == files, f"blocks are the same files' as ever: {files}")
+    copy = f"{work}/copy.trail"
+    shutil.copy(trail, copy)
+    r = text("symbolize", "--demangle", copy)
+    tap.ok(r.returncode == 0 and are_readable(names(copy)) and fact(copy) == "demangled", f"symbolize --demangle: {r.stdout}")
+    r = text("symbolize", "--no-demangle", copy)
+    tap.ok(r.returncode == 0 and are_linkage(names(copy)) and fact(copy) == "linkage", f"symbolize --no-demangle: {r.stdout}")
+    text("symbolize", copy)
+    tap.ok(are_linkage(names(copy)) and fact(copy) == "linkage", "without either they stay of their kind")
+    os.unlink(f"{work}/linked")
+    r = text("symbolize", "--demangle", copy)
+    tap.ok(r.returncode == 0 and are_linkage(names(copy)), f"what is gone keeps its names: {r.stdout}")
+
+
 def generated_code():
     path = record(f"{TARGETS}/jit").strip()
     try:
@@ -340,6 +406,6 @@ def generated_code():
 
 
 try:
-    tap.run_as_root([generated_code, generated, beside_dhat, wrappers, later, inlined])
+    tap.run_as_root([generated_code, generated, beside_dhat, wrappers, later, inlined, linkage_names])
 finally:
     os.environ.get("KEEP") or shutil.rmtree(work, ignore_errors=True)

@@ -299,6 +299,17 @@ static void test_parse(void)
 		"", "s", "-1s", "+1s", " 1s", "1 s", "1s ", "1x", "1ss", "1s1", "nan", "inf",
 		"infinity", ".", ".s", "1e400", "9999999999999999999h", "1,5s", "s1", "1M", "1S",
 	};
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} sizes[] = {
+		{"0", 0}, {"4096", 4096}, {"100K", 102400}, {"512M", 512ull << 20},
+		{"2GiB", 2ull << 30}, {"3TiB", 3ull << 40}, {"18446744073709551615", UINT64_MAX},
+	};
+	static const char *const no_sizes[] = {
+		"", "-1", "+1", " 1", "1 ", "1x", "M", "1MB", "1MiBi", "1.5M", "0x10", "1k", "1KM",
+		"18446744073709551616", "16777216T", "18446744073709551615K", "1i", "1iB",
+	};
 	static const char *const no_numbers[] = {
 		"", "-1", "+1", " 1", "1 ", "1x", "x", "0x10", "18446744073709551616", "1.0",
 		"99999999999999999999999",
@@ -327,6 +338,15 @@ static void test_parse(void)
 		   no_numbers[i]);
 	}
 	ok(!parse_duration("0x10s", &v), "'0x10s' is no duration");
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		v = 1;
+		ok(parse_bytes(sizes[i].text, &v) && v == sizes[i].bytes, "the size '%s'",
+		   sizes[i].text);
+	}
+	for (size_t i = 0; i < COUNT_OF(no_sizes); i++) {
+		v = 42;
+		ok(!parse_bytes(no_sizes[i], &v) && v == 42, "'%s' is no size", no_sizes[i]);
+	}
 }
 
 static void test_err(void)

@@ -221,6 +221,9 @@ static void test_names(void)
 	name = demangle("_RNvCs1234_7mycrate3foo");
 	ok(!strcmp(name, "mycrate::foo"), "and one of Rust: %s", name);
 	free(name);
+	name = demangle_unless(true, "_RNvCs1234_7mycrate3foo");
+	ok(!strcmp(name, "_RNvCs1234_7mycrate3foo"), "as it is, if it is wanted so: %s", name);
+	free(name);
 }
 
 int main(void)

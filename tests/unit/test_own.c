@@ -115,6 +115,20 @@ static void test_rules(void)
 		{PROGRAM, "operator std::string", NULL, SKIP_NONE},
 		{PROGRAM, "Foo::operator new(unsigned long)", NULL, SKIP_NONE},
 		{PROGRAM, "<<<>>>->(((", NULL, SKIP_NONE},
+		/* not demangled */
+		{PROGRAM, "_Znwm", NULL, SKIP_LIBRARY},
+		{PROGRAM, "_ZdaPvm", NULL, SKIP_LIBRARY},
+		{PROGRAM, "_ZNSt6vectorIiSaIiEE7reserveEm", NULL, SKIP_LIBRARY},
+		{PROGRAM, "_ZNKSs4copyEPcmm", NULL, SKIP_LIBRARY},
+		{PROGRAM, "_ZSt4copyIPiS0_ET0_T_S2_S1_", NULL, SKIP_LIBRARY},
+		{PROGRAM, "_ZN5alloc7raw_vec11finish_grow17h0123456789abcdefE", NULL,
+		 SKIP_LIBRARY},
+		{PROGRAM, "_ZN60_$LT$alloc..string..String$u20$as$u20$core..clone..Clone$GT$5clone"
+			  "17h0123456789abcdefE", NULL, SKIP_LIBRARY},
+		{PROGRAM, "_ZN3app4loadESt6vectorIiSaIiEE", NULL, SKIP_NONE},
+		{PROGRAM, "_Z4loadSs", NULL, SKIP_NONE},
+		{PROGRAM, "_ZN7corelib4loadEv", NULL, SKIP_NONE},
+		{PROGRAM, "_ZN3app9my_reserveEv", NULL, SKIP_NONE},
 	};
 
 	begin();

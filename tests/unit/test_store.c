@@ -61,6 +61,40 @@ static void put_all(struct store_writer *w)
 	store_writer_put_file(w, NULL, (struct module_id){0}, &totals);
 }
 
+/* Names that are added in memory. */
+static void check_added_names(struct catalog *c)
+{
+	const struct symbol_record names[] = {
+		{{2}, 0, "innermost", "a.h", 3}, {{2}, 1, "between", NULL, 0},
+		{{2}, 2, "around", "b.c", 9}};
+	size_t n = c->n_frames;
+	struct frame_id id = {2};
+	bool added = true;
+
+	ok(!catalog_add_symbol(c, &names[1]) && c->n_frames == n,
+	   "no function without the one that is inlined into it");
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		added &= catalog_add_symbol(c, &names[i]);
+	ok(added && c->n_frames == n + 2, "names that are added in memory");
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		const struct catalog_frame *f = catalog_frame(c, id);
+
+		ok(!strcmp(f->function, names[i].function) && f->function != names[i].function &&
+			   (names[i].file ? !strcmp(f->file, names[i].file) : !f->file) &&
+			   f->line == names[i].line && f->is_inlined == (i < 2) &&
+			   f->offset == c->frames[2].offset,
+		   "'%s' is one of them", names[i].function);
+		id = f->outer;
+	}
+	ok(!id.v, "and no more");
+	ok(!catalog_add_symbol(c, &names[1]) && !catalog_add_symbol(c, &names[2]), "nor twice");
+	ok(!catalog_add_symbol(c, &(struct symbol_record){{2}, 4, "far", NULL, 0}) &&
+		   !catalog_add_symbol(c, &(struct symbol_record){{2}, UINT32_MAX, "x", NULL, 0}) &&
+		   !catalog_add_symbol(c, &(struct symbol_record){{0}, 0, "none", NULL, 0}) &&
+		   !catalog_add_symbol(c, &(struct symbol_record){{3}, 0, "outer", NULL, 0}),
+	   "nor where there is no frame, or none before it");
+}
+
 static void check_catalog(const struct catalog *c)
 {
 	const struct catalog_frame *f;
@@ -140,6 +174,8 @@ static void test_catalog(void)
 	r = open_reader(path);
 	if (ok(r && store_reader_load(r, &c, &err) == 0, "and it is loaded"))
 		check_catalog(&c);
+	if (c.n_recorded_frames == 3)
+		check_added_names(&c);
 	catalog_release(&c);
 	catalog_release(&c);
 	store_reader_close(r);

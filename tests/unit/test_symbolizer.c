@@ -352,6 +352,44 @@ static void test_talk(void)
 	ok(fine && heard, "200 children that talk at random: %zu functions taken", heard);
 }
 
+/* What damaged debug information says. */
+static void say_nothing(void *arg, int out)
+{
+	struct speaker s = {.fd = out};
+	const struct symbolized chain[] = {{.function = "", .file = ""},
+					   {.depth = 1, .function = "f", .file = "", .line = 7}};
+
+	(void)arg;
+	say_place(&s, chain, COUNT_OF(chain));
+	flush(&s);
+}
+
+static void test_empty_names(void)
+{
+	struct confined_task task = {.run = say_nothing,
+				     .keep = {-1, -1},
+				     .cpu_s = 5,
+				     .idle_s = 10,
+				     .memory_bytes = 256 << 20};
+	struct heard h = {.n_places = PLACES, .sane = true};
+	struct listener *l = xcalloc(1, sizeof(*l));
+	enum debug_info found;
+
+	l->n_places = PLACES;
+	l->named = xcalloc(PLACES, sizeof(*l->named));
+	l->bytes_left = 1 << 20;
+	l->each = hear;
+	l->arg = &h;
+	if (!confined_start(&l->child, &task)) {
+		listen_to_end(l, &found);
+		confined_stop(&l->child);
+	}
+	ok(h.sane && h.n == 2, "a name without a letter is none: %zu functions", h.n);
+	free(l->named);
+	free(l->body);
+	free(l);
+}
+
 int main(void)
 {
 	seed_random();
@@ -369,6 +407,7 @@ int main(void)
 	test_child((char[]){"n"}, "talks nonsense");
 	test_files_of_child();
 	test_talk();
+	test_empty_names();
 	empty_folder();
 	ok(remove_folder(), "nothing is left behind");
 	free(file.data);
