@@ -195,6 +195,15 @@ void guard_keep(struct guard *g, const struct probes *probes)
 	}
 }
 
+void guard_end_holds(const struct guard *g, const struct probes *probes, pid_t pid)
+{
+	for (int i = 0; i < 20 && g->pid && probes_is_held(probes); i++) {
+		if (process_state(pid) == 'T')
+			kill(pid, SIGCONT);
+		usleep(5000);
+	}
+}
+
 void guard_stop(struct guard *g)
 {
 	char what = GO;

@@ -27,6 +27,11 @@ int guard_start(struct guard *g, struct probes *probes, pid_t target, struct err
 /* Gives it the probes that were attached since.  Without a guard it does nothing. */
 void guard_keep(struct guard *g, const struct probes *probes);
 /*
+ * The probes stop nobody any more, but a stop of theirs may still be on its way: continues
+ * the process @pid.  Takes up to 0.1 s, if it has been stopped.
+ */
+void guard_end_holds(const struct guard *g, const struct probes *probes, pid_t pid);
+/*
  * Nobody can be held any more: it goes.  One that is not stopped goes when the
  * recorder does, and takes the probes off then.
  */

@@ -470,6 +470,24 @@ static int write_beginning(struct session *s, struct err *err)
 	return r;
 }
 
+/* Nothing was recorded: what was begun is undone, and no file left behind. */
+static void give_up_start(struct session *s, struct err *err)
+{
+	target_explain_end(&s->target, err);
+	target_kill(&s->target);
+	if (s->guard.pid && !s->target.launched) { /* the ring may have filled meanwhile */
+		probes_give_up(s->probes);
+		usleep(LAST_CALLS_US);
+		guard_end_holds(&s->guard, s->probes, s->target.pid);
+	}
+	if (s->writer) {
+		store_writer_close(s->writer, NULL);
+		unlink(s->path);
+		s->writer = NULL;
+	}
+	session_close(s, NULL);
+}
+
 int session_start(const struct session_options *options, struct session **ret, struct err *err)
 {
 	struct session *s = xcalloc(1, sizeof(*s));
@@ -500,14 +518,7 @@ int session_start(const struct session_options *options, struct session **ret, s
 		*ret = s;
 		return 0;
 	}
-	target_explain_end(&s->target, err);
-	target_kill(&s->target);
-	if (s->writer) { /* nothing was recorded: leave no file behind */
-		store_writer_close(s->writer, NULL);
-		unlink(s->path);
-		s->writer = NULL;
-	}
-	session_close(s, NULL);
+	give_up_start(s, err);
 	return r;
 }
 
@@ -668,16 +679,6 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 	}
 }
 
-/* The probes stop nobody any more, but a stop of theirs may still be on its way. */
-static void end_holds(struct session *s)
-{
-	for (int i = 0; i < 20 && s->guard.pid && probes_is_held(s->probes); i++) {
-		if (process_state(s->target.pid) == 'T')
-			kill(s->target.pid, SIGCONT);
-		usleep(5000);
-	}
-}
-
 /* Takes everything off the target, and takes what is left in the ring. */
 static void let_go(struct session *s, bool ended)
 {
@@ -690,7 +691,7 @@ static void let_go(struct session *s, bool ended)
 		usleep(LAST_CALLS_US);
 		probes_close(s->probes);
 		target_release(&s->target);
-		end_holds(s);
+		guard_end_holds(&s->guard, s->probes, s->target.pid);
 		guard_stop(&s->guard);
 		probes_detach(s->probes);
 	}
