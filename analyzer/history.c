@@ -27,7 +27,8 @@ struct history {
 	struct catalog catalog;
 	struct timeline timeline;
 	struct position end, past; /* the past one is shown where it has a pass */
-	uint64_t version;
+	uint64_t version, catalog_version;
+	unsigned int loads;
 	struct event *events;
 };
 
@@ -52,11 +53,16 @@ static void begin(struct position *p, uint64_t since_ns, uint64_t until_ns)
 /* Frames that are known get their names at the end: then all is loaded anew. */
 static int load_catalog(struct history *h, bool anew, struct err *err)
 {
+	size_t frames = h->catalog.n_frames, stacks = h->catalog.n_stacks;
 	int r;
 
-	if (anew)
+	if (anew) {
 		catalog_release(&h->catalog);
+		h->loads++;
+	}
 	r = store_reader_update(h->reader, &h->catalog, err);
+	if (anew || frames != h->catalog.n_frames || stacks != h->catalog.n_stacks)
+		h->catalog_version++;
 	return r ? r : store_reader_timeline(h->reader, &h->timeline, err);
 }
 
@@ -212,6 +218,24 @@ bool history_is_open_ended(const struct history *h)
 uint64_t history_version(const struct history *h)
 {
 	return h->version;
+}
+
+uint64_t history_catalog_version(const struct history *h)
+{
+	return h->catalog_version;
+}
+
+unsigned int history_loads(const struct history *h)
+{
+	return h->loads;
+}
+
+void history_name(struct history *h, const struct symbol_record *s)
+{
+	if (!catalog_add_symbol(&h->catalog, s))
+		return;
+	h->catalog_version++;
+	h->version++;
 }
 
 double history_progress(const struct history *h)

@@ -34,6 +34,12 @@ int history_read(struct history *h, uint64_t max_ns, struct err *err);
 bool history_is_open_ended(const struct history *h);
 /* It changes whenever what is shown has. */
 uint64_t history_version(const struct history *h);
+/* It changes whenever the catalog's frames, stacks or names have. */
+uint64_t history_catalog_version(const struct history *h);
+/* How often all names were read from the file: what history_name() put before is gone. */
+unsigned int history_loads(const struct history *h);
+/* Names a function in memory: see catalog_add_symbol(). */
+void history_name(struct history *h, const struct symbol_record *s);
 /* 0 to 1: how much of what is to be shown has been read. */
 double history_progress(const struct history *h);
 

@@ -19,11 +19,20 @@ static char *settings_path(void)
 	return home && home[0] == '/' ? xasprintf("%s/.config/heaptrail/view", home) : NULL;
 }
 
-static const char *state(void *arg, const struct history *h)
+static const char *state(void *arg, const struct history *h, bool *ret_is_growing)
 {
+	enum view_state s = catalog_state(history_catalog(h), !history_is_open_ended(h));
+
 	(void)arg;
-	return view_state_name(
-		catalog_state(history_catalog(h), !history_is_open_ended(h)));
+	*ret_is_growing = s == VIEW_BEING_WRITTEN;
+	return view_state_name(s);
+}
+
+static bool complete_names(void *arg, struct history *h, uint64_t max_ns)
+{
+	struct tui_options *o = arg;
+
+	return live_names_complete(&o->names, h, max_ns);
 }
 
 int tui_open(struct tui_options *o, struct ui **ret, struct err *err)
@@ -34,8 +43,9 @@ int tui_open(struct tui_options *o, struct ui **ret, struct err *err)
 		.skip = o->skip,
 		.n_skip = o->n_skip,
 		.state = state,
+		.complete = complete_names,
 		.command = o->command,
-		.arg = o->arg,
+		.arg = o,
 	};
 	int r;
 
@@ -50,6 +60,7 @@ int tui_open(struct tui_options *o, struct ui **ret, struct err *err)
 void tui_close(struct tui_options *o)
 {
 	ui_free(o->ui);
+	live_names_release(&o->names);
 	o->ui = NULL;
 	free(o->settings);
 	o->settings = NULL;

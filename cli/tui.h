@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cli/live_names.h"
 #include "common/err.h"
 #include "ui/run.h"
 #include "ui/ui.h"
@@ -21,6 +22,7 @@ struct tui_options {
 	void *arg;
 	/* its own: */
 	struct ui *ui;
+	struct live_names names;
 	char *settings;
 };
 

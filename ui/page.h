@@ -83,8 +83,7 @@ struct ui {
 	struct ui_options options;
 	struct history *history;
 	struct own own;
-	size_t own_frames; /* the catalog had when it was made */
-	uint64_t own_version;
+	uint64_t own_version; /* of the catalog when it was made */
 	struct page roots[ROOT_VIEWS];
 	struct page *pages[PAGES_MAX]; /* the last is shown; the first is a root */
 	size_t n_pages;
@@ -103,6 +102,7 @@ struct ui {
 	bool message_is_bad;
 	struct err read_err; /* the recording could not be read on */
 	bool read_failed;
+	bool lacks_names; /* they are being looked up */
 	bool is_paused;
 	bool is_over, is_changed;
 };

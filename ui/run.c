@@ -9,13 +9,22 @@
 #include "common/clock.h"
 #include "common/xalloc.h"
 
-/* So long at most a key waits for what is being read, and so often what grows is read. */
+/* So long at most a key waits for what is being read, and so often what grows is read … */
 #define SLICE_NS 8000000
 #define LIVE_MS 250
+/* … at most: reading and drawing shall not take more than a part in so many of the time. */
+#define LIVE_SHARE 25
+
+static uint64_t wait_ns(uint64_t spent_ns)
+{
+	uint64_t usual = LIVE_MS * 1000000ull;
+
+	return spent_ns * LIVE_SHARE > usual ? spent_ns * LIVE_SHARE : usual;
+}
 
 int ui_run(struct ui *u, const struct screen_options *o, struct err *err)
 {
-	uint64_t next_read_ns = 0, next_show_ns = 0;
+	uint64_t next_read_ns = 0, next_show_ns = 0, spent_ns = 0;
 	struct canvas c;
 	int row, col, r = screen_open(o, err);
 
@@ -31,15 +40,19 @@ int ui_run(struct ui *u, const struct screen_options *o, struct err *err)
 
 		if (now >= next_read_ns) {
 			more = ui_read(u, SLICE_NS);
+			spent_ns += clock_now_ns() - now;
 			now = clock_now_ns();
-			next_read_ns = more ? 0 : ui_is_live(u) ? now + LIVE_MS * 1000000ull
+			next_read_ns = more ? 0 : ui_is_live(u) ? now + wait_ns(spent_ns)
 								: UINT64_MAX;
+			if (!more)
+				spent_ns = 0;
 		}
 		/* while it reads, the numbers need not run */
 		if (ui_is_changed(u) && (!more || now >= next_show_ns)) {
 			ui_draw(u, &c, &row, &col);
 			screen_show(&c);
 			screen_cursor(row, col);
+			spent_ns += clock_now_ns() - now;
 			next_show_ns = clock_now_ns() + LIVE_MS * 1000000ull;
 		}
 		if (more)

@@ -41,11 +41,11 @@ static void make_own(struct ui *u)
 {
 	const struct catalog *c = history_catalog(u->history);
 
-	if (u->own.catalog && u->own_frames == c->n_frames && u->own.n_stacks == c->n_stacks)
+	if (u->own.catalog && u->own_version == history_catalog_version(u->history))
 		return;
 	own_release(&u->own);
 	own_init(&u->own, c, u->options.skip, u->options.n_skip);
-	u->own_frames = c->n_frames;
+	u->own_version = history_catalog_version(u->history);
 }
 
 int ui_new(const struct ui_options *o, struct ui **ret, struct err *err)
@@ -102,6 +102,8 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 	int r = history_read(u->history, max_ns, &u->read_err);
 
 	u->read_failed = r < 0;
+	u->lacks_names = u->options.complete &&
+			 u->options.complete(u->options.arg, u->history, r == 1 ? 0 : max_ns);
 	if (before != history_version(u->history) || was_failed != u->read_failed)
 		u->is_changed = true;
 	make_own(u);
@@ -110,7 +112,7 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 
 bool ui_is_live(const struct ui *u)
 {
-	return history_is_open_ended(u->history);
+	return history_is_open_ended(u->history) || u->lacks_names;
 }
 
 bool ui_is_over(const struct ui *u)
@@ -176,13 +178,13 @@ static char *command_text(const struct ui *u)
 static void draw_title(struct ui *u, struct canvas *c)
 {
 	const struct catalog *k = history_catalog(u->history);
+	bool live = history_is_open_ended(u->history);
 	const char *state = u->options.state
-				    ? u->options.state(u->options.arg, u->history)
-				    : history_is_open_ended(u->history) ? "not closed" : "complete";
+				    ? u->options.state(u->options.arg, u->history, &live)
+				    : live ? "not closed" : "complete";
 	char *command = command_text(u), pid[32];
 	char from[FORMAT_MAX], when[FORMAT_MAX], now[FORMAT_MAX];
 	uint64_t start = history_start_ns(u->history);
-	bool live = history_is_open_ended(u->history);
 	char right[160];
 	int width, used;
 

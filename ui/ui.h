@@ -25,8 +25,13 @@ struct ui_options {
 	const char *const *skip; /* patterns of functions that are never own, see own.h */
 	size_t n_skip;
 	const char *settings_path; /* where the state is kept from one time to the next, or NULL */
-	/* How the recording stands, in a word: "complete", "being recorded", …; may be NULL. */
-	const char *(*state)(void *arg, const struct history *h);
+	/* How the recording stands, in a word, and whether it grows; may be NULL. */
+	const char *(*state)(void *arg, const struct history *h, bool *ret_is_growing);
+	/*
+	 * Looks up names that the recording lacks (history_name()), without waiting for
+	 * longer than @max_ns: true if there are more to come.  May be NULL.
+	 */
+	bool (*complete)(void *arg, struct history *h, uint64_t max_ns);
 	/* NULL: there is no recorder.  Returns what to tell the user, which stays the callee's. */
 	const char *(*command)(void *arg, enum ui_command command, const char *text);
 	void *arg;
