@@ -27,7 +27,7 @@ static const char help[] =
 	"      --no-color       no colors (so does NO_COLOR in the environment)\n"
 	"      --no-mouse       leave the mouse to the terminal\n"
 	"      --no-settings    neither read nor keep ~/.config/heaptrail/view\n"
-	"      --script KEYS    press these keys, without a terminal: Down, Enter, F5, '1',\n"
+	"      --script KEYS    press these keys, without a terminal: Down, Enter, F5, 1,\n"
 	"                       3*Down, 'text', click:ROW,COL, resize:ROWSxCOLS\n"
 	"      --dump           print the screen at the end of the script\n"
 	"      --dump-styles    print what each cell of it means\n"

@@ -23,8 +23,6 @@ PICTURES = {
     "overview": ["1"],
     "tree": ["4", "+", "Down", "Down"],
     "source": ["2", "/", "subt", "Enter", "Enter", "Enter"],
-    "flame": ["5", "Down"],
-    "leaks": ["6"],
 }
 
 
