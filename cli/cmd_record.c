@@ -262,7 +262,7 @@ static int run(const struct command *c, int argc, char **argv)
 	r = session_run(session, &result, &err);
 	progress_end();
 	if (r >= 0)
-		r = summary_write(session_writer(session), result.path, &err);
+		r = summary_write(session_writer(session), result.path, NULL, &err);
 	if (r >= 0)
 		store_writer_seal(session_writer(session));
 	status = r < 0 ? fail(&o, -r, &err) : command_status(&result);

@@ -63,9 +63,9 @@ static int repair(struct view *v, struct err *err)
 	if (r)
 		return r;
 	r = write_rest(w, v, &named, err);
-	view_close(v); /* a reader would keep the WAL */
+	view_close_file(v); /* a reader would keep the WAL */
 	if (!r)
-		r = summary_write(w, v->path, err);
+		r = summary_write(w, v->path, &v->analysis, err);
 	if (!r)
 		store_writer_seal(w);
 	closed = store_writer_close(w, r ? NULL : err);

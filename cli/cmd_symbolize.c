@@ -194,11 +194,11 @@ static int complete(const struct view *v, const char *copy, const struct symboli
 	r = store_writer_open(copy, &w, err);
 	if (r)
 		return r;
-	store_writer_unseal(w);
+	store_writer_rename(w, store_reader_seal_parts(v->reader));
 	symbolize(w, &v->catalog, o, ret);
 	r = store_writer_flush(w, err);
 	if (!r && ret->frames)
-		r = summary_write(w, copy, err);
+		r = summary_rewrite_files(w, copy, err);
 	if (!r)
 		store_writer_seal(w);
 	closed = store_writer_close(w, r ? NULL : err);
@@ -243,7 +243,7 @@ static int run(const struct command *c, int argc, char **argv)
 
 	if (status || done)
 		return status;
-	if (view_open(&v, argv[optind], GROUP_STACK, &err) < 0)
+	if (view_open_catalog(&v, argv[optind], &err) < 0)
 		return print_error(&err);
 	format_safe(path, sizeof(path), v.path);
 	if (!store_reader_is_sealed(v.reader)) {

@@ -8,6 +8,7 @@
 #include "analyzer/analysis.h"
 #include "analyzer/rows.h"
 #include "cli/progress.h"
+#include "common/xalloc.h"
 
 static void write_files(struct store_writer *w, const struct catalog *c, const struct analysis *a)
 {
@@ -23,11 +24,31 @@ static void write_files(struct store_writer *w, const struct catalog *c, const s
 	rows_release(&rows);
 }
 
-int summary_write(struct store_writer *w, const char *path, struct err *err)
+static void write_all(struct store_writer *w, const struct catalog *c, const struct analysis *a)
+{
+	store_writer_clear_summaries(w);
+	for (size_t i = 0; i < a->n_groups; i++)
+		store_writer_put_site(w, (struct stack_id){(uint32_t)a->groups[i].key},
+				      &a->groups[i].totals);
+	write_files(w, c, a);
+	store_writer_put_number(w, "peak_bytes", (int64_t)a->totals.peak_bytes);
+	store_writer_put_number(w, "peak_blocks", (int64_t)a->totals.peak_blocks);
+	store_writer_put_number(w, "peak_time_ns", (int64_t)a->peak_time_ns);
+}
+
+static void take_site(void *arg, struct stack_id stack, const struct heap_totals *totals)
+{
+	struct analysis *a = arg;
+
+	ARRAY_GROW(a->groups, a->cap_groups, a->n_groups);
+	a->groups[a->n_groups++] = (struct group){.key = stack.v, .totals = *totals};
+}
+
+int summary_rewrite_files(struct store_writer *w, const char *path, struct err *err)
 {
 	struct store_reader *reader;
 	struct catalog catalog;
-	struct analysis a;
+	struct analysis sites = {0};
 	int r;
 
 	r = store_reader_open(path, &reader, err);
@@ -35,20 +56,37 @@ int summary_write(struct store_writer *w, const char *path, struct err *err)
 		return r;
 	r = store_reader_load(reader, &catalog, err);
 	if (!r) {
-		r = analysis_make(reader, GROUP_STACK, progress_events, &a, err);
-		progress_end();
+		r = store_reader_sites(reader, take_site, &sites, err);
 		if (!r) {
-			store_writer_clear_summaries(w);
-			for (size_t i = 0; i < a.n_groups; i++)
-				store_writer_put_site(w,
-						      (struct stack_id){(uint32_t)a.groups[i].key},
-						      &a.groups[i].totals);
-			write_files(w, &catalog, &a);
-			store_writer_put_number(w, "peak_bytes", (int64_t)a.totals.peak_bytes);
-			store_writer_put_number(w, "peak_blocks", (int64_t)a.totals.peak_blocks);
-			store_writer_put_number(w, "peak_time_ns", (int64_t)a.peak_time_ns);
-			analysis_release(&a);
+			store_writer_clear_files(w);
+			write_files(w, &catalog, &sites);
 		}
+		analysis_release(&sites);
+		catalog_release(&catalog);
+	}
+	store_reader_close(reader);
+	return r;
+}
+
+int summary_write(struct store_writer *w, const char *path, const struct analysis *known,
+		  struct err *err)
+{
+	struct store_reader *reader;
+	struct catalog catalog;
+	struct analysis own = {0};
+	int r;
+
+	r = store_reader_open(path, &reader, err);
+	if (r)
+		return r;
+	r = store_reader_load(reader, &catalog, err);
+	if (!r) {
+		if (!known)
+			r = analysis_make(reader, GROUP_STACK, progress_events, &own, err);
+		progress_end();
+		if (!r)
+			write_all(w, &catalog, known ? known : &own);
+		analysis_release(&own);
 		catalog_release(&catalog);
 	}
 	store_reader_close(reader);

@@ -2,14 +2,23 @@
 #ifndef CLI_SUMMARY_H
 #define CLI_SUMMARY_H
 
+#include "analyzer/analysis.h"
 #include "common/err.h"
 #include "store/reader.h"
 #include "store/writer.h"
 
 /*
  * Puts the summaries (tables site and file) of the recording at @path, all of
- * whose events have been flushed, through its writer.
+ * whose events and names have been flushed, through its writer.  @known is what the
+ * events come to, by stack, where somebody has read them already; else NULL.
  */
-int summary_write(struct store_writer *w, const char *path, struct err *err);
+int summary_write(struct store_writer *w, const char *path, const struct analysis *known,
+		  struct err *err);
+
+/*
+ * Writes the table file anew, by names that have changed, from the table site: without
+ * reading the events.
+ */
+int summary_rewrite_files(struct store_writer *w, const char *path, struct err *err);
 
 #endif

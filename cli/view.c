@@ -56,6 +56,20 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 	return r;
 }
 
+int view_open_catalog(struct view *v, const char *path, struct err *err)
+{
+	int r;
+
+	memset(v, 0, sizeof(*v));
+	v->path = path;
+	r = store_reader_open(path, &v->reader, err);
+	if (!r)
+		r = store_reader_load(v->reader, &v->catalog, err);
+	if (r)
+		view_close(v);
+	return r;
+}
+
 void view_complete_names(struct view *v)
 {
 	const struct symbolize_options as_usual = {.seconds_max = NAMES_SECONDS_MAX};
@@ -93,6 +107,11 @@ void view_close(struct view *v)
 {
 	catalog_release(&v->catalog);
 	analysis_release(&v->analysis);
+	view_close_file(v);
+}
+
+void view_close_file(struct view *v)
+{
 	store_reader_close(v->reader);
 	v->reader = NULL;
 }

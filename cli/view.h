@@ -24,7 +24,11 @@ struct view {
 };
 
 int view_open(struct view *v, const char *path, enum group_key key, struct err *err);
+/* The same without a look at the events: there is no analysis. */
+int view_open_catalog(struct view *v, const char *path, struct err *err);
 void view_close(struct view *v);
+/* What was read stays, but the file is not held any more. */
+void view_close_file(struct view *v);
 /*
  * Looks up what functions the recorder had no time for, was killed before, or has not come to
  * yet: in memory, from the files that are still there.  What cannot be found the warnings say.

@@ -28,6 +28,7 @@ struct store_reader {
 	char *path;
 	sqlite3_stmt *next_chunk;
 	bool is_sealed;
+	struct seal_parts parts; /* where it is */
 	bool lacks_wal; /* it was not closed, and the WAL beside it is gone */
 };
 
@@ -128,8 +129,8 @@ static int open_immutable(struct store_reader *r)
 			buffer_append(&uri, p, 1);
 	}
 	buffer_append(&uri, "?immutable=1", 13);
-	code = sqlite3_open_v2((char *)uri.data, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI,
-			       NULL);
+	code = sqlite3_open_v2((char *)uri.data, &r->db,
+			       SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
 	buffer_release(&uri);
 	return code;
 }
@@ -175,7 +176,7 @@ static int check_seal(struct store_reader *r, bool in_wal_mode, struct err *err)
 		err_hint(err, DAMAGED_HINT);
 		return -EBADMSG;
 	}
-	if (seal_compute(r->db, should) != 0)
+	if (seal_compute(r->db, &r->parts, should) != 0)
 		return sqlite_failed(r, err);
 	if (!strcmp(has, should))
 		return 0;
@@ -204,7 +205,8 @@ static int open_database(struct store_reader *r, struct err *err)
 	if (head.is_in_wal_mode && wal < 0)
 		code = open_immutable(r);
 	else
-		code = sqlite3_open_v2(r->path, &r->db, SQLITE_OPEN_READONLY, NULL);
+		code = sqlite3_open_v2(r->path, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+				       NULL);
 	if (code != SQLITE_OK)
 		return sqlite_failed(r, err);
 	harden(r);
@@ -233,6 +235,11 @@ int store_reader_open(const char *path, struct store_reader **ret, struct err *e
 	}
 	*ret = r;
 	return 0;
+}
+
+const struct seal_parts *store_reader_seal_parts(const struct store_reader *r)
+{
+	return &r->parts;
 }
 
 bool store_reader_is_sealed(const struct store_reader *r)
@@ -651,6 +658,32 @@ void timeline_release(struct timeline *t)
 	free(t->buckets);
 	free(t->rss);
 	memset(t, 0, sizeof(*t));
+}
+
+/* ---- the summaries ------------------------------------------------------------ */
+
+int store_reader_sites(struct store_reader *r, store_reader_site *each, void *arg,
+		       struct err *err)
+{
+	sqlite3_stmt *s = NULL;
+	int code = sqlite3_prepare_v2(r->db,
+				      "SELECT stack, alloc_calls, allocated_bytes, live_blocks,"
+				      " live_bytes, peak_blocks, peak_bytes, temporary_allocs"
+				      " FROM site ORDER BY stack", -1, &s, NULL);
+
+	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+		code = SQLITE_OK;
+		each(arg, (struct stack_id){(uint32_t)row_id(s)},
+		     &(struct heap_totals){.alloc_calls = column_u64(s, 1),
+					   .allocated_bytes = column_u64(s, 2),
+					   .live_blocks = column_u64(s, 3),
+					   .live_bytes = column_u64(s, 4),
+					   .peak_blocks = column_u64(s, 5),
+					   .peak_bytes = column_u64(s, 6),
+					   .temporary_allocs = column_u64(s, 7)});
+	}
+	sqlite3_finalize(s);
+	return code == SQLITE_DONE ? 0 : sqlite_failed(r, err);
 }
 
 uint64_t store_bytes_on_disk(const char *path)

@@ -15,6 +15,7 @@
  * it.  Every read transaction is short.  The file is untrusted input.
  */
 struct store_reader;
+struct seal_parts;
 
 int store_reader_open(const char *path, struct store_reader **ret, struct err *err);
 void store_reader_close(struct store_reader *r);
@@ -24,6 +25,8 @@ void store_reader_close(struct store_reader *r);
  * it was opened.  If not, it was cut off, or is being written.
  */
 bool store_reader_is_sealed(const struct store_reader *r);
+/* What it was made of, for store_writer_rename(). */
+const struct seal_parts *store_reader_seal_parts(const struct store_reader *r);
 /* Was it cut off, and is the file FILE-wal, which has its last part, missing beside it? */
 bool store_reader_lacks_wal(const struct store_reader *r);
 
@@ -58,6 +61,15 @@ struct timeline {
 /* @ret is zero, or one from before, which it replaces.  To be released, but after an error. */
 int store_reader_timeline(struct store_reader *r, struct timeline *ret, struct err *err);
 void timeline_release(struct timeline *t);
+/*
+ * Totals by allocating stack, as they were summed up when the recording was completed; none
+ * where it was not.  0, or a negative errno with @err.
+ */
+typedef void store_reader_site(void *arg, struct stack_id stack, const struct heap_totals *totals);
+
+int store_reader_sites(struct store_reader *r, store_reader_site *each, void *arg,
+		       struct err *err);
+
 /* Bytes of the recording on disk, its WAL included. */
 uint64_t store_bytes_on_disk(const char *path);
 

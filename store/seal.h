@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
  * The seal of a finished recording: a checksum over all of its tables, kept in
@@ -13,8 +14,27 @@
 #define SEAL_KEY "seal"
 #define SEAL_MAX 24
 
-/* The seal that @db should have.  Returns 0, or SQLite's error code. */
-int seal_compute(sqlite3 *db, char ret[SEAL_MAX]);
+/*
+ * What each table adds to it.  Of a recording of which only names change, the parts of
+ * the other tables, as they were found to be right, need not be read again.
+ */
+#define SEAL_TABLES 16
+
+struct seal_parts {
+	struct seal_part {
+		bool is_known;
+		uint32_t crc;
+		uint64_t len_bytes, n_rows;
+	} tables[SEAL_TABLES];
+};
+
+/*
+ * The seal that @db should have.  Of @parts those that are known are taken as they are,
+ * the others read, and known then.  Returns 0, or SQLite's error code.
+ */
+int seal_compute(sqlite3 *db, struct seal_parts *parts, char ret[SEAL_MAX]);
+/* Names are changing, and what goes by them: these parts are to be read again. */
+void seal_forget_names(struct seal_parts *parts);
 /* The seal that @db has; false where it has none. */
 bool seal_read(sqlite3 *db, char ret[SEAL_MAX]);
 

@@ -77,6 +77,7 @@ struct store_writer {
 	bool chunk_dirty; /* it holds events that its row does not */
 	bool no_more_events;
 	bool wants_seal;
+	struct seal_parts parts; /* of the seal, that are known */
 	size_t timeline_rows;
 	struct buffer blob;
 };
@@ -246,9 +247,9 @@ static char *resolve_folder(const char *path)
 
 static int open_database(struct store_writer *w, struct err *err)
 {
+	int how = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX;
 	char *path = resolve_folder(w->path);
-	int code = sqlite3_open_v2(path, &w->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW,
-				   NULL);
+	int code = sqlite3_open_v2(path, &w->db, how, NULL);
 
 	free(path);
 	if (code != SQLITE_OK)
@@ -352,14 +353,6 @@ static void leave_wal_mode(struct store_writer *w)
 	}
 }
 
-void store_writer_unseal(struct store_writer *w)
-{
-	sqlite3_stmt *s = prepare(w, DELETE_SEAL);
-
-	if (s)
-		step(w, s);
-}
-
 void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame)
 {
 	sqlite3_stmt *s = prepare(w, DELETE_SYMBOLS);
@@ -370,14 +363,30 @@ void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame)
 	step(w, s);
 }
 
+static void clear(struct store_writer *w, enum statement statement)
+{
+	sqlite3_stmt *s = prepare(w, statement);
+
+	if (s)
+		step(w, s);
+}
+
+void store_writer_clear_files(struct store_writer *w)
+{
+	clear(w, DELETE_FILES);
+}
+
+void store_writer_rename(struct store_writer *w, const struct seal_parts *parts)
+{
+	clear(w, DELETE_SEAL);
+	w->parts = *parts;
+	seal_forget_names(&w->parts);
+}
+
 void store_writer_clear_summaries(struct store_writer *w)
 {
-	for (enum statement i = DELETE_SITES; i <= DELETE_FILES; i++) {
-		sqlite3_stmt *s = prepare(w, i);
-
-		if (s)
-			step(w, s);
-	}
+	clear(w, DELETE_SITES);
+	clear(w, DELETE_FILES);
 }
 
 void store_writer_seal(struct store_writer *w)
@@ -388,7 +397,7 @@ void store_writer_seal(struct store_writer *w)
 static void put_seal(struct store_writer *w)
 {
 	char seal[SEAL_MAX];
-	int code = seal_compute(w->db, seal);
+	int code = seal_compute(w->db, &w->parts, seal);
 
 	if (code)
 		writer_failed(w, code);

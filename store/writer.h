@@ -18,6 +18,7 @@
  * puts do nothing, and store_writer_flush() and _close() return it.
  */
 struct store_writer;
+struct seal_parts;
 
 struct store_writer_options {
 	bool overwrite; /* an existing file that is a recording, or empty, may go */
@@ -46,11 +47,16 @@ int store_writer_open(const char *path, struct store_writer **ret, struct err *e
  */
 bool store_writer_give_up_events(struct store_writer *w);
 
-/* The recording changes: it is not to be taken for the one that the seal was made for. */
-void store_writer_unseal(struct store_writer *w);
+/*
+ * The recording gets other names: it is not to be taken for the one that its seal was made
+ * for.  Nothing is put then but names, facts and the table file: the other tables stay as
+ * they were when that seal, of @parts, was found right.
+ */
+void store_writer_rename(struct store_writer *w, const struct seal_parts *parts);
 /* Removes the names of a frame: others are to be put. */
 void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame);
 /* Removes the rows of sites and files, which are to be put anew. */
+void store_writer_clear_files(struct store_writer *w); /* the table file only */
 void store_writer_clear_summaries(struct store_writer *w);
 /* All that belongs into the recording has been put: it is to be closed with a seal. */
 void store_writer_seal(struct store_writer *w);
