@@ -15,7 +15,8 @@ struct position {
 	struct analysis_pass *pass; /* NULL: there is none */
 	uint64_t since_ns, until_ns;
 	uint64_t chunk;	   /* the last that was read, 0: none */
-	uint32_t consumed; /* of its events */
+	uint32_t consumed; /* of its events … */
+	uint32_t events;   /* … of which there were so many */
 	uint64_t last_ns;  /* of them */
 	bool is_there;	   /* nothing more to read, for now */
 };
@@ -111,6 +112,7 @@ static int reopen(struct history *h, struct err *err)
 		return r;
 	h->is_sealed = true;
 	h->end.is_there = false;
+	h->end.events = h->past.events = 0; /* the last chunk may have grown once more */
 	h->version++;
 	return load_catalog(h, true, err);
 }
@@ -119,15 +121,16 @@ static int reopen(struct history *h, struct err *err)
 static int read_events(struct history *h, struct position *p, struct chunk_info *ret,
 		       struct err *err)
 {
+	bool is_full = h->is_sealed || p->events == CHUNK_EVENTS_MAX;
 	int r = 0;
 
-	if (p->chunk)
+	if (p->chunk && !(is_full && p->events && p->consumed == p->events))
 		r = store_reader_next_chunk(h->reader, p->chunk - 1, ret, h->events, err);
 	if (r < 0 || (r == 1 && ret->events > p->consumed))
 		return r;
 	r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
 	if (r == 1)
-		p->consumed = 0;
+		p->consumed = p->events = 0;
 	return r;
 }
 
@@ -161,6 +164,7 @@ static int step(struct history *h, struct position *p, struct err *err)
 		p->last_ns = h->events[n - 1].t_ns;
 	h->version += n > p->consumed && p == shown(h);
 	p->chunk = info.id;
+	p->events = info.events;
 	p->consumed = n;
 	if (r < 0 || n < info.events) {
 		p->is_there = true;

@@ -37,29 +37,24 @@ void buffer_append_varint(struct buffer *b, uint64_t v)
 	b->len = p - b->data;
 }
 
-uint8_t cursor_byte(struct cursor *c)
+uint64_t cursor_long_varint(struct cursor *c)
 {
-	if (c->p >= c->end) {
-		c->bad = 1;
-		return 0;
-	}
-	return *c->p++;
-}
-
-uint64_t cursor_varint(struct cursor *c)
-{
+	const uint8_t *p = c->p;
 	uint64_t v = 0;
-	unsigned int shift;
 
-	for (shift = 0; shift < 64; shift += 7) {
-		uint8_t byte = cursor_byte(c);
+	/* ten bytes at most, and the last has one bit */
+	for (unsigned int shift = 0; shift < 64 && p < c->end; shift += 7) {
+		uint8_t byte = *p++;
 
 		if (shift == 63 && byte > 1)
 			break;
 		v |= (uint64_t)(byte & 0x7f) << shift;
-		if (!(byte & 0x80))
+		if (!(byte & 0x80)) {
+			c->p = p;
 			return v;
+		}
 	}
+	c->p = p;
 	c->bad = 1;
 	return 0;
 }

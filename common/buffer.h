@@ -30,8 +30,23 @@ struct cursor {
 	int bad;
 };
 
-uint8_t cursor_byte(struct cursor *c);
-uint64_t cursor_varint(struct cursor *c);
+static inline uint8_t cursor_byte(struct cursor *c)
+{
+	if (c->p < c->end)
+		return *c->p++;
+	c->bad = 1;
+	return 0;
+}
+
+uint64_t cursor_long_varint(struct cursor *c);
+
+/* Most numbers are small. */
+static inline uint64_t cursor_varint(struct cursor *c)
+{
+	if (c->p < c->end && *c->p < 0x80)
+		return *c->p++;
+	return cursor_long_varint(c);
+}
 
 static inline uint64_t zigzag(int64_t v)
 {

@@ -11,20 +11,23 @@
 
 /* So long at most a key waits for what is being read, and so often what grows is read … */
 #define SLICE_NS 8000000
-#define LIVE_MS 250
-/* … at most: reading and drawing shall not take more than a part in so many of the time. */
+#define LIVE_NS 250000000ull
+/* … at most: reading and drawing shall not take more than one part in so many of a CPU … */
 #define LIVE_SHARE 25
+/* … but nobody wants to wait longer. */
+#define LIVE_NS_MAX 2000000000ull
 
-static uint64_t wait_ns(uint64_t spent_ns)
+/* After so much CPU time. */
+static uint64_t rest_ns(uint64_t cpu_ns)
 {
-	uint64_t usual = LIVE_MS * 1000000ull;
+	uint64_t rest = cpu_ns * LIVE_SHARE;
 
-	return spent_ns * LIVE_SHARE > usual ? spent_ns * LIVE_SHARE : usual;
+	return rest < LIVE_NS ? LIVE_NS : rest > LIVE_NS_MAX ? LIVE_NS_MAX : rest;
 }
 
 int ui_run(struct ui *u, const struct screen_options *o, struct err *err)
 {
-	uint64_t next_read_ns = 0, next_show_ns = 0, spent_ns = 0;
+	uint64_t next_read_ns = 0, next_show_ns = 0, rested_cpu_ns = clock_cpu_ns();
 	struct canvas c;
 	int row, col, r = screen_open(o, err);
 
@@ -40,20 +43,19 @@ int ui_run(struct ui *u, const struct screen_options *o, struct err *err)
 
 		if (now >= next_read_ns) {
 			more = ui_read(u, SLICE_NS);
-			spent_ns += clock_now_ns() - now;
 			now = clock_now_ns();
-			next_read_ns = more ? 0 : ui_is_live(u) ? now + wait_ns(spent_ns)
-								: UINT64_MAX;
-			if (!more)
-				spent_ns = 0;
+			next_read_ns = more || ui_is_live(u) ? 0 : UINT64_MAX;
 		}
 		/* while it reads, the numbers need not run */
 		if (ui_is_changed(u) && (!more || now >= next_show_ns)) {
 			ui_draw(u, &c, &row, &col);
 			screen_show(&c);
 			screen_cursor(row, col);
-			spent_ns += clock_now_ns() - now;
-			next_show_ns = clock_now_ns() + LIVE_MS * 1000000ull;
+			next_show_ns = clock_now_ns() + LIVE_NS;
+		}
+		if (!more && !next_read_ns) {
+			next_read_ns = now + rest_ns(clock_cpu_ns() - rested_cpu_ns);
+			rested_cpu_ns = clock_cpu_ns();
 		}
 		if (more)
 			wait = 0;
