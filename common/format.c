@@ -168,6 +168,32 @@ bool parse_duration(const char *s, uint64_t *ret_ns)
 	return false;
 }
 
+bool parse_bytes(const char *s, uint64_t *ret_bytes)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	double v;
+	char *end;
+
+	v = strtod(s, &end);
+	if (end == s || strspn(s, "0123456789.") != (size_t)(end - s))
+		return false;
+	if (end[0] == ' ' && end[1])
+		end++;
+	unit = *end ? strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end) : NULL;
+	for (const char *u = units; unit && u <= unit; u++)
+		v *= 1024;
+	end += unit != NULL;
+	if (unit && *end == 'i')
+		end++;
+	if (*end == 'B')
+		end++;
+	if (*end || v > 9e18)
+		return false;
+	*ret_bytes = (uint64_t)v;
+	return true;
+}
+
 bool parse_u64(const char *s, uint64_t max, uint64_t *ret)
 {
 	unsigned long long v;

@@ -99,7 +99,11 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 {
 	uint64_t before = history_version(u->history);
 	bool was_failed = u->read_failed;
-	int r = history_read(u->history, max_ns, &u->read_err);
+	int r;
+
+	if (u->options.poll)
+		u->options.poll(u->options.arg);
+	r = history_read(u->history, max_ns, &u->read_err);
 
 	u->read_failed = r < 0;
 	if (before != history_version(u->history) || was_failed != u->read_failed)
@@ -110,12 +114,23 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 
 bool ui_is_live(const struct ui *u)
 {
-	return history_is_open_ended(u->history);
+	return history_is_open_ended(u->history) || u->options.poll;
 }
 
 bool ui_is_over(const struct ui *u)
 {
 	return u->is_over;
+}
+
+void ui_resume(struct ui *u)
+{
+	u->is_over = false;
+	u->is_changed = true;
+}
+
+void ui_tell(struct ui *u, bool is_bad, const char *text)
+{
+	ui_say(u, is_bad, "%s", text);
 }
 
 bool ui_is_ascii(const struct ui *u)

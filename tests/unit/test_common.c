@@ -329,6 +329,33 @@ static void test_parse(void)
 	ok(!parse_duration("0x10s", &v), "'0x10s' is no duration");
 }
 
+static void test_parse_bytes(void)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} sizes[] = {
+		{"0", 0},	    {"17", 17},		 {"17B", 17},	  {"1K", 1024},
+		{"512KiB", 524288}, {"64m", 64ull << 20}, {"1.5G", 3ull << 29},
+		{"2 GiB", 2ull << 30}, {"1TB", 1ull << 40},
+	};
+	static const char *const no_sizes[] = {
+		"", "K", "-1K", "+1", " 1", "1 ", "1x", "1iB", "1KK", "1Kib", "0x10", "1e3", "inf",
+		"nan", "99999999999T", "1KiBs",
+	};
+	uint64_t v;
+
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		v = 1;
+		ok(parse_bytes(sizes[i].text, &v) && v == sizes[i].bytes, "the size '%s'",
+		   sizes[i].text);
+	}
+	for (size_t i = 0; i < COUNT_OF(no_sizes); i++) {
+		v = 42;
+		ok(!parse_bytes(no_sizes[i], &v) && v == 42, "'%s' is no size", no_sizes[i]);
+	}
+}
+
 static void test_err(void)
 {
 	struct err e;
@@ -483,6 +510,7 @@ int main(void)
 	test_safe();
 	test_safe_random();
 	test_parse();
+	test_parse_bytes();
 	test_err();
 	test_json_writer();
 	test_json_strings();
