@@ -39,7 +39,8 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static int parse(const struct command *c, int argc, char **argv, struct tui_options *o, bool *ret_done)
+static int parse(const struct command *c, int argc, char **argv, struct tui_options *o,
+		 bool *ret_done)
 {
 	int option;
 

@@ -110,14 +110,15 @@ static int open_log(const char *path, int *ret, struct err *err)
 		      (path ? O_CREAT : 0), 0666);
 
 	if (fd < 0)
-		return err_set(err, ERR_FAILED, errno, "cannot open '%s'", path ? path : "/dev/null");
+		return err_set(err, ERR_FAILED, errno, "cannot open '%s'",
+			       path ? path : "/dev/null");
 	*ret = fd;
 	return 0;
 }
 
 /* ---- the broker: the recorder ------------------------------------------------------- */
 
-/* A file that is there stays: the recorder says so at the first time, later it is kept as it is. */
+/* A file that is there stays: at first the recorder says so, later another one is taken. */
 static char *choose_path(struct broker *b)
 {
 	const char *output = b->options->output;

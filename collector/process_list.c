@@ -27,7 +27,8 @@ static const struct {
 	const char *allocator;
 } libraries[] = {
 	{"libjemalloc", "jemalloc"}, {"libtcmalloc", "tcmalloc"},   {"libmimalloc", "mimalloc"},
-	{"libsnmalloc", "snmalloc"}, {"libhoard", "Hoard"},	    {"libtbbmalloc_proxy", "tbbmalloc"},
+	{"libsnmalloc", "snmalloc"}, {"libhoard", "Hoard"},
+	{"libtbbmalloc_proxy", "tbbmalloc"},
 	{"libasan.", "ASan"},	     {"libclang_rt.asan", "ASan"},  {"ld-musl-", "musl"},
 	{"libc.musl-", "musl"},	     {"libc.so.6", "glibc"},	    {"libc-2.", "glibc"},
 };
