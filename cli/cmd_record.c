@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,6 +133,7 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
 		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
 			return usage_error(c, "'%s' is no open file of a keeper", optarg);
+		prctl(PR_SET_NAME, "heaptrail"); /* it was run as /proc/self/exe */
 		o->session.keeper = (int)n;
 		return 0;
 	case 'q':
