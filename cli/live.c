@@ -261,13 +261,6 @@ static int wait_for_recording(struct live *l, struct err *err)
 	return 0;
 }
 
-static void remove_recording(struct live *l)
-{
-	if (l->path)
-		recorder_remove(l->recorder, l->path);
-	free(l->path);
-}
-
 int live_start(const struct live_options *o, pid_t pid, struct live **ret, struct err *err)
 {
 	struct live *l = xcalloc(1, sizeof(*l));
@@ -309,10 +302,10 @@ void live_free(struct live *l)
 	}
 	if (l->ui)
 		tui_close(&l->tui);
-	if (!recorder_is_running(l->recorder))
-		remove_recording(l);
-	else
-		free(l->path); /* the broker removes it */
+	/* what is being written the broker removes, when its recorder has ended */
+	if (l->path && l->state >= LIVE_ENDED)
+		recorder_remove(l->recorder, l->path);
+	free(l->path);
 	free(l);
 }
 
