@@ -177,6 +177,7 @@ static int parse(const struct command *c, int argc, char **argv, struct top_opti
 
 struct lister {
 	struct process_list list; /* the last one */
+	bool has_rights; /* to attach; we may not look ourselves any more */
 };
 
 static const char *user_name(uid_t uid, char *buf, size_t size)
@@ -199,6 +200,7 @@ static void list_processes(void *arg, struct picker *p)
 	l->list = now;
 	for (size_t i = 0; i < now.n; i++) {
 		const struct process_entry *e = &now.entries[i];
+		bool is_hidden = !strcmp(e->allocator, "no permission");
 		char number[16], *command;
 
 		if (e->pid == getpid() || !strcmp(e->name, "heaptrail"))
@@ -208,10 +210,9 @@ static void list_processes(void *arg, struct picker *p)
 			.pid = e->pid,
 			.rss_bytes = e->rss_bytes,
 			.user = user_name(e->uid, number, sizeof(number)),
-			.allocator = e->allocator,
+			.allocator = is_hidden && l->has_rights ? "unknown" : e->allocator,
 			.command = command,
-			.is_useless = !strstr(e->allocator, "glibc") &&
-				      strcmp(e->allocator, "no permission") != 0,
+			.is_useless = !is_hidden && !strstr(e->allocator, "glibc"),
 		});
 		free(command);
 	}
@@ -333,8 +334,8 @@ static int record(struct top_options *o)
 
 	if (r)
 		return print_error(&err);
-	if (!o->pid && !o->recorder.command) /* with all rights: more of them can be told */
-		process_list_make(&t.lister.list, NULL);
+	t.lister.has_rights = geteuid() == 0;
+	process_list_make(&t.lister.list, NULL); /* with all rights more can be told of them */
 	r = recorder_open(&o->recorder, &t.recorder, &err);
 	if (r) {
 		process_list_release(&t.lister.list);

@@ -153,13 +153,11 @@ static const char *known_allocator(const struct process_list *before,
 
 		/* another program has another name, mostly */
 		if (b->pid == e->pid)
-			return b->start_ticks == e->start_ticks && !strcmp(b->name, e->name) &&
-					       b->allocator != no_permission &&
-					       b->allocator != none_found
+			return b->start_ticks == e->start_ticks && !strcmp(b->name, e->name)
 				       ? b->allocator
-				       : NULL;
+				       : no_permission;
 	}
-	return NULL;
+	return no_permission;
 }
 
 static void add(struct process_list *l, pid_t pid, const struct process_list *before)
@@ -177,8 +175,12 @@ static void add(struct process_list *l, pid_t pid, const struct process_list *be
 	e.name = xstrdup(s.name);
 	e.command = read_command(pid);
 	e.allocator = known_allocator(before, &e);
-	if (!e.allocator)
-		e.allocator = find_allocator(pid);
+	if (e.allocator == no_permission || e.allocator == none_found) { /* it may load one */
+		const char *found = find_allocator(pid);
+
+		if (found != no_permission)
+			e.allocator = found;
+	}
 	ARRAY_GROW(l->entries, l->cap, l->n);
 	l->entries[l->n++] = e;
 }

@@ -476,7 +476,7 @@ def another_fails():
     top.type(os.path.basename(work) + "/stripped")
     top.keys("Enter")
     top.sees("1 of 1  filter: .*/stripped")
-    tap.ok(top.sees(rf"^ +{other.pid} root .* none found +\S"), "one without an allocator is listed as such")
+    tap.ok(top.sees(rf"^ +{other.pid} root .* none found +\S"), f"one without an allocator is listed as such: {top.text()}")
     top.keys("Enter")
     tap.ok(top.sees(f"cannot find an allocator to record in process {other.pid}"), f"why not is said: {top.status_line()}")
     top.keys("Escape", "Escape")

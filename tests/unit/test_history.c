@@ -189,6 +189,7 @@ static void test_growth(void)
 	ok(read_all(h) == 0 && history_since_ns(h) == since && is_right(h, since, now_ns),
 	   "they are followed, too");
 	history_show_end(h);
+	ok(read_all(h) == 0 && is_right(h, 0, now_ns), "the end");
 	history_hold(h, true);
 	held = now_ns++; /* what comes is later */
 	version = history_version(h);
