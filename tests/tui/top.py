@@ -52,11 +52,13 @@ def is_gone(pid):
 
 class Target:
     """A process with a C library of its own."""
+    all = []
 
     def __init__(self, *argv, **more):
         env = dict(os.environ, LD_LIBRARY_PATH=libs, PYTHONMALLOC="malloc")
         self.process = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **more)
         self.pid = self.process.pid
+        Target.all.append(self)
         beside.expect(lambda: any("/libs/libc.so.6" in line for line in open(f"/proc/{self.pid}/maps")), "the target")
 
     def lives(self):
@@ -610,5 +612,7 @@ try:
     tap.run_as_root((session, many_threads, endings, command, max_size, killed, killed_viewer_keeps, killed_recorder,
                      killed_broker, another, another_fails, sudo, refused, lists))
 finally:
+    for left in [t for t in Target.all if t.process.poll() is None]:
+        left.end()
     tmux("kill-server", check=False)
     shutil.rmtree(work, ignore_errors=True)
