@@ -25,6 +25,7 @@ struct history {
 	char *path;
 	struct store_reader *reader; /* NULL between calls, while it may grow */
 	bool is_sealed;
+	bool is_held;
 	struct catalog catalog;
 	struct timeline timeline;
 	struct position end, past; /* the past one is shown where it has a pass */
@@ -138,11 +139,14 @@ static int read_events(struct history *h, struct position *p, struct chunk_info 
 static uint32_t events_until(const struct history *h, const struct position *p,
 			     const struct chunk_info *info)
 {
+	uint64_t until = p->until_ns;
 	uint32_t n = info->events;
 
-	if (info->last_ns <= p->until_ns)
+	if (h->is_held && until > h->end.last_ns)
+		until = h->end.last_ns;
+	if (info->last_ns <= until)
 		return n;
-	while (n > p->consumed && h->events[n - 1].t_ns > p->until_ns)
+	while (n > p->consumed && h->events[n - 1].t_ns > until)
 		n--;
 	return n;
 }
@@ -182,11 +186,40 @@ static int read_position(struct history *h, struct position *p, uint64_t until, 
 	return r;
 }
 
+static void close_reader(struct history *h)
+{
+	store_reader_close(h->reader);
+	h->reader = NULL;
+}
+
+/* All that it may refer to was read before it was held. */
+static int read_held(struct history *h, uint64_t until, struct err *err)
+{
+	int r = 0;
+
+	if (!h->past.pass || h->past.is_there)
+		return 0;
+	if (!h->reader)
+		r = store_reader_open(h->path, &h->reader, err);
+	if (!r)
+		r = read_position(h, &h->past, until, err);
+	if (!h->is_sealed)
+		close_reader(h);
+	return r;
+}
+
+void history_hold(struct history *h, bool hold)
+{
+	h->is_held = hold;
+}
+
 int history_read(struct history *h, uint64_t max_ns, struct err *err)
 {
 	uint64_t until = clock_now_ns() + max_ns;
 	int r = 0, end;
 
+	if (h->is_held)
+		return read_held(h, until, err);
 	if (h->is_sealed && is_shown(h)->is_there && h->end.is_there)
 		return 0;
 	end = reopen(h, err);
@@ -209,8 +242,7 @@ int history_read(struct history *h, uint64_t max_ns, struct err *err)
 		if (end)
 			r = end;
 	}
-	store_reader_close(h->reader);
-	h->reader = NULL;
+	close_reader(h);
 	return r;
 }
 

@@ -30,6 +30,11 @@ void history_close(struct history *h);
  * 0; or a negative errno with @err: what was read before it remains.
  */
 int history_read(struct history *h, uint64_t max_ns, struct err *err);
+/*
+ * While it is held it does not grow, whatever its recorder writes: the end stays where it is,
+ * and moments before it can be shown.
+ */
+void history_hold(struct history *h, bool hold);
 /* Has nobody closed it, so that it may grow? */
 bool history_is_open_ended(const struct history *h);
 /* It changes whenever what is shown has. */

@@ -2,16 +2,18 @@
 #include "config.h"
 #include "cli/command.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/invoker.h"
 #include "cli/progress.h"
 #include "cli/summary.h"
 #include "collector/refusal.h"
@@ -57,7 +59,7 @@ static const char help[] =
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_ON_FULL, OPTION_RING_SIZE,
-       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE };
+       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -70,6 +72,7 @@ static const struct option options[] = {
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
+	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -132,6 +135,13 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_NO_PTRACE:
 		o->session.no_ptrace = true;
 		return 0;
+	case OPTION_KEEPER:
+		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
+		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
+			return usage_error(c, "'%s' is no open file of a keeper", optarg);
+		prctl(PR_SET_NAME, "heaptrail"); /* it was run as /proc/self/exe */
+		o->session.keeper = (int)n;
+		return 0;
 	case 'q':
 		o->quiet = true;
 		return 0;
@@ -160,27 +170,6 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
 	return 0;
-}
-
-/* Who called sudo?  Nobody, if root is really logged in. */
-static void find_identity(struct target_identity *id)
-{
-	const char *uid_text = getenv("SUDO_UID"), *gid_text = getenv("SUDO_GID");
-	const struct passwd *pw;
-	uint64_t uid, gid;
-
-	if (geteuid() != 0 || !uid_text || !gid_text || !parse_u64(uid_text, UINT_MAX - 1, &uid) ||
-	    !parse_u64(gid_text, UINT_MAX - 1, &gid) || !uid)
-		return;
-	pw = getpwuid((uid_t)uid);
-	if (!pw)
-		return;
-	id->change = true;
-	id->uid = (uid_t)uid;
-	id->gid = (gid_t)gid;
-	id->name = pw->pw_name;
-	id->home = pw->pw_dir;
-	id->shell = pw->pw_shell;
 }
 
 static void say_how_it_ended(const struct session_result *r)
@@ -250,7 +239,7 @@ static int run(const struct command *c, int argc, char **argv)
 		return status;
 	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
 	if (!o.as_root)
-		find_identity(&o.session.identity);
+		invoker_find(&o.session.identity);
 	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
 	o.session.on_names = o.quiet ? NULL : progress_names;
 	r = session_start(&o.session, &session, &err);
@@ -261,9 +250,9 @@ static int run(const struct command *c, int argc, char **argv)
 		    o.session.duration_ns ? " for the time given" : "");
 	r = session_run(session, &result, &err);
 	progress_end();
-	if (r >= 0)
+	if (r >= 0 && !result.abandoned)
 		r = summary_write(session_writer(session), result.path, NULL, &err);
-	if (r >= 0)
+	if (r >= 0 && !result.abandoned)
 		store_writer_seal(session_writer(session));
 	status = r < 0 ? fail(&o, -r, &err) : command_status(&result);
 	/* the size and the name to print are those of the closed file */

@@ -6,10 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "cli/summary.h"
-#include "cli/symbolize.h"
+#include "cli/complete.h"
 #include "cli/view.h"
-#include "common/clock.h"
 #include "common/format.h"
 
 static const char help[] =
@@ -33,47 +31,17 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* What the recording lacks, after a look at all of it. */
-static int write_rest(struct store_writer *w, const struct view *v, size_t *ret_named,
-		      struct err *err)
-{
-	const struct symbolize_options as_usual = {0};
-	struct symbolize_result result;
-
-	if (!catalog_text(&v->catalog, "end_ns")) {
-		store_writer_put_number(w, "end_ns", (int64_t)v->analysis.last_ns);
-		store_writer_put_number(w, "cut_off", 1);
-	}
-	store_writer_put_number(w, "events", (int64_t)v->analysis.events);
-	store_writer_put_number(w, "repaired_realtime_ns", (int64_t)clock_realtime_ns());
-	symbolize(w, &v->catalog, &as_usual, &result);
-	*ret_named = result.frames;
-	return store_writer_flush(w, err);
-}
-
 static int repair(struct view *v, struct err *err)
 {
 	char path[512], events[FORMAT_MAX], names[FORMAT_MAX];
-	uint64_t n_events = v->analysis.events;
-	struct store_writer *w;
-	size_t named = 0;
-	int r, closed;
+	struct complete_result done;
+	int r = complete_recording(v, INCOMPLETE_CUT_OFF, &done, err);
 
-	r = store_writer_open(v->path, &w, err);
 	if (r)
 		return r;
-	r = write_rest(w, v, &named, err);
-	view_close_file(v); /* a reader would keep the WAL */
-	if (!r)
-		r = summary_write(w, v->path, &v->analysis, err);
-	if (!r)
-		store_writer_seal(w);
-	closed = store_writer_close(w, r ? NULL : err);
-	if (r || closed)
-		return r ? r : closed;
 	say("repaired '%s': %s events, %s functions named",
-	    format_safe(path, sizeof(path), v->path), format_count(events, n_events),
-	    format_count(names, named));
+	    format_safe(path, sizeof(path), v->path), format_count(events, done.events),
+	    format_count(names, done.named));
 	fprintf(stderr, "next: heaptrail report %s\n", path);
 	return 0;
 }

@@ -3,16 +3,10 @@
 #include "cli/command.h"
 
 #include <getopt.h>
-#include <langinfo.h>
-#include <locale.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "cli/tui.h"
-#include "common/xalloc.h"
-#include "ui/run.h"
 
 static const char help[] =
 	"usage: heaptrail view [OPTION...] FILE\n"
@@ -39,130 +33,38 @@ static const char help[] =
 	"Example:\n"
 	"  heaptrail view app.trail\n";
 
-enum {
-	OPTION_SKIP = OPTION_FIRST_LONG,
-	OPTION_ASCII,
-	OPTION_NO_COLOR,
-	OPTION_NO_MOUSE,
-	OPTION_NO_SETTINGS,
-	OPTION_SCRIPT,
-	OPTION_DUMP,
-	OPTION_DUMP_STYLES,
-	OPTION_SIZE,
-};
-
 static const struct option options[] = {
-	{"skip", required_argument, NULL, OPTION_SKIP},
-	{"ascii", no_argument, NULL, OPTION_ASCII},
-	{"no-color", no_argument, NULL, OPTION_NO_COLOR},
-	{"no-mouse", no_argument, NULL, OPTION_NO_MOUSE},
-	{"no-settings", no_argument, NULL, OPTION_NO_SETTINGS},
-	{"script", required_argument, NULL, OPTION_SCRIPT},
-	{"dump", no_argument, NULL, OPTION_DUMP},
-	{"dump-styles", no_argument, NULL, OPTION_DUMP_STYLES},
-	{"size", required_argument, NULL, OPTION_SIZE},
+	TUI_OPTIONS,
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
 };
 
-struct view_options {
-	struct tui_options tui;
-	const char **skip;
-	size_t cap_skip;
-	const char *script;
-	bool dump, dump_styles, has_size, done;
-	int rows, cols;
-};
-
-static int parse_size(const struct command *c, struct view_options *o)
-{
-	int end = 0;
-
-	if (sscanf(optarg, "%dx%d%n", &o->rows, &o->cols, &end) == 2 && !optarg[end] &&
-	    o->rows > 0 && o->cols > 0 && o->rows <= 1000 && o->cols <= 1000) {
-		o->has_size = true;
-		return 0;
-	}
-	return usage_error(c, "'%s' is no size, such as 24x80", optarg);
-}
-
-static int take_option(const struct command *c, struct view_options *o, int option)
-{
-	switch (option) {
-	case OPTION_SKIP:
-		ARRAY_GROW(o->skip, o->cap_skip, o->tui.n_skip);
-		o->skip[o->tui.n_skip++] = optarg;
-		o->tui.skip = o->skip;
-		return 0;
-	case OPTION_ASCII:
-		o->tui.ascii = true;
-		return 0;
-	case OPTION_NO_COLOR:
-		o->tui.screen.no_color = true;
-		return 0;
-	case OPTION_NO_MOUSE:
-		o->tui.screen.no_mouse = true;
-		return 0;
-	case OPTION_NO_SETTINGS:
-		o->tui.no_settings = true;
-		return 0;
-	case OPTION_SCRIPT:
-		o->script = optarg;
-		return 0;
-	case OPTION_DUMP:
-		o->dump = true;
-		return 0;
-	case OPTION_DUMP_STYLES:
-		o->dump_styles = true;
-		return 0;
-	case OPTION_SIZE:
-		return parse_size(c, o);
-	default:
-		o->done = true;
-		return other_option(c, option);
-	}
-}
-
-static int parse(const struct command *c, int argc, char **argv, struct view_options *o)
+static int parse(const struct command *c, int argc, char **argv, struct tui_options *o,
+		 bool *ret_done)
 {
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		int status = take_option(c, o, option);
+		int status = tui_take_option(c, o, option, ret_done);
 
-		if (status || o->done)
+		if (status || *ret_done)
 			return status;
 	}
 	if (optind + 1 != argc)
 		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
 				   optind == argc ? "?" : " at a time");
-	o->tui.path = argv[optind];
-	if ((o->dump || o->dump_styles || o->has_size) && !o->script)
-		o->script = "";
-	if (o->script && !o->dump && !o->dump_styles)
-		return usage_error(c, "--script needs --dump or --dump-styles");
-	return 0;
+	o->path = argv[optind];
+	return tui_check_options(c, o);
 }
 
 static int run(const struct command *c, int argc, char **argv)
 {
-	struct view_options o = {.rows = 24, .cols = 80};
-	struct err err;
-	struct ui *u;
-	int status = parse(c, argc, argv, &o), r;
+	struct tui_options o = TUI_OPTIONS_DEFAULT;
+	bool done = false;
+	int status = parse(c, argc, argv, &o, &done);
 
-	if (!status && !o.done) {
-		if (o.script)
-			o.tui.no_settings = true;
-		r = tui_open(&o.tui, &u, &err);
-		if (!r && o.script)
-			r = ui_run_script(u, o.script, o.rows, o.cols, o.dump_styles, &err);
-		else if (!r)
-			r = ui_run(u, &o.tui.screen, &err);
-		if (r)
-			status = print_error(&err);
-		tui_close(&o.tui);
-	}
+	if (!status && !done)
+		status = tui_run_file(&o);
 	free(o.skip);
 	return status;
 }

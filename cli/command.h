@@ -20,6 +20,7 @@ extern const struct command command_info;
 extern const struct command command_annotate;
 extern const struct command command_repair;
 extern const struct command command_symbolize;
+extern const struct command command_top;
 extern const struct command command_view;
 extern const struct command command_doctor;
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,4 +151,65 @@ void privileges_keep_writing(const char *path)
 
 	keep(wanted, override ? 2 : 1);
 	setpriority(PRIO_PROCESS, 0, nice_before); /* nobody waits for us any more */
+}
+
+/* ---- another user -------------------------------------------------------------------- */
+
+/* What the kernel says now, not what was asked for. */
+static bool has_become(const struct target_identity *id)
+{
+	cap_t now = cap_get_proc(), none = cap_init();
+	uid_t uid[3];
+	gid_t gid[3];
+	bool good = now && none && !cap_compare(now, none) && !getresuid(uid, uid + 1, uid + 2) &&
+		    !getresgid(gid, gid + 1, gid + 2);
+
+	for (int i = 0; i < 3 && good; i++)
+		good = uid[i] == id->uid && gid[i] == id->gid;
+	cap_free(now);
+	cap_free(none);
+	return good && setuid(0) < 0 && seteuid(0) < 0 && (!id->gid || setgid(0) < 0);
+}
+
+int privileges_become_user(const struct target_identity *id, struct err *err)
+{
+	/* root's own files may be anybody's */
+	const cap_value_t of_root[] = {CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH};
+	bool stays_root = !id->change && geteuid() == 0;
+
+	drop_bounding(of_root, stays_root ? COUNT_OF(of_root) : 0);
+	cap_reset_ambient();
+	if (id->change && (initgroups(id->name, id->gid) < 0 ||
+			   setresgid(id->gid, id->gid, id->gid) < 0 ||
+			   setresuid(id->uid, id->uid, id->uid) < 0))
+		return err_set(err, ERR_PRIVILEGE, errno, "cannot become user '%s'", id->name);
+	keep(of_root, stays_root ? COUNT_OF(of_root) : 0);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (id->change && !has_become(id))
+		return err_set(err, ERR_PRIVILEGE, EPERM, "cannot give up the rights of root");
+	return 0;
+}
+
+void privileges_act_as(const struct target_identity *id, struct privileges_before *ret)
+{
+	*ret = (struct privileges_before){.uid = geteuid(), .gid = getegid()};
+	if (!id->change)
+		return;
+	ret->n_groups = getgroups(0, NULL);
+	if (ret->n_groups < 0)
+		abort();
+	ret->groups = xcalloc((size_t)ret->n_groups + 1, sizeof(*ret->groups));
+	if (getgroups(ret->n_groups, ret->groups) < 0 || initgroups(id->name, id->gid) < 0 ||
+	    setegid(id->gid) < 0 || seteuid(id->uid) < 0)
+		abort();
+}
+
+void privileges_act_as_before(const struct target_identity *id, struct privileges_before *b)
+{
+	if (id->change && (seteuid(b->uid) < 0 || setegid(b->gid) < 0 ||
+			   setgroups((size_t)b->n_groups, b->groups) < 0))
+		abort();
+	free(b->groups);
+	b->groups = NULL;
 }

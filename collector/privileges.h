@@ -2,6 +2,7 @@
 #ifndef COLLECTOR_PRIVILEGES_H
 #define COLLECTOR_PRIVILEGES_H
 
+#include "collector/target.h"
 #include "common/err.h"
 
 /*
@@ -28,5 +29,25 @@ void privileges_keep_recording(const char *path);
  * symbols of files that come from the process are read, and comes before others no more.
  */
 void privileges_keep_writing(const char *path);
+
+/*
+ * Becomes the user of @id (or stays, where there is no change) with all ids and groups,
+ * without capabilities, and so that neither a program it runs nor a debugger of that
+ * user's gives it back what it had.  Root itself keeps what opens files, no more.
+ * Returns a negative errno with @err: what is left of the rights is then not known.
+ */
+int privileges_become_user(const struct target_identity *id, struct err *err);
+/*
+ * For a moment: files are made and opened as that user.  Without a change nothing is done.
+ * They end the process where they fail: it must not go on with the wrong rights.
+ */
+struct privileges_before {
+	uid_t uid;
+	gid_t gid, *groups;
+	int n_groups;
+};
+
+void privileges_act_as(const struct target_identity *id, struct privileges_before *ret);
+void privileges_act_as_before(const struct target_identity *id, struct privileges_before *b);
 
 #endif

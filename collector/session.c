@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "collector/code_watch.h"
 #include "collector/drain.h"
 #include "collector/guard.h"
+#include "collector/interrupts.h"
 #include "collector/losses.h"
 #include "collector/naming.h"
 #include "collector/plan.h"
@@ -54,8 +54,7 @@ struct session {
 	char *command; /* JSON; later the process may be gone */
 	char *warning;
 	struct guard guard;
-	int signals; /* a signalfd */
-	sigset_t old_mask;
+	struct interrupts interrupts;
 	uint64_t start_ns, armed_ns, last_flush_ns, last_slow_ns;
 	uint64_t end_ns;
 	uint64_t losses, losses_written;
@@ -68,8 +67,8 @@ struct session {
 	bool has_hook; /* ld.so is mapped */
 	bool lacks_allocator; /* none is in the program that runs now */
 	uint64_t peak_rss_bytes;
-	int interrupts;
 	bool wants_stop;
+	bool is_abandoned; /* nobody wants the recording any more */
 };
 
 /* ---- facts ---------------------------------------------------------------------------- */
@@ -322,22 +321,6 @@ static void drain_all(struct session *s)
 
 /* ---- starting ------------------------------------------------------------------------- */
 
-static int take_signals(struct session *s, struct err *err)
-{
-	sigset_t mask;
-
-	sigemptyset(&mask);
-	sigaddset(&mask, SIGCHLD);
-	sigaddset(&mask, SIGINT);
-	sigaddset(&mask, SIGTERM);
-	sigaddset(&mask, SIGHUP);
-	sigprocmask(SIG_BLOCK, &mask, &s->old_mask);
-	s->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (s->signals < 0)
-		return err_set(err, ERR_FAILED, errno, "cannot receive signals");
-	return 0;
-}
-
 static int open_target(struct session *s, struct err *err)
 {
 	const struct session_options *o = &s->options;
@@ -348,7 +331,8 @@ static int open_target(struct session *s, struct err *err)
 			     &(struct target_launch_options){.argv = o->argv,
 							     .identity = o->identity,
 							     .allow_trace = !o->no_ptrace,
-							     .mask = &s->old_mask},
+							     .mask = &s->interrupts.old_mask,
+							     .one_output = o->keeper},
 			     err);
 }
 
@@ -496,8 +480,8 @@ int session_start(const struct session_options *options, struct session **ret, s
 	s->options = *options;
 	if (!s->options.ring_bytes)
 		s->options.ring_bytes = RING_BYTES_DEFAULT;
-	s->signals = s->target.gate = s->target.exec_error = s->target.pidfd = -1;
-	r = take_signals(s, err);
+	s->target.gate = s->target.exec_error = s->target.pidfd = -1;
+	r = interrupts_begin(&s->interrupts, options->keeper, err);
 	if (!r)
 		r = open_target(s, err);
 	if (!r)
@@ -586,17 +570,13 @@ static bool follow_target(struct session *s, struct err *err, int *ret_error)
 
 static void read_signals(struct session *s)
 {
-	struct signalfd_siginfo i;
+	enum interrupt i = interrupts_read(&s->interrupts, s->target.launched);
 
-	while (read(s->signals, &i, sizeof(i)) == sizeof(i)) {
-		if (i.ssi_signo == SIGCHLD)
-			continue;
-		/* the terminal sends the first Ctrl-C to the command too: end with it */
-		if (i.ssi_signo != SIGINT || !s->target.launched || s->interrupts++)
-			s->wants_stop = true;
-		else if (s->options.on_interrupt)
-			s->options.on_interrupt();
-	}
+	if (i == INTERRUPT_FIRST && s->options.on_interrupt)
+		s->options.on_interrupt();
+	if (i == INTERRUPT_STOP || i == INTERRUPT_ABANDON)
+		s->wants_stop = true;
+	s->is_abandoned |= i == INTERRUPT_ABANDON;
 }
 
 static void sample_rss(struct session *s)
@@ -647,7 +627,7 @@ static int sleep_ms(const struct session *s, uint64_t events, uint64_t now)
 
 static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 {
-	struct pollfd fds[3] = {{.fd = s->signals, .events = POLLIN},
+	struct pollfd fds[3] = {{.fd = s->interrupts.fd, .events = POLLIN},
 				{.fd = s->target.pidfd, .events = POLLIN},
 				{.fd = probes_wakeup_fd(s->probes), .events = POLLIN}};
 
@@ -741,7 +721,7 @@ static int finish(struct session *s, bool ended, struct err *err)
 	r = store_writer_flush(s->writer, err);
 	call_sites_read_jit_names(&s->drain.sites);
 	privileges_keep_writing(s->path);
-	if (!r)
+	if (!r && !s->is_abandoned)
 		r = write_names(s, err);
 	if (r && store_writer_give_up_events(s->writer)) {
 		put_end(s, ended);
@@ -763,6 +743,7 @@ int session_run(struct session *s, struct session_result *ret, struct err *err)
 	ret->lost_events = s->losses;
 	ret->lost_in_ring = losses_in_ring(s->probes);
 	ret->launched = s->target.launched;
+	ret->abandoned = s->is_abandoned;
 	ret->path = s->path;
 	ret->only_callers = probes_stack_mode_reason(s->probes);
 	ret->warning = s->warning;
@@ -788,9 +769,7 @@ int session_close(struct session *s, struct err *err)
 	if (s->drain.writer)
 		drain_release(&s->drain);
 	r = store_writer_close(s->writer, err);
-	if (s->signals >= 0)
-		close(s->signals);
-	sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
+	interrupts_end(&s->interrupts);
 	free(s->path);
 	free(s->command);
 	free(s->warning);

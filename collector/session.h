@@ -40,6 +40,12 @@ struct session_options {
 	/* while names are looked up, every second or more often: frames done, of all; or NULL */
 	void (*on_names)(size_t done, size_t n);
 	bool verbose;
+	/*
+	 * A pipe that ends when nobody wants the recording any more: then the process is let go
+	 * of, and the recording stays without names and summaries.  0: none.  With it, what the
+	 * command says on standard error goes where its standard output does: ours is the keeper's.
+	 */
+	int keeper;
 	struct target_identity identity; /* of the command and of the file */
 };
 
@@ -56,6 +62,7 @@ struct session_result {
 	uint64_t events, lost_events;
 	uint64_t lost_in_ring; /* of them: a larger ring prevents it */
 	bool launched;
+	bool abandoned; /* it is not to be completed */
 	const char *path; /* of the recording; lives as long as the session */
 	const char *only_callers; /* why no stacks were recorded that were wanted, or NULL */
 	const char *warning; /* what the user should know of the numbers, or NULL */

@@ -81,6 +81,8 @@ static _Noreturn void child(const struct target_launch_options *o, int gate, int
 	if (o->mask)
 		sigprocmask(SIG_SETMASK, o->mask, NULL);
 	become(&o->identity);
+	if (o->one_output && dup2(STDOUT_FILENO, STDERR_FILENO) < 0)
+		_exit(125);
 	if (read(gate, &go, 1) != 1)
 		_exit(125); /* the recorder gave up */
 	e = run(o->argv);

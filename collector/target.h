@@ -46,6 +46,7 @@ struct target_launch_options {
 	struct target_identity identity;
 	bool allow_trace;      /* false: by signals */
 	const sigset_t *mask;  /* the signals the command shall have blocked */
+	bool one_output;       /* its standard error goes where its standard output does */
 };
 
 enum target_event {

@@ -168,7 +168,7 @@ bool parse_duration(const char *s, uint64_t *ret_ns)
 	return false;
 }
 
-bool parse_bytes(const char *s, uint64_t *ret)
+bool parse_bytes(const char *s, uint64_t *ret_bytes)
 {
 	static const char units[] = "KMGT";
 	size_t digits = strspn(s, "0123456789");
@@ -183,7 +183,7 @@ bool parse_bytes(const char *s, uint64_t *ret)
 	v = strtoull(s, NULL, 10);
 	if (errno || v > UINT64_MAX >> shift)
 		return false;
-	*ret = (uint64_t)v << shift;
+	*ret_bytes = (uint64_t)v << shift;
 	return true;
 }
 

@@ -36,7 +36,7 @@ size_t utf8_length(const char *s);
 /* "10s", "1.5m", "200ms", "2h" (a plain number is seconds); false if it is none of these. */
 bool parse_duration(const char *s, uint64_t *ret_ns);
 /* "4096", "100K", "512M", "2GiB", in units of 1024; false if it is none of these. */
-bool parse_bytes(const char *s, uint64_t *ret);
+bool parse_bytes(const char *s, uint64_t *ret_bytes);
 /* Decimal, the whole string, at most @max. */
 bool parse_u64(const char *s, uint64_t max, uint64_t *ret);
 

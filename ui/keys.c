@@ -243,9 +243,24 @@ static void to_peak(struct ui *u, int arg)
 	timeline_to_peak(u);
 }
 
+/* The view stops, not the recording. */
+static void pause(struct ui *u, int arg)
+{
+	(void)arg;
+	if (!u->options.command)
+		return;
+	u->is_paused = !u->is_paused;
+	history_hold(u->history, u->is_paused);
+	ui_say(u, false, u->is_paused
+				 ? "paused: what is shown stands still, the recording goes on"
+				 : "it is followed again");
+}
+
 static void follow(struct ui *u, int arg)
 {
 	(void)arg;
+	if (u->is_paused)
+		pause(u, 0);
 	timeline_follow(u);
 }
 
@@ -263,6 +278,7 @@ static void command(struct ui *u, int command)
 
 	if (!u->options.command)
 		return;
+	u->is_over = command == UI_ATTACH;
 	if (command == UI_SAVE) {
 		prompt_begin(u, PROMPT_SAVE, "heaptrail.trail");
 		return;
@@ -323,7 +339,9 @@ const struct key keys[] = {
 	{{'f'}, "to the end, and follow it", NULL, NULL, follow, 0},
 	{{'m'}, "only blocks allocated from this moment on; again: all", NULL, NULL, mark, 0},
 	{{INPUT_F9, 'e'}, "export what is shown: as .csv, else as text", "Export", NULL, export, 0},
-	{{'p'}, "pause or go on recording", NULL, has_recorder, command, UI_PAUSE},
+	{{'p'}, "pause: the view stands still, the recording goes on", NULL, has_recorder, pause,
+	 0},
+	{{'a'}, "attach to another process", NULL, has_recorder, command, UI_ATTACH},
 	{{'d'}, "detach from the process", NULL, has_recorder, command, UI_DETACH},
 	{{'w'}, "save what was recorded so far", NULL, has_recorder, command, UI_SAVE},
 	{{INPUT_F10, 'Q', CTRL('C')}, "quit", "Quit", NULL, quit, 0},

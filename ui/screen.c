@@ -171,7 +171,7 @@ static void tell_restore(bool has_mouse)
 	restore_with(buf, len, !has[RMCUP]);
 }
 
-static int check(struct err *err)
+int screen_check(struct err *err)
 {
 	const char *name = getenv("TERM"), *cup;
 	int found;
@@ -208,7 +208,7 @@ int screen_open(const struct screen_options *o, struct err *err)
 {
 	static bool has_exit;
 
-	if (check(err))
+	if (screen_check(err))
 		return -1;
 	fflush(stdout);
 	/* before curses, which sets handlers only where there are none */

@@ -21,6 +21,8 @@ struct screen_options {
 	bool no_mouse;
 };
 
+/* Could it be opened?  -1 with @err, as below; nothing is done to the terminal. */
+int screen_check(struct err *err);
 /* -1 with @err where stdin or stdout is no terminal, or TERM is not known. */
 int screen_open(const struct screen_options *o, struct err *err);
 void screen_close(void);

@@ -50,6 +50,24 @@ bool text_has(const char *text, const char *what)
 	return !*what || strcasestr(text, what);
 }
 
+/* The word in that column, or NULL. */
+static const char *word_of(const struct table *t, const struct table_row *r, size_t column)
+{
+	const struct column *k = &t->columns[column];
+
+	return k->kind == COLUMN_WORD && r->values[column] != TABLE_NO_VALUE
+		       ? k->words[r->values[column]]
+		       : NULL;
+}
+
+static bool row_has(const struct table *t, const struct table_row *r, const char *what)
+{
+	for (size_t i = 0; i < t->n_columns; i++)
+		if (word_of(t, r, i) && text_has(word_of(t, r, i), what))
+			return true;
+	return text_has(r->text, what) || (r->detail && text_has(r->detail, what));
+}
+
 /* ---- the order ---------------------------------------------------------------------- */
 
 struct order {
@@ -92,7 +110,7 @@ void table_arrange(struct table *t, struct table_state *s)
 	for (size_t i = 0; i < t->n; i++) {
 		const struct table_row *r = &t->rows[i];
 
-		if (!text_has(r->text, s->filter) && !(r->detail && text_has(r->detail, s->filter)))
+		if (!row_has(t, r, s->filter))
 			continue;
 		ARRAY_GROW(s->shown, s->cap_shown, s->n_shown);
 		s->shown[s->n_shown++] = (uint32_t)i;
@@ -142,7 +160,7 @@ bool table_search(const struct table *t, struct table_state *s, bool backwards, 
 			    s->n_shown;
 		const struct table_row *r = &t->rows[s->shown[at]];
 
-		if (!text_has(r->text, s->search) && !(r->detail && text_has(r->detail, s->search)))
+		if (!row_has(t, r, s->search))
 			continue;
 		table_move_to(t, s, at);
 		return true;
@@ -228,6 +246,7 @@ static const char *value_text(char *buf, enum column_kind kind, uint64_t value)
 		snprintf(buf, FORMAT_MAX, "0x%" PRIx64, value);
 		break;
 	case COLUMN_SHARE:
+	case COLUMN_WORD:
 		break;
 	}
 	return buf;
@@ -249,7 +268,9 @@ static void draw_heads(const struct table *t, const struct table_state *s, const
 		snprintf(title, sizeof(title), "%s%s", k->title,
 			 sorted ? s->reverse ? "▲" : "▼" : "");
 		canvas_text(c, b.row, col, k->width, title, sorted ? STYLE_HEAD_SORT : STYLE_HEAD,
-			    k->kind == COLUMN_SHARE ? ALIGN_LEFT : ALIGN_RIGHT, CUT_END);
+			    k->kind == COLUMN_SHARE || k->kind == COLUMN_WORD ? ALIGN_LEFT
+									      : ALIGN_RIGHT,
+			    CUT_END);
 		col += k->width + 1;
 	}
 	if (!t->is_ordered && s->sort == TABLE_SORT_TEXT) {
@@ -302,6 +323,9 @@ static void draw_row(const struct table *t, const struct table_row *r, int share
 			continue;
 		if (k->kind == COLUMN_SHARE)
 			draw_share(t, r, share, c, row, col, k->width);
+		else if (word_of(t, r, i))
+			canvas_text(c, row, col, k->width, word_of(t, r, i), STYLE_TEXT,
+				    ALIGN_LEFT, CUT_END);
 		else if (v != TABLE_NO_VALUE)
 			canvas_text(c, row, col, k->width, value_text(buf, k->kind, v),
 				    v ? STYLE_TEXT : STYLE_DIM, ALIGN_RIGHT, CUT_START);
@@ -403,7 +427,7 @@ static void put_csv_row(const struct table *t, const struct table_row *r, struct
 		if (!r)
 			put_field(b, t->columns[i].title);
 		else if (v != TABLE_NO_VALUE)
-			put_field(b, number);
+			put_field(b, word_of(t, r, i) ? word_of(t, r, i) : number);
 		buffer_append(b, ",", 1);
 	}
 	put_field(b, r ? r->text : t->text_title);

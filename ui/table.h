@@ -20,6 +20,7 @@ enum column_kind {
 	COLUMN_TIME,	/* ns */
 	COLUMN_NUMBER,	/* without separators: a line, a thread */
 	COLUMN_ADDRESS,
+	COLUMN_WORD,	/* the value is the number of one of column.words */
 };
 
 #define TABLE_COLUMNS_MAX 10
@@ -30,6 +31,7 @@ struct column {
 	enum column_kind kind;
 	int width;
 	int rank; /* where there is no room the highest goes first; 0 stays */
+	const char *const *words; /* of COLUMN_WORD, as long as the table */
 };
 
 struct table_row {

@@ -99,11 +99,16 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 {
 	uint64_t before = history_version(u->history);
 	bool was_failed = u->read_failed;
-	int r = history_read(u->history, max_ns, &u->read_err);
+	int r;
+
+	if (u->options.poll)
+		u->options.poll(u->options.arg);
+	r = history_read(u->history, max_ns, &u->read_err);
 
 	u->read_failed = r < 0;
-	u->lacks_names = u->options.complete &&
-			 u->options.complete(u->options.arg, u->history, r == 1 ? 0 : max_ns);
+	if (u->options.complete)
+		u->lacks_names = u->options.complete(u->options.complete_arg, u->history,
+						     r == 1 ? 0 : max_ns);
 	if (before != history_version(u->history) || was_failed != u->read_failed)
 		u->is_changed = true;
 	make_own(u);
@@ -112,12 +117,23 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 
 bool ui_is_live(const struct ui *u)
 {
-	return history_is_open_ended(u->history) || u->lacks_names;
+	return history_is_open_ended(u->history) || u->lacks_names || u->options.poll;
 }
 
 bool ui_is_over(const struct ui *u)
 {
 	return u->is_over;
+}
+
+void ui_resume(struct ui *u)
+{
+	u->is_over = false;
+	u->is_changed = true;
+}
+
+void ui_tell(struct ui *u, bool is_bad, const char *text)
+{
+	ui_say(u, is_bad, "%s", text);
 }
 
 bool ui_is_ascii(const struct ui *u)

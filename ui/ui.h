@@ -16,8 +16,11 @@
  */
 struct ui;
 
-/* What is done to the recording, where there is a recorder to do it; `top` has one. */
-enum ui_command { UI_PAUSE, UI_DETACH, UI_SAVE };
+/*
+ * What is done to the recording, where there is a recorder to do it; `top` has one.  After
+ * UI_ATTACH the interface is over, for another one, or to be resumed.
+ */
+enum ui_command { UI_ATTACH, UI_DETACH, UI_SAVE };
 
 struct ui_options {
 	const char *path;
@@ -32,8 +35,11 @@ struct ui_options {
 	 * longer than @max_ns: true if there are more to come.  May be NULL.
 	 */
 	bool (*complete)(void *arg, struct history *h, uint64_t max_ns);
+	void *complete_arg;
 	/* NULL: there is no recorder.  Returns what to tell the user, which stays the callee's. */
 	const char *(*command)(void *arg, enum ui_command command, const char *text);
+	/* Called now and then, to look what the recorder does; may be NULL. */
+	void (*poll)(void *arg);
 	void *arg;
 };
 
@@ -46,6 +52,10 @@ bool ui_read(struct ui *u, uint64_t max_ns);
 bool ui_is_live(const struct ui *u);
 void ui_input(struct ui *u, const struct input *in);
 bool ui_is_over(const struct ui *u);
+/* It was over, and goes on. */
+void ui_resume(struct ui *u);
+/* A message from outside, until the next input. */
+void ui_tell(struct ui *u, bool is_bad, const char *text);
 /* As it was asked for. */
 bool ui_is_ascii(const struct ui *u);
 /* Fills the canvas, whatever its size is.  @ret_row, @ret_col: the cursor's place, or -1. */

@@ -150,7 +150,7 @@ static void test_growth(void)
 	struct store_writer *w = create(in_folder("g.trail"), true);
 	const struct catalog *c;
 	struct history *h;
-	uint64_t since;
+	uint64_t since, held, version;
 	uint8_t mode = 0;
 	int fd;
 
@@ -188,6 +188,22 @@ static void test_growth(void)
 	store_writer_flush(w, &err);
 	ok(read_all(h) == 0 && history_since_ns(h) == since && is_right(h, since, now_ns),
 	   "they are followed, too");
+	history_show_end(h);
+	ok(read_all(h) == 0 && is_right(h, 0, now_ns), "the end");
+	history_hold(h, true);
+	held = now_ns++; /* what comes is later */
+	version = history_version(h);
+	for (int i = 0; i < 5000; i++)
+		put_random_event(w);
+	store_writer_flush(w, &err);
+	ok(read_all(h) == 0 && is_right(h, 0, held) && history_version(h) == version &&
+		   history_now_ns(h) == history_end_ns(h), "while it is held it stands still");
+	history_show(h, 0, held / 2);
+	ok(read_all(h) == 0 && is_right(h, 0, held / 2), "moments before can be looked at");
+	history_show(h, since, UINT64_MAX);
+	ok(read_all(h) == 0 && is_right(h, since, held), "to where it stands");
+	history_hold(h, false);
+	ok(read_all(h) == 0 && is_right(h, since, now_ns), "then it is followed again");
 	ok(!c->frames[1].function, "functions have no names yet");
 	put_frame(w, 1, "first");
 	put_frame(w, 2, "second");
