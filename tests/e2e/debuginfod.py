@@ -294,7 +294,9 @@ def interrupted():
         for number in (signal.SIGINT, signal.SIGTERM):
             shutil.copy(trail, copy)
             before, n = sorted(os.listdir(work)), len(asked)
-            p = subprocess.Popen([HEAPTRAIL, "symbolize", "--debuginfod", copy], env=environment(url), stderr=subprocess.DEVNULL)
+            p = subprocess.Popen([HEAPTRAIL, "symbolize", "--debuginfod", copy], env=environment(url), stderr=subprocess.DEVNULL,
+                                 # who runs the tests in the background ignores it
+                                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
             beside.expect(lambda: len(asked) > n, "it to ask")  # noqa: B023
             is_copied = any(f.startswith("copy.trail.") for f in os.listdir(work))
             p.send_signal(number)
