@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "analyzer/stacks.h"
+#include "analyzer/own.h"
 #include "common/xalloc.h"
 #include "tests/unit/catalog_fixture.h"
 #include "tests/unit/tap.h"
@@ -117,12 +118,13 @@ static bool same(uint32_t a, uint32_t b)
 
 static bool same_stack(uint32_t a, uint32_t b)
 {
-	uint32_t *classes = stacks_classify_frames(&catalog);
-	uint64_t *identities = stacks_identities(&catalog, classes);
-	bool result = identities[a] == identities[b];
+	struct own own;
+	bool result;
 
-	free(classes);
-	free(identities);
+	own_init(&own, &catalog, NULL, 0);
+	result = own_stack_identity(&own, (struct stack_id){a}) ==
+		 own_stack_identity(&own, (struct stack_id){b});
+	own_release(&own);
 	return result;
 }
 
