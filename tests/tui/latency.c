@@ -58,10 +58,19 @@ static void report(const char *name)
 	n_times = 0;
 }
 
+/* Enter leads to single blocks there, of which there may be a million. */
+static bool leads_to_blocks(int key)
+{
+	enum view_kind view = ui_page(ui)->view;
+
+	return key == INPUT_ENTER && !ui->prompt && (view == VIEW_SIZES || view == VIEW_THREADS);
+}
+
 static void press_all(const int *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		press(list[i]);
+		if (!leads_to_blocks(list[i]))
+			press(list[i]);
 }
 
 /* What one does in any view. */
