@@ -46,6 +46,15 @@ static const struct column leak_columns[] = {
 	[LEAK_NEWEST] = {"NEWEST", COLUMN_TIME, 11, 4},
 };
 
+/* Where the process's exit was seen. */
+static const struct column leaked_columns[] = {
+	[LEAK_BYTES] = {"LEAKED", COLUMN_BYTES, 9, 0},
+	[LEAK_SHARE] = {"    %", COLUMN_SHARE, 14, 2},
+	[LEAK_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, 1},
+	[LEAK_OLDEST] = {"OLDEST", COLUMN_TIME, 11, 3},
+	[LEAK_NEWEST] = {"NEWEST", COLUMN_TIME, 11, 4},
+};
+
 enum { BLOCK_SIZE, BLOCK_USABLE, BLOCK_AGE, BLOCK_ADDRESS, BLOCK_THREAD };
 
 static const struct column block_columns[] = {
@@ -346,13 +355,16 @@ static void make_leaks(struct ui *u, struct page *p)
 	uint64_t now = history_now_ns(u->history);
 	struct analysis a, part;
 	struct rows rows;
+	bool has_ended;
 
 	history_analysis(u->history, GROUP_STACK, true, &a);
 	part = a;
 	part.groups = live_groups(&a, &part.n_groups);
 	rows_make(&rows, history_catalog(u->history), &part, &u->own, ROWS_BY_STACK, false);
 	free(part.groups);
-	p->table.columns = leak_columns;
+	has_ended = history_shows_end(u->history) &&
+		    catalog_number(history_catalog(u->history), "exited", 0);
+	p->table.columns = has_ended ? leaked_columns : leak_columns;
 	p->table.n_columns = COUNT_OF(leak_columns);
 	p->table.text_title = "ALLOCATED BY";
 	p->table.text_columns = 40;

@@ -25,7 +25,7 @@ work = tempfile.mkdtemp(prefix="heaptrail-terminal.")
 SOCKET = f"{work}/socket"
 # the key of a view, and what is seen in it
 VIEWS = {"1": r"allocated.*FILE", "2": r"LIVE.*FILE", "3": r"LIVE.*FUNCTION", "4": r"CALLS \(i: bottom up\)", "5": r"calls\s*$",
-         "6": r"UNFREED.*ALLOCATED BY", "7": r"LIVE.*SIZE", "8": r"LIVE.*THREAD"}
+         "6": r"(UNFREED|LEAKED).*ALLOCATED BY", "7": r"LIVE.*SIZE", "8": r"LIVE.*THREAD"}
 
 
 def tmux(*args):
