@@ -326,7 +326,7 @@ void analysis_pass_get(struct analysis_pass *p, enum group_key key, bool ages,
 		note_share(p, &t->groups[i]);
 	if (ages)
 		find_ages(p, key, ret);
-	if (p->tallies[GROUP_STACK].is_wanted)
+	if (key == GROUP_STACK)
 		stacks_of_groups(p);
 	ret->groups = t->groups;
 	ret->n_groups = t->n;

@@ -71,7 +71,8 @@ void analysis_pass_free(struct analysis_pass *p);
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
 		       size_t n, struct err *err);
 /*
- * What has come so far.  Its arrays are the pass's, until the next feed: not to be released.
+ * What has come so far.  Its arrays are the pass's, until the next feed: not to be released;
+ * how often stacks allocated is only told with the groups by stack, where these are wanted.
  * Takes as long as walking over the groups, with @ages also over all live blocks.
  */
 void analysis_pass_get(struct analysis_pass *p, enum group_key key, bool ages,

@@ -60,6 +60,15 @@ char *place_name(const struct catalog *c, const struct catalog_frame *f)
 		      : xasprintf("0x%" PRIx64, f->offset);
 }
 
+char *place_where(const struct catalog *c, const struct catalog_frame *f)
+{
+	const char *module = catalog_module_path(c, f->module);
+
+	if (f->function && f->file)
+		return xasprintf("%s:%" PRIu32, path_base(f->file), f->line);
+	return f->function && module ? xstrdup(path_base(module)) : NULL;
+}
+
 /* A class of sizes: "64-127", "4-8 KiB", "512 KiB-1 MiB". */
 static char *size_name(uint64_t low)
 {

@@ -64,6 +64,8 @@ bool rows_sort(struct rows *r, const char *column);
 
 /* "function", or "module+0x1234", or "0x1234"; to be freed. */
 char *place_name(const struct catalog *c, const struct catalog_frame *f);
+/* Where it is: "main.c:12", or else the module; NULL where its name says that; to be freed. */
+char *place_where(const struct catalog *c, const struct catalog_frame *f);
 /* The last part of a path. */
 const char *path_base(const char *path);
 

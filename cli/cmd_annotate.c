@@ -12,6 +12,7 @@
 
 #include "analyzer/own.h"
 #include "analyzer/rows.h"
+#include "analyzer/source_lines.h"
 #include "cli/view.h"
 #include "common/clock.h"
 #include "common/format.h"
@@ -133,38 +134,6 @@ static const char *find_file(const struct rows *rows, const struct annotate_opti
 	return found;
 }
 
-struct line {
-	uint32_t number; /* 0: of no line */
-	const struct heap_totals *totals;
-};
-
-static int by_number(const void *a, const void *b)
-{
-	const struct line *x = a, *y = b;
-
-	return x->number < y->number ? -1 : x->number > y->number;
-}
-
-/* The rows of that file, by line; each is of another. */
-static struct line *sort_lines(const struct rows *rows, const char *file, size_t *ret_n)
-{
-	struct line *lines = NULL;
-	size_t n = 0, cap = 0;
-
-	for (size_t i = 0; i < rows->n; i++) {
-		const struct row *r = &rows->rows[i];
-
-		if (!r->file || strcmp(r->file, file))
-			continue;
-		ARRAY_GROW(lines, cap, n);
-		lines[n++] = (struct line){r->line, &r->totals};
-	}
-	if (n)
-		qsort(lines, n, sizeof(*lines), by_number);
-	*ret_n = n;
-	return lines;
-}
-
 /* ---- text --------------------------------------------------------------------------- */
 
 static void print_line(const struct heap_totals *t, size_t number, const char *text, bool bytes)
@@ -192,29 +161,15 @@ static void print_line(const struct heap_totals *t, size_t number, const char *t
 	putchar('\n');
 }
 
-/* A regular file: the path may be the recording's, and say anything. */
-static FILE *open_regular(const char *path)
-{
-	FILE *f = NULL;
-	struct stat st;
-
-	if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
-		f = fopen(path, "re");
-	else if (!errno)
-		errno = EISDIR;
-	return f;
-}
-
 static FILE *open_source(const char *source, const char *file, struct err *err)
 {
 	FILE *f;
 
-	errno = 0;
-	f = open_regular(source);
+	f = source_open(source);
 	if (!f)
-		f = open_regular(file);
+		f = source_open(file);
 	if (!f) {
-		err_set(err, ERR_FAILED, errno ? errno : EISDIR, "cannot read the source '%s'",
+		err_set(err, ERR_FAILED, errno, "cannot read the source '%s'",
 			file);
 		err_hint(err, "give the path where it is now");
 	}
@@ -236,14 +191,14 @@ static int print_source(const struct view *v, const struct rows *rows, const cha
 	int width = o->bytes ? 15 : 9, r = 0;
 	size_t n, next = 0, number = 0, cap = 0;
 	char *text = NULL, safe[512];
-	struct line *lines;
+	struct source_line *lines;
 	FILE *f = open_source(o->source, file, err);
 	ssize_t len;
 
 	if (!f)
 		return -1;
 	warn_if_newer(v, f);
-	lines = sort_lines(rows, file, &n);
+	lines = source_lines(rows, file, &n);
 	printf("%s\n\n%*s %10s %*s %*s %6s\n", format_safe(safe, sizeof(safe), file), width,
 	       "ALLOCATED", "CALLS", width, "PEAK", width, view_exited(v) ? "LEAKED" : "UNFREED",
 	       "LINE");

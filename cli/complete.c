@@ -57,18 +57,6 @@ int complete_recording(struct view *v, enum incomplete why, struct complete_resu
 	return r ? r : closed;
 }
 
-static void remove_copy(const char *path)
-{
-	static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
-
-	for (size_t i = 0; i < COUNT_OF(ends); i++) {
-		char *name = xasprintf("%s%s", path, ends[i]);
-
-		unlink(name);
-		free(name);
-	}
-}
-
 int complete_copy(const char *from, const char *to, struct complete_result *ret,
 		  struct err *err)
 {
@@ -85,6 +73,6 @@ int complete_copy(const char *from, const char *to, struct complete_result *ret,
 		r = complete_recording(&v, INCOMPLETE_SAVED, ret, err);
 	}
 	if (r)
-		remove_copy(to);
+		store_remove(to);
 	return r;
 }

@@ -22,6 +22,7 @@
 #include "collector/privileges.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
+#include "store/copy.h"
 
 /* A recorder that nobody needs has so long to let go; then its guard does. */
 #define LET_GO_NS 20000000000ull
@@ -65,24 +66,12 @@ struct broker {
 
 /* ---- files -------------------------------------------------------------------------- */
 
-static void remove_recording(const char *path)
-{
-	static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
-
-	for (size_t i = 0; i < COUNT_OF(ends); i++) {
-		char *name = xasprintf("%s%s", path, ends[i]);
-
-		unlink(name);
-		free(name);
-	}
-}
-
 static void remove_folder(const char *folder, unsigned int n_files)
 {
 	for (unsigned int i = 1; i <= n_files; i++) {
 		char *path = xasprintf("%s/%u.trail", folder, i);
 
-		remove_recording(path);
+		store_remove(path);
 		free(path);
 	}
 	rmdir(folder);
@@ -534,7 +523,7 @@ bool recorder_is_temporary(const struct recorder *r, const char *path)
 void recorder_remove(struct recorder *r, const char *path)
 {
 	if (recorder_is_temporary(r, path))
-		remove_recording(path);
+		store_remove(path);
 	if (r->is_lost)
 		rmdir(r->folder); /* nobody else does it */
 }

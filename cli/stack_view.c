@@ -41,16 +41,6 @@ int stack_view_print_depth(const struct view *v, struct stack_id id)
 	return printf("%zu frame%s", w.n, w.n == 1 ? "" : "s");
 }
 
-/* Where a function is: its line, or else its module; NULL where its name says that. */
-static char *place_of(const struct view *v, const struct catalog_frame *f)
-{
-	const char *module = catalog_module_path(&v->catalog, f->module);
-
-	if (f->function && f->file)
-		return xasprintf("%s:%" PRIu32, path_base(f->file), f->line);
-	return f->function && module ? xstrdup(path_base(module)) : NULL;
-}
-
 /* The function, or where it would be; marked where it has no frame of its own. */
 static char *frame_text(const struct view *v, const struct catalog_frame *f)
 {
@@ -67,7 +57,7 @@ static char *frame_text(const struct view *v, const struct catalog_frame *f)
 static void print_frame(const struct view *v, struct frame_id id, bool wide, char **last)
 {
 	const struct catalog_frame *f = catalog_frame(&v->catalog, id);
-	char *name = frame_text(v, f), *place = place_of(v, f);
+	char *name = frame_text(v, f), *place = place_where(&v->catalog, f);
 	bool is_new = place && (!*last || strcmp(place, *last));
 	int room = output_width() - INDENT - (is_new ? PLACE_COLUMNS + 2 : 0), used;
 

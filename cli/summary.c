@@ -44,51 +44,43 @@ static void take_site(void *arg, struct stack_id stack, const struct heap_totals
 	a->groups[a->n_groups++] = (struct group){.key = stack.v, .totals = *totals};
 }
 
-int summary_rewrite_files(struct store_writer *w, const char *path, struct err *err)
+/* The catalog is read again: names have come since. */
+static int write_with(struct store_writer *w, const char *path, const struct analysis *known,
+		      bool files_only, struct err *err)
 {
 	struct store_reader *reader;
 	struct catalog catalog;
-	struct analysis sites = {0};
+	struct analysis read = {0};
 	int r;
 
 	r = store_reader_open(path, &reader, err);
 	if (r)
 		return r;
 	r = store_reader_load(reader, &catalog, err);
-	if (!r) {
-		r = store_reader_sites(reader, take_site, &sites, err);
-		if (!r) {
-			store_writer_clear_files(w);
-			write_files(w, &catalog, &sites);
-		}
-		analysis_release(&sites);
-		catalog_release(&catalog);
+	if (!r && files_only)
+		r = store_reader_sites(reader, take_site, &read, err);
+	else if (!r && !known)
+		r = analysis_make(reader, GROUP_STACK, progress_events, &read, err);
+	progress_end();
+	if (!r && files_only) {
+		store_writer_clear_files(w);
+		write_files(w, &catalog, &read);
+	} else if (!r) {
+		write_all(w, &catalog, known ? known : &read);
 	}
+	analysis_release(&read);
+	catalog_release(&catalog);
 	store_reader_close(reader);
 	return r;
+}
+
+int summary_rewrite_files(struct store_writer *w, const char *path, struct err *err)
+{
+	return write_with(w, path, NULL, true, err);
 }
 
 int summary_write(struct store_writer *w, const char *path, const struct analysis *known,
 		  struct err *err)
 {
-	struct store_reader *reader;
-	struct catalog catalog;
-	struct analysis own = {0};
-	int r;
-
-	r = store_reader_open(path, &reader, err);
-	if (r)
-		return r;
-	r = store_reader_load(reader, &catalog, err);
-	if (!r) {
-		if (!known)
-			r = analysis_make(reader, GROUP_STACK, progress_events, &own, err);
-		progress_end();
-		if (!r)
-			write_all(w, &catalog, known ? known : &own);
-		analysis_release(&own);
-		catalog_release(&catalog);
-	}
-	store_reader_close(reader);
-	return r;
+	return write_with(w, path, known, false, err);
 }

@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "analyzer/rows.h"
+#include "analyzer/command_line.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/stack_view.h"
 #include "collector/process_facts.h"
-#include "common/buffer.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 #include "store/loss.h"
@@ -213,29 +213,7 @@ const char *view_leak_word(const struct view *v)
 
 char *view_command(const struct view *v)
 {
-	const char *text = catalog_text(&v->catalog, "command");
-	struct buffer line = {0};
-	char **args, *safe;
-
-	if (!text || json_parse_strings(text, &args) < 0)
-		return xstrdup("?");
-	for (char **a = args; *a; a++) {
-		bool quote = !**a || (*a)[strcspn(*a, " \t\n'\"\\$&|;<>()*?")];
-
-		if (a != args)
-			buffer_append(&line, " ", 1);
-		if (quote)
-			buffer_append(&line, "'", 1);
-		buffer_append(&line, *a, strlen(*a));
-		if (quote)
-			buffer_append(&line, "'", 1);
-	}
-	buffer_append(&line, "", 1);
-	json_free_strings(args);
-	safe = xmalloc(line.len);
-	format_safe(safe, line.len, (char *)line.data);
-	buffer_release(&line);
-	return safe;
+	return command_line(&v->catalog, false);
 }
 
 /* ---- text --------------------------------------------------------------------------- */

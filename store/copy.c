@@ -15,15 +15,17 @@
 
 #define BUSY_MS 5000
 
+/* What SQLite keeps beside a file. */
+static const char *const beside[] = {"-wal", "-shm", "-journal"};
+
 static int create(const char *to, struct err *err)
 {
-	static const char *const ends[] = {"-wal", "-shm", "-journal"};
 	struct stat st;
 	int fd, r;
 
 	/* what another one of that name has left, SQLite would take for the copy's */
-	for (size_t i = 0; i < COUNT_OF(ends); i++) {
-		char *name = xasprintf("%s%s", to, ends[i]);
+	for (size_t i = 0; i < COUNT_OF(beside); i++) {
+		char *name = xasprintf("%s%s", to, beside[i]);
 		bool is_there = lstat(name, &st) == 0;
 
 		if (is_there)
@@ -98,12 +100,18 @@ int store_copy(const char *from_path, const char *to_path, struct err *err)
 	sqlite3_close(from);
 	if (sqlite3_close(to) != SQLITE_OK && !r)
 		r = err_set(err, ERR_FAILED, 0, "cannot write '%s'", to_path);
-	if (r) {
-		char *journal = xasprintf("%s-journal", to_path);
-
-		unlink(journal);
-		unlink(to_path);
-		free(journal);
-	}
+	if (r)
+		store_remove(to_path);
 	return r;
+}
+
+void store_remove(const char *path)
+{
+	unlink(path);
+	for (size_t i = 0; i < COUNT_OF(beside); i++) {
+		char *name = xasprintf("%s%s", path, beside[i]);
+
+		unlink(name);
+		free(name);
+	}
 }

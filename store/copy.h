@@ -11,5 +11,7 @@
  * The recorder goes on meanwhile, but its WAL grows.
  */
 int store_copy(const char *from, const char *to, struct err *err);
+/* Removes a recording, with what SQLite keeps beside it; what is not there is no error. */
+void store_remove(const char *path);
 
 #endif

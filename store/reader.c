@@ -622,14 +622,18 @@ static int load_buckets(struct store_reader *r, struct timeline *t)
 static int load_rss(struct store_reader *r, struct timeline *t)
 {
 	sqlite3_stmt *s = NULL;
-	int code = sqlite3_prepare_v2(r->db, "SELECT time_ns, bytes FROM rss ORDER BY time_ns", -1,
-				      &s, NULL);
+	int code = sqlite3_prepare_v2(r->db,
+				      "SELECT rowid, time_ns, bytes FROM rss WHERE rowid > ?"
+				      " ORDER BY rowid", -1, &s, NULL);
 
+	if (code == SQLITE_OK)
+		code = sqlite3_bind_int64(s, 1, (sqlite3_int64)t->last_rss);
 	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
 		code = SQLITE_OK;
+		t->last_rss = row_id(s);
 		ARRAY_GROW(t->rss, t->cap_rss, t->n_rss);
 		t->rss[t->n_rss++] =
-			(struct timeline_rss){.t_ns = row_id(s), .bytes = column_u64(s, 1)};
+			(struct timeline_rss){.t_ns = column_u64(s, 1), .bytes = column_u64(s, 2)};
 	}
 	sqlite3_finalize(s);
 	return code;
@@ -643,7 +647,7 @@ int store_reader_timeline(struct store_reader *r, struct timeline *ret, struct e
 	uint64_t width = (uint64_t)one_number(
 		r->db, "SELECT value FROM recording WHERE key = 'timeline_width_ns'", &has_width);
 
-	ret->n = ret->n_rss = 0;
+	ret->n = 0;
 	ret->start_ns = start;
 	ret->width_ns = has_start && has_width ? width : 0;
 	if ((!ret->width_ns || load_buckets(r, ret) == SQLITE_DONE) &&

@@ -54,11 +54,15 @@ struct timeline {
 	size_t n, cap;
 	struct timeline_rss {
 		uint64_t t_ns, bytes;
-	} *rss; /* by time */
+	} *rss; /* as they were recorded */
 	size_t n_rss, cap_rss;
+	uint64_t last_rss; /* the row; later ones are added */
 };
 
-/* @ret is zero, or one from before, which it replaces.  To be released, but after an error. */
+/*
+ * @ret is zero, or one from before of the same recording, which it brings up to date.  To be
+ * released, but after an error.
+ */
 int store_reader_timeline(struct store_reader *r, struct timeline *ret, struct err *err);
 void timeline_release(struct timeline *t);
 /*

@@ -95,7 +95,7 @@ static void go_back(struct ui *u, int arg)
 
 	if (p->state.filter[0] || p->state.search[0]) {
 		p->state.filter[0] = p->state.search[0] = '\0';
-		page_arrange(u, p);
+		page_arrange(p);
 	} else if (u->n_pages > 1) {
 		page_release(p);
 		free(p);
@@ -120,7 +120,7 @@ static void go_into(struct ui *u, int arg)
 
 	(void)arg;
 	if (p->view == VIEW_TREE) {
-		tree_set_open(u, p, -1);
+		tree_set_open(p, -1);
 	} else if (row && page_drill(u, p, row, &view, &scope)) {
 		ui_push(u, view, &scope);
 		scope_release(&scope);
@@ -153,8 +153,8 @@ static void open_node(struct ui *u, int open)
 	struct page *p = ui_page(u);
 
 	if (is_tree(u)) {
-		if (!tree_set_open(u, p, open) && !open)
-			tree_to_parent(u, p);
+		if (!tree_set_open(p, open) && !open)
+			tree_to_parent(p);
 	} else if (open) {
 		go_into(u, 0);
 	}
@@ -170,7 +170,7 @@ static void invert(struct ui *u, int arg)
 {
 	(void)arg;
 	if (is_tree_or_flame(u))
-		tree_invert(u, ui_page(u));
+		tree_invert(ui_page(u));
 }
 
 /* ---- order, search ------------------------------------------------------------------ */
@@ -191,7 +191,7 @@ static void sort_by_next(struct ui *u, int by)
 	if (at >= 0 && p->table.columns[at].kind == COLUMN_SHARE)
 		at += by;
 	p->state.sort = at;
-	page_arrange(u, p);
+	page_arrange(p);
 }
 
 static void reverse(struct ui *u, int arg)
@@ -202,7 +202,7 @@ static void reverse(struct ui *u, int arg)
 	if (is_tree_or_flame(u) || p->table.is_ordered)
 		return;
 	p->state.reverse = !p->state.reverse;
-	page_arrange(u, p);
+	page_arrange(p);
 }
 
 static void ask(struct ui *u, int kind)
@@ -371,7 +371,7 @@ static void click_row(struct ui *u, const struct input *in)
 		if (p->state.sort == column)
 			p->state.reverse = !p->state.reverse;
 		p->state.sort = column;
-		page_arrange(u, p);
+		page_arrange(p);
 	}
 }
 

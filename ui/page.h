@@ -45,7 +45,6 @@ struct scope {
 		SCOPE_STACK,	/* those that read as @stack does */
 		SCOPE_THREAD,	/* @key */
 		SCOPE_SIZE,	/* the class of @key */
-		SCOPE_NODE,	/* of the call tree: the frames from the root down to it */
 	} kind;
 	char *file, *function; /* owned; may be NULL */
 	struct module_id module;
@@ -114,7 +113,6 @@ struct view {
 	const char *title; /* of a page; NULL: the name */
 	void (*make)(struct ui *u, struct page *p);
 	int sort; /* the column at first */
-	bool has_ages; /* needs a walk over all blocks */
 };
 
 extern const struct view views[VIEWS];
@@ -124,7 +122,7 @@ void page_release(struct page *p);
 /* Makes its table, if what it shows has changed. */
 void page_make(struct ui *u, struct page *p);
 /* Sorts and filters anew. */
-void page_arrange(struct ui *u, struct page *p);
+void page_arrange(struct page *p);
 /* What Enter goes to from @row; false: nowhere. */
 bool page_drill(struct ui *u, struct page *p, const struct table_row *row,
 		enum view_kind *ret_view, struct scope *ret_scope);
@@ -158,11 +156,11 @@ void page_put_heap_values(struct table_row *r, const struct heap_totals *totals)
 void tree_load(struct ui *u, struct page *p, const char *title);
 void tree_make(struct ui *u, struct page *p);
 /* Opens, closes, or (-1) turns round; false: there is nothing to open. */
-bool tree_set_open(struct ui *u, struct page *p, int open);
+bool tree_set_open(struct page *p, int open);
 void tree_open_all(struct ui *u, struct page *p, bool open);
 /* To the node that called the one at the cursor. */
-void tree_to_parent(struct ui *u, struct page *p);
-void tree_invert(struct ui *u, struct page *p);
+void tree_to_parent(struct page *p);
+void tree_invert(struct page *p);
 /* What a node is known by when the tree is made anew: of one, or [node] of all, to be freed. */
 uint64_t tree_path(const struct ui *u, const struct call_tree *t, uint32_t node);
 uint64_t *tree_paths(const struct ui *u, const struct call_tree *t);

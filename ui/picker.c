@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/xalloc.h"
+#include "ui/script.h"
 #include "ui/table.h"
 
 #define CTRL(letter) ((letter) & 31)
@@ -482,36 +483,29 @@ int picker_run(struct picker *p, const struct screen_options *o, int *ret_pid, s
 	return 0;
 }
 
+static void draw(void *arg, struct canvas *c)
+{
+	int row, col;
+
+	picker_draw(arg, c, &row, &col);
+}
+
+static void take_input(void *arg, const struct input *in)
+{
+	picker_input(arg, in);
+}
+
+static bool is_over(void *arg)
+{
+	int pid;
+
+	return picker_is_over(arg, &pid);
+}
+
 int picker_run_script(struct picker *p, const char *script, int rows, int cols, bool styles,
 		      struct err *err)
 {
-	struct input_script s;
-	struct input in = {.key = INPUT_NONE};
-	struct canvas c;
-	int row, col, pid, r = 0;
-	char *text;
+	const struct script_target s = {p, draw, take_input, is_over};
 
-	canvas_init(&c, rows, cols, p->options.ascii);
-	input_script_begin(&s, script);
-	picker_draw(p, &c, &row, &col);
-	while (!picker_is_over(p, &pid) && in.key != INPUT_EOF) {
-		if (!input_script_next(&s, &in)) {
-			r = err_set(err, ERR_USAGE, 0, "not an input: '%.40s'", s.at);
-			err_hint(err, "keys are words such as Down, Enter, F5 or 'text'; see "
-				      "heaptrail(1)");
-			break;
-		}
-		if (in.key == INPUT_RESIZE)
-			canvas_resize(&c, in.row, in.col);
-		if (in.key != INPUT_EOF)
-			picker_input(p, &in);
-		picker_draw(p, &c, &row, &col);
-	}
-	if (!r) {
-		text = styles ? canvas_dump_styles(&c) : canvas_dump(&c);
-		fputs(text, stdout);
-		free(text);
-	}
-	canvas_release(&c);
-	return r;
+	return script_run(&s, p->options.ascii, script, rows, cols, styles, err);
 }

@@ -2,12 +2,8 @@
 #include "config.h"
 #include "ui/run.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "common/clock.h"
-#include "common/xalloc.h"
+#include "ui/script.h"
 
 /* So long at most a key waits for what is being read, and so often what grows is read … */
 #define SLICE_NS 8000000
@@ -74,42 +70,29 @@ int ui_run(struct ui *u, const struct screen_options *o, struct err *err)
 	return 0;
 }
 
-static void read_all(struct ui *u)
+static void draw_all(void *arg, struct canvas *c)
 {
-	while (ui_read(u, UINT64_MAX / 2))
+	int row, col;
+
+	while (ui_read(arg, UINT64_MAX / 2))
 		;
+	ui_draw(arg, c, &row, &col);
+}
+
+static void take_input(void *arg, const struct input *in)
+{
+	ui_input(arg, in);
+}
+
+static bool is_over(void *arg)
+{
+	return ui_is_over(arg);
 }
 
 int ui_run_script(struct ui *u, const char *script, int rows, int cols, bool styles,
 		  struct err *err)
 {
-	struct input_script s;
-	struct input in;
-	struct canvas c;
-	int row, col, r = 0;
-	char *text;
+	const struct script_target s = {u, draw_all, take_input, is_over};
 
-	canvas_init(&c, rows, cols, ui_is_ascii(u));
-	input_script_begin(&s, script);
-	do {
-		read_all(u);
-		ui_draw(u, &c, &row, &col);
-		if (!input_script_next(&s, &in)) {
-			r = err_set(err, ERR_USAGE, 0, "not an input: '%.40s'", s.at);
-			err_hint(err, "keys are words such as Down, Enter, F5 or 'text'; see "
-				      "heaptrail(1)");
-			break;
-		}
-		if (in.key == INPUT_RESIZE)
-			canvas_resize(&c, in.row, in.col);
-		if (in.key != INPUT_EOF)
-			ui_input(u, &in);
-	} while (in.key != INPUT_EOF && !ui_is_over(u));
-	if (!r) {
-		text = styles ? canvas_dump_styles(&c) : canvas_dump(&c);
-		fputs(text, stdout);
-		free(text);
-	}
-	canvas_release(&c);
-	return r;
+	return script_run(&s, ui_is_ascii(u), script, rows, cols, styles, err);
 }

@@ -11,11 +11,7 @@
 /* Runs it in the terminal until the user has enough.  -1 with @err: there is no terminal. */
 int ui_run(struct ui *u, const struct screen_options *o, struct err *err);
 
-/*
- * Runs it without a terminal: the inputs of @script (input.h), each when all that is to
- * be shown has been read.  The last screen, of that size, is printed; with @styles a
- * letter for each cell's style after it.  -1 with @err where the script has a mistake.
- */
+/* As script_run(), each input when all that is to be shown has been read. */
 int ui_run_script(struct ui *u, const char *script, int rows, int cols, bool styles,
 		  struct err *err);
 

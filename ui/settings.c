@@ -60,23 +60,19 @@ void settings_load(struct ui *u)
 	fclose(f);
 }
 
-/* The folder, where only the last part of it is missing. */
-static void make_folder(const char *path)
+/* The folder it is in, and the one that is in: ~/.config may be missing, too. */
+static void make_folders(const char *path)
 {
-	char *folder = xstrdup(path), *slash;
+	char *folder = xstrdup(path), *slash = strrchr(folder, '/'), *outer;
 
-	for (int parts = 0; parts < 2; parts++) {
-		slash = strrchr(folder, '/');
-		if (!slash || slash == folder)
-			break;
-		*slash = '\0';
-	}
-	mkdir(folder, 0700); /* ~/.config */
-	free(folder);
-	folder = xstrdup(path);
-	slash = strrchr(folder, '/');
 	if (slash && slash != folder) {
 		*slash = '\0';
+		outer = strrchr(folder, '/');
+		if (outer && outer != folder) {
+			*outer = '\0';
+			mkdir(folder, 0700);
+			*outer = '/';
+		}
 		mkdir(folder, 0700);
 	}
 	free(folder);
@@ -91,7 +87,7 @@ void settings_save(const struct ui *u)
 
 	if (!u->options.settings_path)
 		return;
-	make_folder(u->options.settings_path);
+	make_folders(u->options.settings_path);
 	next = xasprintf("%s.%d", u->options.settings_path, (int)getpid());
 	f = fopen(next, "wxe");
 	if (f) {

@@ -3,18 +3,13 @@
 #include "ui/page.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "analyzer/rows.h"
+#include "analyzer/source_lines.h"
 #include "common/xalloc.h"
-
-#define SOURCE_BYTES_MAX (64 << 20)
 
 enum { SOURCE_LIVE, SOURCE_PEAK, SOURCE_ALLOCATED, SOURCE_CALLS, SOURCE_LINE };
 
@@ -26,60 +21,7 @@ static const struct column columns[] = {
 	[SOURCE_LINE] = {"LINE", COLUMN_NUMBER, 6, 1},
 };
 
-struct line {
-	uint32_t number;
-	struct heap_totals totals;
-};
-
-static int by_number(const void *a, const void *b)
-{
-	const struct line *x = a, *y = b;
-
-	return x->number < y->number ? -1 : x->number > y->number;
-}
-
-/* What the lines of the file allocated, in their order; to be freed. */
-static struct line *lines_of(struct ui *u, const char *file, size_t *ret_n)
-{
-	struct line *lines = NULL;
-	size_t n = 0, cap = 0;
-	struct analysis a;
-	struct rows rows;
-
-	history_analysis(u->history, GROUP_STACK, false, &a);
-	rows_make(&rows, history_catalog(u->history), &a, &u->own, ROWS_BY_SOURCE_LINE, false);
-	for (size_t i = 0; i < rows.n; i++) {
-		const struct row *r = &rows.rows[i];
-
-		if (!r->file || strcmp(r->file, file))
-			continue;
-		ARRAY_GROW(lines, cap, n);
-		lines[n++] = (struct line){r->line, r->totals};
-	}
-	rows_release(&rows);
-	if (n)
-		qsort(lines, n, sizeof(*lines), by_number);
-	*ret_n = n;
-	return lines;
-}
-
-/* A regular file, and not a huge one: the path is the recording's, and may say anything. */
-static FILE *open_source(const char *path, struct stat *ret_st)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	FILE *f = NULL;
-
-	if (fd >= 0 && fstat(fd, ret_st) == 0 && S_ISREG(ret_st->st_mode) &&
-	    ret_st->st_size < SOURCE_BYTES_MAX)
-		f = fdopen(fd, "r");
-	else if (fd >= 0)
-		errno = EFBIG;
-	if (!f && fd >= 0)
-		close(fd);
-	return f;
-}
-
-static void put_line(struct table *t, uint64_t number, char *text, const struct line *line)
+static void put_line(struct table *t, uint64_t number, char *text, const struct source_line *line)
 {
 	struct table_row *r = table_add(t, text);
 
@@ -87,10 +29,10 @@ static void put_line(struct table *t, uint64_t number, char *text, const struct 
 	r->values[SOURCE_LINE] = number;
 	if (!line)
 		return;
-	r->values[SOURCE_LIVE] = line->totals.live_bytes;
-	r->values[SOURCE_PEAK] = line->totals.peak_bytes;
-	r->values[SOURCE_ALLOCATED] = line->totals.allocated_bytes;
-	r->values[SOURCE_CALLS] = line->totals.alloc_calls;
+	r->values[SOURCE_LIVE] = line->totals->live_bytes;
+	r->values[SOURCE_PEAK] = line->totals->peak_bytes;
+	r->values[SOURCE_ALLOCATED] = line->totals->allocated_bytes;
+	r->values[SOURCE_CALLS] = line->totals->alloc_calls;
 	r->style = STYLE_STRONG;
 }
 
@@ -116,21 +58,20 @@ static char *expand(const char *text, ssize_t len)
 	return out;
 }
 
-static void put_source(struct table *t, FILE *f, const struct line *lines, size_t n)
+static void put_source(struct table *t, FILE *f, const struct source_line *lines, size_t n)
 {
 	uint64_t number = 0;
 	size_t next = 0, cap = 0;
 	char *text = NULL;
 	ssize_t len;
 
+	if (n && !lines[0].number)
+		put_line(t, 0, xstrdup("[in no line]"), &lines[next++]);
 	while ((len = getline(&text, &cap, f)) >= 0) {
-		const struct line *line = NULL;
+		bool is_next = ++number && next < n && lines[next].number == number;
 
-		number++;
-		for (; next < n && lines[next].number <= number; next++)
-			if (lines[next].number == number)
-				line = &lines[next];
-		put_line(t, number, expand(text, len), line);
+		put_line(t, number, expand(text, len), is_next ? &lines[next] : NULL);
+		next += is_next;
 	}
 	free(text);
 	for (; next < n; next++)
@@ -143,7 +84,8 @@ void source_make(struct ui *u, struct page *p)
 		catalog_number(history_catalog(u->history), "start_realtime_ns", 0);
 	struct table *t = &p->table;
 	bool is_new = !p->state.has_key && !p->state.cursor;
-	struct line *lines;
+	struct source_line *lines;
+	struct analysis a;
 	struct stat st;
 	size_t n;
 	FILE *f;
@@ -153,11 +95,14 @@ void source_make(struct ui *u, struct page *p)
 	t->is_ordered = true;
 	t->text_title = "SOURCE";
 	t->text_columns = 44;
-	lines = lines_of(u, p->scope.file, &n);
-	f = open_source(p->scope.file, &st);
+	history_analysis(u->history, GROUP_STACK, false, &a);
+	rows_make(&p->rows, history_catalog(u->history), &a, &u->own, ROWS_BY_SOURCE_LINE, false);
+	lines = source_lines(&p->rows, p->scope.file, &n);
+	f = source_open(p->scope.file);
 	if (f) {
 		put_source(t, f, lines, n);
-		if (started_ns && st.st_mtime > started_ns / 1000000000)
+		if (started_ns && fstat(fileno(f), &st) == 0 &&
+		    st.st_mtime > started_ns / 1000000000)
 			p->note = xstrdup("the source has changed since the recording: lines may "
 					  "not match");
 		fclose(f);
@@ -167,11 +112,10 @@ void source_make(struct ui *u, struct page *p)
 			put_line(t, lines[i].number, xstrdup(""), &lines[i]);
 	}
 	free(lines);
-	if (is_new && p->scope.line) {
+	if (is_new && p->scope.line) { /* with some lines before it */
 		p->state.cursor_key = p->scope.line;
 		p->state.has_key = true;
-		p->state.cursor = 0;
+		p->state.cursor = p->scope.line - 1;
 		p->state.top = p->scope.line > 8 ? p->scope.line - 8 : 0;
-		p->state.cursor = p->scope.line ? p->scope.line - 1 : 0;
 	}
 }

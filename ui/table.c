@@ -282,7 +282,7 @@ static void draw_heads(const struct table *t, const struct table_state *s, const
 	}
 }
 
-static void draw_name(const struct table *t, const struct table_row *r, struct canvas *c, int row,
+static void draw_name(const struct table_row *r, struct canvas *c, int row,
 		      int col, int width)
 {
 	int indent = r->depth * 2, used, detail;
@@ -302,7 +302,7 @@ static void draw_name(const struct table *t, const struct table_row *r, struct c
 	if (used > width)
 		used = width;
 	canvas_text(c, row, col, used, r->text, (enum style)r->style, ALIGN_LEFT,
-		    t->cut_start ? CUT_START : CUT_END);
+		    CUT_END);
 	detail = r->detail ? canvas_columns(r->detail) : 0;
 	if (detail && width - used - 2 >= (detail < 10 ? detail : 10))
 		canvas_text(c, row, col + used + 2, width - used - 2, r->detail, STYLE_DIM,
@@ -331,7 +331,7 @@ static void draw_row(const struct table *t, const struct table_row *r, int share
 				    v ? STYLE_TEXT : STYLE_DIM, ALIGN_RIGHT, CUT_START);
 		col += k->width + 1;
 	}
-	draw_name(t, r, c, row, b.col + l->text_col, b.cols - l->text_col);
+	draw_name(r, c, row, b.col + l->text_col, b.cols - l->text_col);
 }
 
 void table_draw(const struct table *t, struct table_state *s, struct canvas *c, struct box b)

@@ -54,7 +54,6 @@ struct table {
 	uint64_t totals[TABLE_COLUMNS_MAX]; /* what 100 % is; 0: a share in it means nothing */
 	bool is_ordered; /* the order of the rows means something: it is not sorted */
 	bool keeps_order; /* it is sorted already, by the column that the state says */
-	bool cut_start;	 /* of names the end matters */
 	int text_columns; /* for names before numbers give way; 0: the usual number */
 	const char *empty; /* what to say where there are no rows */
 };

@@ -135,7 +135,7 @@ static const struct table_row *row_here(struct page *p)
 	return table_at_cursor(&p->table, &p->state);
 }
 
-bool tree_set_open(struct ui *u, struct page *p, int open)
+bool tree_set_open(struct page *p, int open)
 {
 	const struct table_row *r = row_here(p);
 
@@ -147,7 +147,6 @@ bool tree_set_open(struct ui *u, struct page *p, int open)
 	p->state.cursor_key = r->key;
 	p->state.has_key = true;
 	p->version = 0;
-	(void)u;
 	return true;
 }
 
@@ -165,7 +164,7 @@ void tree_open_all(struct ui *u, struct page *p, bool open)
 	p->version = 0;
 }
 
-void tree_to_parent(struct ui *u, struct page *p)
+void tree_to_parent(struct page *p)
 {
 	const struct table_row *r = row_here(p);
 
@@ -174,10 +173,9 @@ void tree_to_parent(struct ui *u, struct page *p)
 			table_move_to(&p->table, &p->state, i);
 			break;
 		}
-	(void)u;
 }
 
-void tree_invert(struct ui *u, struct page *p)
+void tree_invert(struct page *p)
 {
 	p->bottom_up = !p->bottom_up;
 	p->tree_version = 0;
@@ -185,5 +183,4 @@ void tree_invert(struct ui *u, struct page *p)
 	p->state.has_key = false;
 	p->state.cursor = p->state.top = 0;
 	p->version = 0;
-	(void)u;
 }

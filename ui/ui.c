@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/command_line.h"
 #include "analyzer/rows.h"
 #include "common/format.h"
-#include "common/json.h"
 #include "common/xalloc.h"
 #include "ui/page.h"
 
@@ -170,27 +170,6 @@ void ui_input(struct ui *u, const struct input *in)
 
 /* ---- the head ----------------------------------------------------------------------- */
 
-/* The command, as one line; to be freed. */
-static char *command_text(const struct ui *u)
-{
-	const char *text = catalog_text(history_catalog(u->history), "command");
-	char **args, *line = xstrdup("");
-
-	if (!text || json_parse_strings(text, &args) < 0) {
-		free(line);
-		return xstrdup(path_base(history_path(u->history)));
-	}
-	for (char **a = args; *a; a++) {
-		char *longer = xasprintf("%s%s%s", line, a == args ? "" : " ",
-					 a == args ? path_base(*a) : *a);
-
-		free(line);
-		line = longer;
-	}
-	json_free_strings(args);
-	return line;
-}
-
 static void draw_title(struct ui *u, struct canvas *c)
 {
 	const struct catalog *k = history_catalog(u->history);
@@ -198,7 +177,7 @@ static void draw_title(struct ui *u, struct canvas *c)
 	const char *state = u->options.state
 				    ? u->options.state(u->options.arg, u->history, &live)
 				    : live ? "not closed" : "complete";
-	char *command = command_text(u), pid[32];
+	char *command = command_line(k, true), pid[32];
 	char from[FORMAT_MAX], when[FORMAT_MAX], now[FORMAT_MAX];
 	uint64_t start = history_start_ns(u->history);
 	char right[160];

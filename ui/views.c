@@ -38,21 +38,19 @@ static const size_t heap_offsets[] = {
 
 enum { LEAK_BYTES, LEAK_SHARE, LEAK_BLOCKS, LEAK_OLDEST, LEAK_NEWEST };
 
-static const struct column leak_columns[] = {
-	[LEAK_BYTES] = {"UNFREED", COLUMN_BYTES, 9, 0},
-	[LEAK_SHARE] = {"    %", COLUMN_SHARE, 14, 2},
-	[LEAK_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, 1},
-	[LEAK_OLDEST] = {"OLDEST", COLUMN_TIME, 11, 3},
-	[LEAK_NEWEST] = {"NEWEST", COLUMN_TIME, 11, 4},
-};
-
-/* Where the process's exit was seen. */
-static const struct column leaked_columns[] = {
-	[LEAK_BYTES] = {"LEAKED", COLUMN_BYTES, 9, 0},
-	[LEAK_SHARE] = {"    %", COLUMN_SHARE, 14, 2},
-	[LEAK_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, 1},
-	[LEAK_OLDEST] = {"OLDEST", COLUMN_TIME, 11, 3},
-	[LEAK_NEWEST] = {"NEWEST", COLUMN_TIME, 11, 4},
+/* "Leaked" only where the process's exit was seen. */
+static const struct column leak_columns[2][5] = {
+#define LEAK_COLUMNS(bytes) \
+	{ \
+		[LEAK_BYTES] = {bytes, COLUMN_BYTES, 9, 0}, \
+		[LEAK_SHARE] = {"    %", COLUMN_SHARE, 14, 2}, \
+		[LEAK_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, 1}, \
+		[LEAK_OLDEST] = {"OLDEST", COLUMN_TIME, 11, 3}, \
+		[LEAK_NEWEST] = {"NEWEST", COLUMN_TIME, 11, 4}, \
+	}
+	[false] = LEAK_COLUMNS("UNFREED"),
+	[true] = LEAK_COLUMNS("LEAKED"),
+#undef LEAK_COLUMNS
 };
 
 enum { BLOCK_SIZE, BLOCK_USABLE, BLOCK_AGE, BLOCK_ADDRESS, BLOCK_THREAD };
@@ -162,7 +160,6 @@ char *scope_text(const struct ui *u, const struct scope *s)
 	case SCOPE_THREAD:
 	case SCOPE_SIZE:
 		return xstrdup(s->function ? s->function : "");
-	case SCOPE_NODE:
 	case SCOPE_ALL:
 		break;
 	}
@@ -295,16 +292,6 @@ static void make_sizes(struct ui *u, struct page *p)
 
 /* ---- stacks ------------------------------------------------------------------------- */
 
-/* "main.c:12", or the module; to be freed; NULL: not known. */
-static char *place_text(const struct catalog *c, const struct catalog_frame *f)
-{
-	const char *module = catalog_module_path(c, f->module);
-
-	if (f->file)
-		return xasprintf("%s:%" PRIu32, path_base(f->file), f->line);
-	return f->function && module ? xstrdup(path_base(module)) : NULL;
-}
-
 /* A stack by its own function, where that is, and who called it. */
 static char *stack_text(const struct ui *u, struct stack_id id)
 {
@@ -320,7 +307,7 @@ static char *stack_text(const struct ui *u, struct stack_id id)
 		own = w.frames[at];
 	}
 	name = place_name(c, catalog_frame(c, own));
-	place = place_text(c, catalog_frame(c, own));
+	place = place_where(c, catalog_frame(c, own));
 	if (!w.n)
 		text = xasprintf("[%s]", stacks_end_text(w.end));
 	else
@@ -364,8 +351,8 @@ static void make_leaks(struct ui *u, struct page *p)
 	free(part.groups);
 	has_ended = history_shows_end(u->history) &&
 		    catalog_number(history_catalog(u->history), "exited", 0);
-	p->table.columns = has_ended ? leaked_columns : leak_columns;
-	p->table.n_columns = COUNT_OF(leak_columns);
+	p->table.columns = leak_columns[has_ended];
+	p->table.n_columns = COUNT_OF(leak_columns[has_ended]);
 	p->table.text_title = "ALLOCATED BY";
 	p->table.text_columns = 40;
 	p->table.totals[LEAK_BYTES] = a.totals.live_bytes;
@@ -427,7 +414,7 @@ static void make_stack(struct ui *u, struct page *p)
 	for (size_t i = 0; i < w.n; i++) {
 		const struct catalog_frame *f = catalog_frame(c, w.frames[i]);
 		const char *module = catalog_module_path(c, f->module);
-		char *name = place_name(c, f), *place = place_text(c, f);
+		char *name = place_name(c, f), *place = place_where(c, f);
 
 		row = table_add(t, xasprintf("%s%s%s%s", name, f->is_inlined ? " (inlined)" : "",
 					     place ? "  " : "", place ? place : ""));
@@ -510,20 +497,20 @@ static void make_help(struct ui *u, struct page *p)
 /* ---- the table of views ------------------------------------------------------------- */
 
 const struct view views[VIEWS] = {
-	[VIEW_OVERVIEW] = {"Overview", NULL, make_files, HEAP_PEAK, false},
-	[VIEW_FILES] = {"Files", NULL, make_files, HEAP_PEAK, false},
-	[VIEW_FUNCTIONS] = {"Functions", NULL, make_functions, HEAP_PEAK, false},
-	[VIEW_TREE] = {"Tree", NULL, tree_make, HEAP_PEAK, false},
-	[VIEW_FLAME] = {"Flame", NULL, flame_make, HEAP_PEAK, false},
-	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES, true},
-	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED, false},
-	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED, false},
-	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK, false},
-	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK, false},
-	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK, false},
-	[VIEW_STACK] = {"Stack", "Call stack", make_stack, TABLE_SORT_TEXT, false},
-	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE, true},
-	[VIEW_HELP] = {"Help", "Help", make_help, TABLE_SORT_TEXT, false},
+	[VIEW_OVERVIEW] = {"Overview", NULL, make_files, HEAP_PEAK},
+	[VIEW_FILES] = {"Files", NULL, make_files, HEAP_PEAK},
+	[VIEW_FUNCTIONS] = {"Functions", NULL, make_functions, HEAP_PEAK},
+	[VIEW_TREE] = {"Tree", NULL, tree_make, HEAP_PEAK},
+	[VIEW_FLAME] = {"Flame", NULL, flame_make, HEAP_PEAK},
+	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES},
+	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED},
+	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED},
+	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK},
+	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK},
+	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK},
+	[VIEW_STACK] = {"Stack", "Call stack", make_stack, TABLE_SORT_TEXT},
+	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE},
+	[VIEW_HELP] = {"Help", "Help", make_help, TABLE_SORT_TEXT},
 };
 
 void page_init(struct page *p, enum view_kind view, const struct scope *scope)
@@ -547,9 +534,8 @@ void page_release(struct page *p)
 	p->note = NULL;
 }
 
-void page_arrange(struct ui *u, struct page *p)
+void page_arrange(struct page *p)
 {
-	(void)u;
 	if (p->view == VIEW_TREE || p->view == VIEW_FLAME)
 		p->version = 0; /* the order is the tree's */
 	else

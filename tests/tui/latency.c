@@ -58,12 +58,13 @@ static void report(const char *name)
 	n_times = 0;
 }
 
-/* Enter leads to single blocks there, of which there may be a million. */
+/* There these lead to single blocks, of which there may be a million. */
 static bool leads_to_blocks(int key)
 {
 	enum view_kind view = ui_page(ui)->view;
 
-	return key == INPUT_ENTER && !ui->prompt && (view == VIEW_SIZES || view == VIEW_THREADS);
+	return (key == INPUT_ENTER || key == INPUT_RIGHT) && !ui->prompt &&
+	       (view == VIEW_SIZES || view == VIEW_THREADS);
 }
 
 static void press_all(const int *list, size_t n)
