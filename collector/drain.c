@@ -39,6 +39,7 @@ void drain_set_stacks(struct drain *d, enum stack_mode mode, uint16_t (*generati
 void drain_end_events(struct drain *d)
 {
 	pairing_release(&d->pairing);
+	replay_release(&d->heap);
 	hashmap_release(&d->stacks);
 	hashmap_release(&d->older_stacks);
 	hashmap_release(&d->sites.by_branch);
@@ -69,7 +70,7 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	d->space.end = NULL;
 	store_writer_put_space(d->writer, &d->space);
 	pairing_reset(&d->pairing);
-	d->live_bytes = 0;
+	replay_begin_space(&d->heap, d->space.id);
 	call_sites_set_space(&d->sites, d->space.id);
 	hashmap_release(&d->stacks);
 	hashmap_release(&d->older_stacks);
@@ -104,8 +105,10 @@ static void timeline_double(struct drain *d)
 	d->timeline_width_ns *= 2;
 }
 
-static void timeline_add(struct drain *d, const struct event *e, uint64_t freed_bytes)
+/* @before: what was live before the event. */
+static void timeline_add(struct drain *d, const struct event *e, uint64_t before)
 {
+	uint64_t live = d->heap.live_bytes;
 	struct timeline_bucket *b;
 	size_t i;
 
@@ -116,18 +119,16 @@ static void timeline_add(struct drain *d, const struct event *e, uint64_t freed_
 	i = (e->t_ns - d->timeline_start_ns) / d->timeline_width_ns;
 	for (; d->timeline_used <= i; d->timeline_used++)
 		d->timeline[d->timeline_used].live_bytes =
-			d->timeline[d->timeline_used].max_live_bytes = d->live_bytes;
+			d->timeline[d->timeline_used].max_live_bytes = before;
 	b = &d->timeline[i];
-	d->live_bytes -= freed_bytes;
 	if (event_allocates(e)) {
-		d->live_bytes += e->size;
 		b->allocs++;
 		b->allocated_bytes += e->size;
 	}
 	b->frees += event_frees(e);
-	b->live_bytes = d->live_bytes;
-	if (d->live_bytes > b->max_live_bytes)
-		b->max_live_bytes = d->live_bytes;
+	b->live_bytes = live;
+	if (live > b->max_live_bytes)
+		b->max_live_bytes = live;
 }
 
 void drain_write_slow(struct drain *d)
@@ -138,13 +139,29 @@ void drain_write_slow(struct drain *d)
 
 /* ---- events ------------------------------------------------------------------------ */
 
-static void emit(struct drain *d, struct event *e, uint64_t freed_bytes)
+/* Its slot is found; NO_SLOT where there is no such event. */
+static uint32_t emit(struct drain *d, struct event *e)
 {
-	store_writer_put_event(d->writer, d->space.id, e);
+	const struct drain_observer *o = &d->observer;
+	uint64_t before = d->heap.live_bytes, chunk;
+	struct replay_step step;
+
+	if (replay_feed(&d->heap, e, &step, NULL) < 0) {
+		d->counts.malformed++;
+		return NO_SLOT;
+	}
+	if (step.made)
+		e->slot = step.slot;
 	d->counts.events++;
 	d->counts.alloc_calls += event_allocates(e);
 	d->counts.free_calls += event_frees(e);
-	timeline_add(d, e, freed_bytes);
+	timeline_add(d, e, before);
+	if (o->step)
+		o->step(o->arg, d->space.id, e, &step);
+	chunk = store_writer_put_event(d->writer, d->space.id, e);
+	if (chunk && o->chunk)
+		o->chunk(o->arg, d->writer, chunk, &d->heap);
+	return e->slot;
 }
 
 /* The live block at @address was freed without our seeing it. */
@@ -155,13 +172,11 @@ static void imply_free(struct drain *d, struct thread_id thread, uint8_t family,
 			  .family = family,
 			  .thread = thread,
 			  .t_ns = d->last_ns};
-	uint64_t size;
 
-	if (pairing_find(&d->pairing, address, &e.slot, &size) != PAIRING_LIVE)
+	if (pairing_find(&d->pairing, address, &e.slot) != PAIRING_LIVE)
 		return;
 	pairing_remove(&d->pairing, address);
-	slots_give(&d->pairing.slots, e.slot);
-	emit(d, &e, size);
+	emit(d, &e);
 	d->counts.implied_frees++;
 }
 
@@ -244,14 +259,15 @@ static void add_block(struct drain *d, const struct ring_head *h, uint64_t addre
 		      uint64_t size_word, struct stack_id stack)
 {
 	struct event e = make_event(d, h, EVENT_ALLOC, stack);
+	uint32_t slot;
 
 	imply_free(d, e.thread, e.family, address);
 	e.address = address;
 	e.size = size;
 	e.usable = family_usable(family_by_id(h->family), size_word);
-	e.slot = slots_take(&d->pairing.slots);
-	pairing_put(&d->pairing, address, e.slot, size);
-	emit(d, &e, 0);
+	slot = emit(d, &e);
+	if (slot != NO_SLOT)
+		pairing_put(&d->pairing, address, slot);
 }
 
 /* A free of what is no live block. */
@@ -270,32 +286,30 @@ static enum free_class classify(struct drain *d, const struct event *e, enum pai
 	return FREE_UNKNOWN;
 }
 
-/* A free of the block that @found, @slot and @size describe; @address no longer leads to it. */
+/* A free of the block that @found and @slot describe; @address no longer leads to it. */
 static void end_block(struct drain *d, const struct ring_head *h, enum pairing_found found,
-		      uint32_t slot, uint64_t size, uint64_t address, uint64_t caller)
+		      uint32_t slot, uint64_t address, uint64_t caller)
 {
 	struct event e = make_event(d, h, EVENT_FREE, caller_stack(d, h, caller, STACK_CALLER));
 
 	if (found == PAIRING_LIVE) {
 		e.slot = slot;
-		slots_give(&d->pairing.slots, slot);
 	} else {
 		e.address = address;
 		e.free_class = (uint8_t)classify(d, &e, found);
 	}
-	emit(d, &e, size);
+	emit(d, &e);
 }
 
 static void free_block(struct drain *d, const struct ring_head *h, uint64_t address,
 		       uint64_t caller)
 {
-	uint64_t size = 0;
 	uint32_t slot = NO_SLOT;
-	enum pairing_found found = pairing_find(&d->pairing, address, &slot, &size);
+	enum pairing_found found = pairing_find(&d->pairing, address, &slot);
 
 	if (found == PAIRING_LIVE)
 		pairing_remove(&d->pairing, address);
-	end_block(d, h, found, slot, size, address, caller);
+	end_block(d, h, found, slot, address, caller);
 }
 
 static struct drain_thread *thread_of(struct drain *d, uint32_t serial)
@@ -323,10 +337,8 @@ static void drop_realloc(struct drain *d, uint32_t serial)
 		return;
 	t->is_reallocating = false;
 	d->counts.unfinished_reallocs++;
-	if (t->slot == NO_SLOT)
-		return;
-	slots_give(&d->pairing.slots, t->slot);
-	emit(d, &e, t->old_size);
+	if (t->slot != NO_SLOT)
+		emit(d, &e);
 }
 
 static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
@@ -337,18 +349,17 @@ static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
 	t->is_reallocating = true;
 	t->old_address = r->address;
 	t->slot = NO_SLOT;
-	t->old_size = 0;
-	t->found = pairing_find(&d->pairing, r->address, &t->slot, &t->old_size);
+	t->found = pairing_find(&d->pairing, r->address, &t->slot);
 	if (t->found == PAIRING_LIVE)
 		pairing_remove(&d->pairing, r->address);
 }
 
 /* The block of @t's realloc is at @address now (the old one again, if it failed). */
 static void settle_realloc(struct drain *d, const struct ring_realloc_end *r,
-			   struct drain_thread *t, uint64_t address, uint64_t size)
+			   struct drain_thread *t, uint64_t address)
 {
 	imply_free(d, (struct thread_id){r->head.thread}, r->head.family, address);
-	pairing_put(&d->pairing, address, t->slot, size);
+	pairing_put(&d->pairing, address, t->slot);
 }
 
 static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
@@ -367,12 +378,12 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	t->is_reallocating = false;
 	if (!r->address && !frees) { /* it failed */
 		if (t->slot != NO_SLOT)
-			settle_realloc(d, r, t, r->old_address, t->old_size);
+			settle_realloc(d, r, t, r->old_address);
 		return;
 	}
 	if (t->slot == NO_SLOT || frees) {
 		/* by its slot: the address may be another block's by now */
-		end_block(d, &r->head, t->found, t->slot, t->old_size, r->old_address, r->caller);
+		end_block(d, &r->head, t->found, t->slot, r->old_address, r->caller);
 		if (r->address)
 			add_block(d, &r->head, r->address, r->size, r->size_word,
 				  stack_of_alloc(d, &r->head, r->stack, r->caller));
@@ -384,8 +395,8 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	e.size = r->size;
 	e.usable = family_usable(family, r->size_word);
 	e.slot = t->slot;
-	settle_realloc(d, r, t, r->address, r->size);
-	emit(d, &e, t->old_size);
+	settle_realloc(d, r, t, r->address);
+	emit(d, &e);
 }
 
 /* ---- threads and the process ------------------------------------------------------- */
@@ -423,8 +434,8 @@ static void note_thread(struct drain *d, const struct ring_thread *r)
 	if (r->head.kind == RING_THREAD_EXIT) {
 		/* what it was reallocating did not happen, as far as can be told */
 		if (t->is_reallocating && t->slot != NO_SLOT &&
-		    pairing_find(&d->pairing, t->old_address, NULL, NULL) != PAIRING_LIVE) {
-			pairing_put(&d->pairing, t->old_address, t->slot, t->old_size);
+		    pairing_find(&d->pairing, t->old_address, NULL) != PAIRING_LIVE) {
+			pairing_put(&d->pairing, t->old_address, t->slot);
 			t->is_reallocating = false;
 		}
 		drop_realloc(d, r->head.thread);

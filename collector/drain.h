@@ -13,6 +13,7 @@
 #include "collector/stack_mode.h"
 #include "common/hash.h"
 #include "store/record.h"
+#include "store/replay.h"
 #include "store/writer.h"
 
 /*
@@ -38,10 +39,22 @@ struct drain_counts {
 	uint64_t guessed_frames;      /* in different stacks: found by the frame pointer */
 };
 
+/* Whoever wants to know what becomes of the heap; any of them may be NULL. */
+struct drain_observer {
+	void *arg;
+	/* after each event */
+	void (*step)(void *arg, struct space_id space, const struct event *e,
+		     const struct replay_step *step);
+	/* after the last event of a full chunk */
+	void (*chunk)(void *arg, struct store_writer *w, uint64_t chunk, const struct replay *heap);
+};
+
 struct drain {
 	struct store_writer *writer;
+	struct drain_observer observer;
 	struct call_sites sites;
 	struct pairing pairing;
+	struct replay heap;
 	struct drain_counts counts;
 	/* events lost in the kernel: where there are any, nothing is called a double free */
 	const uint64_t *losses_so_far;
@@ -60,7 +73,7 @@ struct drain {
 		bool is_known; /* its raw event came */
 		/* the realloc under way */
 		bool is_reallocating;
-		uint64_t old_address, old_size;
+		uint64_t old_address;
 		enum pairing_found found; /* what the old address was */
 		uint32_t slot;		  /* NO_SLOT: the old block was not known */
 	} **threads;
@@ -68,7 +81,6 @@ struct drain {
 	struct timeline_bucket timeline[TIMELINE_BUCKETS];
 	uint64_t timeline_start_ns, timeline_width_ns;
 	size_t timeline_used;
-	uint64_t live_bytes;
 	/* called for a RING_EXEC, after the old space was closed and a new one begun */
 	void (*on_exec)(void *arg);
 	/* called for a RING_MAPS */

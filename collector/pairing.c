@@ -18,22 +18,18 @@ static void release_parts(struct pairing *p)
 	for (int i = 0; i < PAIRING_PARTS; i++)
 		free(p->parts[i].entries);
 	memset(p->parts, 0, sizeof(p->parts));
-	free(p->sizes);
-	p->sizes = NULL;
-	p->cap_sizes = p->live = 0;
+	p->live = 0;
 }
 
 void pairing_release(struct pairing *p)
 {
 	release_parts(p);
-	slots_release(&p->slots);
 	memset(p, 0, sizeof(*p));
 }
 
 void pairing_reset(struct pairing *p)
 {
 	release_parts(p);
-	slots_reset(&p->slots);
 }
 
 /* Blocks lie 16 bytes apart: a multiplication spreads them well enough. */
@@ -108,8 +104,7 @@ static void make_room(struct pairing *p, struct pairing_part *part)
 	free(old.entries);
 }
 
-enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_slot,
-				uint64_t *ret_size)
+enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_slot)
 {
 	const struct pairing_part *part = part_of(p, address);
 	const struct pairing_entry *e;
@@ -123,12 +118,10 @@ enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint3
 		return PAIRING_FREED;
 	if (ret_slot)
 		*ret_slot = e->place;
-	if (ret_size)
-		*ret_size = p->sizes[e->place];
 	return PAIRING_LIVE;
 }
 
-void pairing_put(struct pairing *p, uint64_t address, uint32_t slot, uint64_t size)
+void pairing_put(struct pairing *p, uint64_t address, uint32_t slot)
 {
 	struct pairing_part *part = (struct pairing_part *)part_of(p, address);
 	struct pairing_entry *e;
@@ -140,8 +133,6 @@ void pairing_put(struct pairing *p, uint64_t address, uint32_t slot, uint64_t si
 	*e = (struct pairing_entry){.address = address, .place = slot};
 	part->live++;
 	p->live++;
-	ARRAY_GROW(p->sizes, p->cap_sizes, slot);
-	p->sizes[slot] = size;
 }
 
 void pairing_remove(struct pairing *p, uint64_t address)

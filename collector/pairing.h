@@ -6,15 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/slots.h"
-
 /*
- * The live blocks of one address space: which slot an address has, and how large
- * its block is.  Of the addresses that were freed the latest are remembered,
+ * The live blocks of one address space: which slot an address has.  Of the addresses that were freed the latest are remembered,
  * about one for every eight live blocks at least, to tell a double free from a
  * free of something never seen.
  *
- * At most 60 bytes a live block of the time when most were live, slots included:
+ * At most 32 bytes a live block of the time when most were live:
  * the table is many small ones, which grow one by one, so that no large one is
  * ever there twice.  Zero-initialised is empty.
  */
@@ -30,11 +27,8 @@ struct pairing {
 		uint32_t cap; /* a power of two, or 0 */
 		uint32_t live, freed;
 	} parts[PAIRING_PARTS];
-	uint64_t *sizes; /* [slot]: requested bytes */
-	size_t cap_sizes;
 	size_t live;
 	uint32_t n_frees; /* counts on and wraps */
-	struct slots slots;
 };
 
 enum pairing_found {
@@ -46,11 +40,10 @@ enum pairing_found {
 void pairing_release(struct pairing *p);
 /* Forgets all: the address space is a new one. */
 void pairing_reset(struct pairing *p);
-/* Live, it has a slot and a size; these outputs are set only then, and may be NULL. */
-enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_slot,
-				uint64_t *ret_size);
+/* Live, it has a slot; this output is set only then, and may be NULL. */
+enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_slot);
 /* @address, which must not be live, is now the block in @slot. */
-void pairing_put(struct pairing *p, uint64_t address, uint32_t slot, uint64_t size);
+void pairing_put(struct pairing *p, uint64_t address, uint32_t slot);
 /* @address, which must be live, is so no more; its slot stays taken. */
 void pairing_remove(struct pairing *p, uint64_t address);
 

@@ -10,49 +10,50 @@
 #include "store/record.h"
 
 /*
- * The chunk codec: up to CHUNK_EVENTS_MAX events, column by column.  Every
- * column is its length (LEB128) and its bytes; the columns stand in this order:
- *
- *   kind	one byte an event: kind, and the free class in the high four bits
- *   time	LEB128: ns since the event before; the first since the chunk's first_ns
- *   thread	LEB128
- *   family	one byte
- *   stack	LEB128
- *   address	of allocs, reallocs and frees that end no block: LEB128 of twice the
- *		zig-zag difference to the address before in units of 16, or, where
- *		it is no multiple of 16, of 1, followed by the address itself
- *   size	of allocs and reallocs: LEB128
- *   usable	of allocs and reallocs: LEB128; 0 = unknown; 1 = the value itself
- *		follows; else 2 + the zig-zag difference to what glibc gives for
- *		that size
- *   slot	of frees that end a block, and of reallocs: LEB128
- *
- * With CODEC_COLUMNS_ZSTD all of it is one zstd frame.
+ * The chunk codec: up to CHUNK_EVENTS_MAX events, column by column.  What the bytes
+ * mean is in heaptrail-recording(5); chunk_layout.h has what both directions share.
  */
 enum chunk_column {
-	COLUMN_KIND,
-	COLUMN_TIME,
-	COLUMN_THREAD,
-	COLUMN_FAMILY,
-	COLUMN_STACK,
-	COLUMN_ADDRESS,
-	COLUMN_SIZE,
+	/* in the order of the events */
+	COLUMN_THREADS,	   /* the threads that there are, in the order they come */
+	COLUMN_THREAD,	   /* which of these; nothing if there is one only */
+	COLUMN_TIME_LOW,   /* ns since the event before: the low byte … */
+	COLUMN_TIME_HIGH,  /* … and the rest */
+	COLUMN_PREDICTED,  /* how the address was foreseen */
+	COLUMN_ADDRESS,	   /* where it was not: the difference to another */
+	/* thread after thread */
+	COLUMN_CALLS,	   /* (kind, class, family, stack) that there are */
+	COLUMN_CALL_LOW,   /* which of these */
+	COLUMN_CALL_HIGH,
+	COLUMN_SIZE_LOW,
+	COLUMN_SIZE_HIGH,
 	COLUMN_USABLE,
-	COLUMN_SLOT,
+	COLUMN_BACK_LOW,   /* how many events ago the block that ends was made, 0: in … */
+	COLUMN_BACK_HIGH,
+	COLUMN_SLOT_LOW,   /* … another chunk, in this slot */
+	COLUMN_SLOT_MIDDLE,
+	COLUMN_SLOT_HIGH,
 	CHUNK_COLUMNS
 };
 
+struct chunk_scratch;
+
 struct chunk_encoder {
 	struct chunk_info info;
-	struct buffer columns[CHUNK_COLUMNS];
-	uint64_t last_address;
-	struct buffer raw; /* scratch of chunk_encoder_finish() */
+	struct event *events; /* [CHUNK_EVENTS_MAX], with their slots and distances */
+	/* [slot modulo its size]: the event that put a block there last, if it still says so */
+	uint16_t *made;
+	struct chunk_scratch *scratch;
+	size_t column_bytes[CHUNK_COLUMNS]; /* in what chunk_encoder_finish() gave last */
 };
 
 void chunk_encoder_release(struct chunk_encoder *c);
 /* Begins an empty chunk of @space. */
 void chunk_encoder_reset(struct chunk_encoder *c, uint64_t id, struct space_id space);
-/* @e->t_ns must not be before the event added last. */
+/*
+ * @e->t_ns must not be before the event added last; @e->slot must be right for allocs too.
+ * No more than CHUNK_EVENTS_MAX.
+ */
 void chunk_encoder_add(struct chunk_encoder *c, const struct event *e);
 /*
  * Puts the chunk as it is now into @out (what was in it goes) and completes
@@ -62,8 +63,9 @@ void chunk_encoder_finish(struct chunk_encoder *c, struct buffer *out);
 
 /*
  * Decodes @len bytes at @data, which are untrusted, into @ret_events (room for
- * CHUNK_EVENTS_MAX).  The slot of an EVENT_ALLOC is left 0: run slots.h.
- * Returns 0, or -EBADMSG with @err filled in.
+ * CHUNK_EVENTS_MAX).  Where the block that an event ends was made in the same chunk,
+ * its distance is set, else its slot; the slot of an EVENT_ALLOC is left 0 (replay.h
+ * knows all of them).  Returns 0, or -EBADMSG with @err filled in.
  */
 int chunk_decode(const struct chunk_info *info, const void *data, size_t len,
 		 struct event *ret_events, struct err *err);

@@ -13,7 +13,7 @@
  */
 
 #define RECORDING_APPLICATION_ID 0x48545231 /* "HTR1" */
-#define RECORDING_VERSION 1
+#define RECORDING_VERSION 2
 
 struct space_id {
 	uint32_t v;
@@ -64,6 +64,8 @@ struct event {
 	struct thread_id thread;
 	struct stack_id stack; /* of the alloc; of a free: its caller */
 	uint32_t slot;	       /* see slots.h; of an alloc it is implied by the order */
+	/* in what was decoded: so many events ago the block that ends was made; 0: see slot */
+	uint32_t distance;
 	uint64_t t_ns;
 	uint64_t address;
 	uint64_t size;	 /* requested bytes */
@@ -83,9 +85,9 @@ static inline bool event_frees(const struct event *e)
 
 #define CHUNK_EVENTS_MAX 65536
 
+/* 1 and 2 were those of format version 1. */
 enum chunk_codec {
-	CODEC_COLUMNS = 1,
-	CODEC_COLUMNS_ZSTD = 2,
+	CODEC_COLUMNS = 3,
 };
 
 struct chunk_info {

@@ -1,4 +1,4 @@
--- The recording, format version 1.  The only DDL of the project; described for
+-- The recording, format version 2.  The only DDL of the project; described for
 -- users in heaptrail-recording(5).  Times are CLOCK_MONOTONIC nanoseconds, sizes
 -- are bytes, ids count from 1 (0 = none) unless said otherwise.
 
@@ -113,7 +113,7 @@ CREATE TABLE chunk (		-- the events, up to 65,536 a row
 	min_size INTEGER, max_size INTEGER,
 	min_address INTEGER, max_address INTEGER,
 	families INTEGER NOT NULL,	-- bit set of family ids
-	codec	INTEGER NOT NULL,	-- 1: columns, 2: columns in a zstd frame
+	codec	INTEGER NOT NULL,	-- 3: columns, each a zstd frame or as it is
 	crc	INTEGER NOT NULL,	-- CRC-32 of the numbers above and of data
 	data	BLOB NOT NULL
 );

@@ -694,18 +694,23 @@ static void put_chunk(struct store_writer *w)
 	w->chunk_dirty = false;
 }
 
-void store_writer_put_event(struct store_writer *w, struct space_id space, const struct event *e)
+uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
+				const struct event *e)
 {
 	struct chunk_info *i = &w->chunk.info;
 
 	if (w->failed || w->no_more_events)
-		return;
+		return 0;
 	if (!i->id || i->events == CHUNK_EVENTS_MAX || i->space.v != space.v) {
 		put_chunk(w);
 		chunk_encoder_reset(&w->chunk, i->id + 1, space);
 	}
 	chunk_encoder_add(&w->chunk, e);
 	w->chunk_dirty = true;
+	if (i->events < CHUNK_EVENTS_MAX)
+		return 0;
+	put_chunk(w);
+	return i->id;
 }
 
 int store_writer_flush(struct store_writer *w, struct err *err)

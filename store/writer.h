@@ -93,8 +93,12 @@ void store_writer_put_site(struct store_writer *w, struct stack_id stack,
 void store_writer_put_file(struct store_writer *w, const char *file, struct module_id module,
 			   const struct heap_totals *t);
 
-/* Events of one space in their order; of another space only after its last. */
-void store_writer_put_event(struct store_writer *w, struct space_id space, const struct event *e);
+/*
+ * Events of one space in their order; of another space only after its last.  Their slots
+ * must be right, of allocs too.  Returns the chunk that is full with it, or 0.
+ */
+uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
+				const struct event *e);
 
 /* Commits all that was put.  Returns 0, or the failure that was kept. */
 int store_writer_flush(struct store_writer *w, struct err *err);

@@ -441,7 +441,7 @@ static void put_block(const struct ui *u, struct page *p, const struct replay_bl
 	uint64_t now = history_now_ns(u->history);
 	struct table_row *r = table_add(&p->table, stack_text(u, b->stack));
 
-	r->key = b->ordinal;
+	r->key = b->address;
 	r->item = b->stack.v;
 	r->values[BLOCK_SIZE] = b->size;
 	r->values[BLOCK_USABLE] = b->usable == USABLE_UNKNOWN ? TABLE_NO_VALUE : b->usable;

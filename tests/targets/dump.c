@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/replay.h"
+#include "store/replay.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 #include "store/reader.h"

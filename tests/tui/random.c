@@ -84,7 +84,7 @@ static void put_event(void)
 		e.size = random_below(100000);
 		e.usable = e.size + random_below(16);
 		e.stack.v = random_below(n_stacks + 2);
-		live[n_live++] = slots_take(&slots);
+		live[n_live++] = e.slot = slots_take(&slots);
 	}
 	store_writer_put_event(writer, (struct space_id){1}, &e);
 }

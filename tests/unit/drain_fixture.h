@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "analyzer/replay.h"
+#include "store/replay.h"
 #include "collector/drain.h"
 #include "common/xalloc.h"
 #include "store/reader.h"
@@ -133,6 +133,8 @@ static inline void read_back(void)
 			replay_begin_space(&got.replay, info.space);
 		for (uint32_t i = 0; i < info.events; i++) {
 			got.contradictions += !!replay_feed(&got.replay, &events[i], &step, &err);
+			if (step.ended)
+				events[i].slot = step.slot;
 			ARRAY_GROW(got.events, got.cap, got.n);
 			got.events[got.n++] = events[i];
 		}

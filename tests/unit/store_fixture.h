@@ -7,6 +7,7 @@
 
 #include "common/xalloc.h"
 #include "store/reader.h"
+#include "store/slots.h"
 #include "store/writer.h"
 #include "tests/unit/files.h"
 #include "tests/unit/tap.h"
@@ -28,6 +29,24 @@ static inline bool tear_down(void)
 	free(events);
 	empty_folder();
 	return remove_folder();
+}
+
+/* As the recorder does it: allocs get their slots. */
+static inline void put_event(struct store_writer *w, uint32_t space, struct event e)
+{
+	static struct slots slots;
+	static const struct store_writer *of;
+	static uint32_t of_space;
+
+	if (w != of || space != of_space)
+		slots_reset(&slots);
+	of = w;
+	of_space = space;
+	if (e.kind == EVENT_ALLOC)
+		e.slot = slots_take(&slots);
+	else if (e.kind == EVENT_FREE && event_frees(&e))
+		slots_give(&slots, e.slot);
+	store_writer_put_event(w, (struct space_id){space}, &e);
 }
 
 /* ---- files ------------------------------------------------------------------------- */

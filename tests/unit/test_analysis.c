@@ -76,7 +76,7 @@ static void put_known(struct store_writer *w)
 	};
 
 	for (size_t i = 0; i < COUNT_OF(stream); i++)
-		store_writer_put_event(w, (struct space_id){stream[i].space}, &stream[i].e);
+		put_event(w, stream[i].space, stream[i].e);
 }
 
 static void test_analysis(void)
@@ -130,7 +130,7 @@ static void test_analysis(void)
 
 	w = create(path, false);
 	for (uint32_t i = 1; i <= 4; i++)
-		store_writer_put_event(w, (struct space_id){i}, &(struct event){
+		put_event(w, i, (struct event){
 			.kind = EVENT_ALLOC, .thread = {1}, .t_ns = i, .size = 10 * i});
 	store_writer_close(w, NULL);
 	r = open_reader(path);
@@ -152,7 +152,6 @@ static void test_analysis_large(void)
 	enum { N = 100000 };
 	const char *path = in_folder("large");
 	struct store_writer *w = create(path, false);
-	struct slots slots = {0};
 	struct store_reader *r;
 	struct analysis a;
 
@@ -161,15 +160,11 @@ static void test_analysis_large(void)
 
 		e.size = 16;
 		e.stack.v = 1 + i % 2;
-		if (i >= 80000) { /* the peak is the 80,000th event */
+		if (i >= 80000) /* the peak is the 80,000th event */
 			e = (struct event){.kind = EVENT_FREE, .thread = {1}, .t_ns = e.t_ns,
 					   .slot = (uint32_t)(i - 80000)};
-		} else {
-			slots_take(&slots);
-		}
-		store_writer_put_event(w, (struct space_id){1}, &e);
+		put_event(w, 1, e);
 	}
-	slots_release(&slots);
 	store_writer_flush(w, NULL);
 	r = open_reader(path);
 	ok(analysis_make(r, GROUP_STACK, NULL, &a, &err) == 0, "a recording that is being written");
@@ -178,7 +173,7 @@ static void test_analysis_large(void)
 		      0);
 	ok(a.peak_time_ns == 1000 + 79999 * 3, "the peak in the second chunk");
 	analysis_release(&a);
-	store_writer_put_event(w, (struct space_id){1}, &(struct event){
+	put_event(w, 1, (struct event){
 		.kind = EVENT_FREE, .thread = {1}, .t_ns = 1ull << 40, .slot = 5});
 	store_writer_flush(w, NULL);
 	err.what[0] = '\0';

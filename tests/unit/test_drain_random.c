@@ -205,7 +205,7 @@ static void test_chaos(void)
 		under_way += drain.threads[i] && drain.threads[i]->is_reallocating &&
 			     drain.threads[i]->slot != NO_SLOT;
 	pairing_live = drain.pairing.live;
-	live_bytes = drain.live_bytes;
+	live_bytes = drain.heap.live_bytes;
 	finish();
 	ok(got.contradictions == 0, "random raw events: the recording does not contradict itself");
 	ok(is_live(pairing_live + under_way, live_bytes), "and has the drain's own totals");

@@ -51,7 +51,7 @@ static void put_random_event(struct store_writer *w)
 		e.address = 0x1000 + 16 * (uint64_t)n_known;
 		e.usable = USABLE_UNKNOWN;
 		known[n_known++] = (struct known){now_ns, UINT64_MAX, e.size, e.stack.v};
-		live[n_live++] = slot;
+		live[n_live++] = e.slot = slot;
 	}
 	store_writer_put_event(w, (struct space_id){1}, &e);
 }
@@ -230,7 +230,8 @@ static void test_errors(void)
 	for (int i = 0; i < 10; i++)
 		store_writer_put_event(w, (struct space_id){1},
 				       &(struct event){.kind = i == 5 ? EVENT_FREE : EVENT_ALLOC,
-						       .slot = 77, .t_ns = 10 + (uint64_t)i,
+						       .slot = i == 5 ? 77 : (uint32_t)i,
+						       .t_ns = 10 + (uint64_t)i,
 						       .thread = {1}, .size = 10});
 	store_writer_seal(w);
 	ok(store_writer_close(w, &err) == 0 && history_open(in_folder("e.trail"), &h, &err) == 0,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/xalloc.h"
+#include "store/slots.h"
 #include "tests/unit/tap.h"
 
 static void test_slots(void)
@@ -44,7 +45,7 @@ static size_t count_freed(const struct pairing *p)
 
 static size_t count_bytes(const struct pairing *p)
 {
-	size_t n = p->cap_sizes * sizeof(*p->sizes) + p->slots.cap * sizeof(*p->slots.freed);
+	size_t n = 0;
 
 	for (int i = 0; i < PAIRING_PARTS; i++)
 		n += p->parts[i].cap * sizeof(*p->parts[i].entries);
@@ -55,35 +56,31 @@ static void test_basics(void)
 {
 	struct pairing p = {0};
 	uint32_t slot = 77;
-	uint64_t size = 78;
 
-	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_NEVER_SEEN, "an empty pairing");
-	pairing_put(&p, 0x1000, 5, 100);
-	ok(pairing_find(&p, 0x1000, NULL, NULL) == PAIRING_LIVE, "a live block");
-	ok(pairing_find(&p, 0x1008, &slot, &size) == PAIRING_NEVER_SEEN && slot == 77 && size == 78,
-	   "an address beside it was never seen, and the outputs stay");
-	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_LIVE && slot == 5 && size == 100,
-	   "its slot and size");
+	ok(pairing_find(&p, 0x1000, &slot) == PAIRING_NEVER_SEEN, "an empty pairing");
+	pairing_put(&p, 0x1000, 5);
+	ok(pairing_find(&p, 0x1000, NULL) == PAIRING_LIVE, "a live block");
+	ok(pairing_find(&p, 0x1008, &slot) == PAIRING_NEVER_SEEN && slot == 77,
+	   "an address beside it was never seen, and the output stays");
+	ok(pairing_find(&p, 0x1000, &slot) == PAIRING_LIVE && slot == 5,
+	   "its slot");
 	pairing_remove(&p, 0x1000);
 	slot = 77;
-	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_FREED && slot == 77,
+	ok(pairing_find(&p, 0x1000, &slot) == PAIRING_FREED && slot == 77,
 	   "a freed block is remembered");
-	pairing_put(&p, 0x1000, 0, UINT64_MAX);
-	ok(pairing_find(&p, 0x1000, &slot, &size) == PAIRING_LIVE && slot == 0 &&
-		   size == UINT64_MAX,
+	pairing_put(&p, 0x1000, 0);
+	ok(pairing_find(&p, 0x1000, &slot) == PAIRING_LIVE && slot == 0,
 	   "its address is handed out again");
 	ok(p.live == 1 && count_freed(&p) == 0, "the counts follow");
-	pairing_put(&p, UINT64_MAX, 999999, 1);
-	ok(pairing_find(&p, UINT64_MAX, &slot, &size) == PAIRING_LIVE && slot == 999999,
+	pairing_put(&p, UINT64_MAX, 999999);
+	ok(pairing_find(&p, UINT64_MAX, &slot) == PAIRING_LIVE && slot == 999999,
 	   "the largest address");
-	ok(pairing_find(&p, 0, &slot, &size) == PAIRING_NEVER_SEEN, "address 0 is no block");
-	ok(slots_take(&p.slots) == 0 && slots_take(&p.slots) == 1, "the pairing has slots");
+	ok(pairing_find(&p, 0, &slot) == PAIRING_NEVER_SEEN, "address 0 is no block");
 	pairing_reset(&p);
-	ok(pairing_find(&p, 0x1000, NULL, NULL) == PAIRING_NEVER_SEEN && !p.live && !count_freed(&p) &&
-		   slots_take(&p.slots) == 0,
-	   "reset, it has forgotten all, the slots too");
-	pairing_put(&p, 0x1000, 1, 1);
-	ok(pairing_find(&p, 0x1000, NULL, NULL) == PAIRING_LIVE, "and can be used again");
+	ok(pairing_find(&p, 0x1000, NULL) == PAIRING_NEVER_SEEN && !p.live && !count_freed(&p),
+	   "reset, it has forgotten all");
+	pairing_put(&p, 0x1000, 1);
+	ok(pairing_find(&p, 0x1000, NULL) == PAIRING_LIVE, "and can be used again");
 	pairing_release(&p);
 	pairing_release(&p);
 }
@@ -94,7 +91,7 @@ static void test_basics(void)
 enum { ADDRESSES = 6000 };
 
 static struct model_block {
-	uint64_t address, size;
+	uint64_t address;
 	uint32_t slot;
 	enum pairing_found state;
 } model[ADDRESSES];
@@ -124,8 +121,7 @@ static void model_init(void)
 static void compare(const struct pairing *p, struct model_block *b)
 {
 	uint32_t slot = 0;
-	uint64_t size = 0;
-	enum pairing_found found = pairing_find(p, b->address, &slot, &size);
+	enum pairing_found found = pairing_find(p, b->address, &slot);
 
 	if (b->state == PAIRING_FREED && found == PAIRING_NEVER_SEEN) {
 		stats.forgotten++;
@@ -133,8 +129,7 @@ static void compare(const struct pairing *p, struct model_block *b)
 		return;
 	}
 	stats.freed_seen += found == PAIRING_FREED;
-	stats.wrong += found != b->state ||
-		       (found == PAIRING_LIVE && (slot != b->slot || size != b->size));
+	stats.wrong += found != b->state || (found == PAIRING_LIVE && slot != b->slot);
 }
 
 static void step(struct pairing *p, bool mostly_put)
@@ -144,13 +139,11 @@ static void step(struct pairing *p, bool mostly_put)
 	compare(p, b);
 	if (b->state == PAIRING_LIVE && (!mostly_put || !random_below(4))) {
 		pairing_remove(p, b->address);
-		slots_give(&p->slots, b->slot);
 		b->state = PAIRING_FREED;
 		stats.live--;
 	} else if (b->state != PAIRING_LIVE && (mostly_put || !random_below(4))) {
-		b->slot = slots_take(&p->slots);
-		b->size = random_u64();
-		pairing_put(p, b->address, b->slot, b->size);
+		b->slot = (uint32_t)random_u64() >> 1;
+		pairing_put(p, b->address, b->slot);
 		b->state = PAIRING_LIVE;
 		stats.live++;
 	}
@@ -168,7 +161,7 @@ static void test_model(void)
 			step(&p, round % 6 < 3);
 		for (int i = 0; i < ADDRESSES; i++)
 			compare(&p, &model[i]);
-		counts = counts && (int64_t)p.live == stats.live && p.slots.next <= ADDRESSES;
+		counts = counts && (int64_t)p.live == stats.live;
 		for (const struct pairing_part *q = p.parts; q < p.parts + PAIRING_PARTS; q++)
 			room = room && q->live + q->freed <= q->cap && !(q->cap & (q->cap - 1));
 		if (round % 20 == 19) {
@@ -179,7 +172,7 @@ static void test_model(void)
 		}
 	}
 	ok(stats.wrong == 0, "600,000 random puts, removes and finds agree with a model");
-	ok(counts, "the number of live blocks is the model's; slots stay dense");
+	ok(counts, "the number of live blocks is the model's");
 	ok(room, "the table has room for what is in it");
 	ok(stats.freed_seen > 10000, "freed addresses are remembered");
 	diag("%" PRId64 " finds of freed addresses, %" PRId64 " were forgotten", stats.freed_seen,
@@ -194,12 +187,12 @@ static void test_remembered(void)
 	uint64_t freed = 0, live = 0, wrong = 0;
 
 	for (uint64_t i = 1; i <= N; i++) {
-		pairing_put(&p, i * 32, (uint32_t)i, i);
+		pairing_put(&p, i * 32, (uint32_t)i);
 		if (i % 2)
 			pairing_remove(&p, i * 32);
 	}
 	for (uint64_t i = 1; i <= N; i++) {
-		enum pairing_found found = pairing_find(&p, i * 32, NULL, NULL);
+		enum pairing_found found = pairing_find(&p, i * 32, NULL);
 
 		live += found == PAIRING_LIVE && i % 2 == 0;
 		wrong += (found == PAIRING_LIVE) != (i % 2 == 0);
@@ -221,17 +214,17 @@ static void test_memory(void)
 
 	for (uint32_t i = 0; i < N; i++) {
 		address += 16 + 16 * random_below(20);
-		pairing_put(&p, address, slots_take(&p.slots), 1);
+		pairing_put(&p, address, i);
 		if (i > 50000 && i % 1000 == 0 && count_bytes(&p) / p.live > worst)
 			worst = count_bytes(&p) / p.live;
 	}
-	ok(p.live == N && worst <= 60, "%d live blocks take %" PRIu64 " bytes each, at most 60", N,
+	ok(p.live == N && worst <= 36, "%d live blocks take %" PRIu64 " bytes each, at most 36", N,
 	   worst);
 	bytes = count_bytes(&p);
 	/* addresses that come only once must not make it grow for ever */
 	for (uint32_t i = 0; i < 20 * N; i++) {
 		address += 16;
-		pairing_put(&p, address, N, 1);
+		pairing_put(&p, address, N);
 		pairing_remove(&p, address);
 	}
 	ok(p.live == N && count_bytes(&p) <= bytes * 5 / 2,
@@ -240,7 +233,7 @@ static void test_memory(void)
 
 	for (uint32_t i = 0; i < N; i++) {
 		address += 16;
-		pairing_put(&p, address, 0, 1);
+		pairing_put(&p, address, 0);
 		pairing_remove(&p, address);
 	}
 	ok(p.live == 0 && count_bytes(&p) <= 256 * 1024, "blocks freed at once need little");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "config.h"
-#include "analyzer/replay.h"
+#include "store/replay.h"
 
 #include <errno.h>
 #include <string.h>
@@ -74,7 +74,7 @@ static void test_totals(void)
 
 	begin();
 	ok(count_live(&bytes) == 0, "nothing is live at first");
-	ok(make(1, 100) == 0 && last.made && last.made->size == 100 && last.made->ordinal == 1 &&
+	ok(make(1, 100) == 0 && last.made && last.made->size == 100 &&
 		   last.made->t_ns == 1000 && last.made->address == 0x1000 + 1600 &&
 		   last.made->stack.v == 7 && last.made->thread.v == 1 && last.made->family == 1 &&
 		   last.made->usable == USABLE_UNKNOWN && !last.ended && !last.was_temporary,
@@ -83,12 +83,12 @@ static void test_totals(void)
 		   replay.live_bytes == 130,
 	   "three are live, one of no bytes");
 	ok(end(1, 0) == 0 && !last.made && last.ended && last.old.size == 100 &&
-		   last.old.ordinal == 1 && last.old.stack.v == 7,
+		   last.slot == 0 && last.old.stack.v == 7,
 	   "a free ends a block, and says which");
 	ok(replay.live_blocks == 2 && replay.live_bytes == 30, "two are live");
 	ok(count_live(&bytes) == 2 && bytes == 30, "and they can be walked");
-	ok(make(1, 5) == 0 && last.made == &replay.blocks[0], "an alloc takes the slot freed last");
-	ok(make(1, 5) == 0 && last.made == &replay.blocks[3], "then the next new one");
+	ok(make(1, 5) == 0 && last.made == replay_at(&replay, 0), "an alloc takes the slot freed last");
+	ok(make(1, 5) == 0 && last.made == replay_at(&replay, 3), "then the next new one");
 	ok(end_as(1, 3, FREE_IMPLIED) == 0 && last.ended && replay.live_blocks == 3,
 	   "an implied free ends a block");
 	for (int class = FREE_UNKNOWN; class < FREE_CLASSES; class++)
@@ -107,11 +107,11 @@ static void test_realloc(void)
 	make(1, 100);
 	make(1, 10);
 	ok(change(1, 0, 300) == 0 && last.ended && last.old.size == 100 && last.made &&
-		   last.made == &replay.blocks[0] && last.made->size == 300 &&
-		   last.made->address == 0x9000 && last.made->ordinal == 3,
+		   last.made == replay_at(&replay, 0) && last.made->size == 300 &&
+		   last.made->address == 0x9000,
 	   "a realloc ends a block and makes another in its slot");
 	ok(replay.live_blocks == 2 && replay.live_bytes == 310, "the totals follow");
-	ok(make(1, 1) == 0 && last.made == &replay.blocks[2], "its slot was never free");
+	ok(make(1, 1) == 0 && last.made == replay_at(&replay, 2), "its slot was never free");
 	ok(change(2, 0, 0) == 0 && last.made && last.made->size == 0 && last.made->thread.v == 2 &&
 		   replay.live_blocks == 3,
 	   "a realloc to no bytes that is stored as one leaves a block");
@@ -205,9 +205,9 @@ static void test_spaces(void)
 		   count_live(&bytes) == 0,
 	   "in another space nothing is live");
 	ok(end(1, 3) == -EBADMSG, "a free of the old space's block is a contradiction");
-	ok(make(1, 7) == 0 && last.made == &replay.blocks[0], "slots begin anew");
+	ok(make(1, 7) == 0 && last.made == replay_at(&replay, 0), "slots begin anew");
 	ok(end(1, 1) == -EBADMSG, "also behind the first new block");
-	ok(make(1, 8) == 0 && last.made == &replay.blocks[1] && count_live(&bytes) == 2 &&
+	ok(make(1, 8) == 0 && last.made == replay_at(&replay, 1) && count_live(&bytes) == 2 &&
 		   bytes == 15,
 	   "and the walk finds the new ones only");
 	/* the last event of the old space must not be mistaken for this one's */
@@ -244,7 +244,7 @@ static void test_random(void)
 			sizes[slot] = size;
 		} else if (blocks < BLOCKS_MAX) {
 			slot = slots_take(&slots);
-			good = make(1, size) == 0 && last.made == &replay.blocks[slot];
+			good = make(1, size) == 0 && last.made == replay_at(&replay, slot);
 			sizes[slot] = size;
 			bytes += size;
 			blocks++;

@@ -195,7 +195,7 @@ static void test_open_refuses(void)
 	unlink(path);
 	store_writer_close(create(path, false), NULL);
 	ok(open_fails(path) == 0, "a recording without anything in it can be opened");
-	run_sql(path, "PRAGMA user_version=2");
+	run_sql(path, "PRAGMA user_version=3");
 	ok(open_fails(path) == -EBADMSG && strstr(err.what, "newer") && err.hint[0],
 	   "a newer format, with a hint");
 	unlink(path);

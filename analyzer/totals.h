@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ANALYZER_TOTALS_H
+#define ANALYZER_TOTALS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/hash.h"
+#include "store/record.h"
+#include "store/replay.h"
+
+/*
+ * What the heap's events sum up to: of all blocks, and of those that have something in
+ * common.  Fed with each step of a replay, in the recorder as in a reader.
+ *
+ * A group's share of the peak is what it had live at that very moment.  It is
+ * noted when the group first changes afterwards: until then it is what is live.
+ */
+enum group_key {
+	GROUP_STACK,  /* key: stack id */
+	GROUP_THREAD, /* key: thread id */
+	GROUP_SIZE,   /* key: the smallest size of the class, see size_class() */
+	GROUP_FAMILY, /* key: family id */
+	GROUP_KEYS
+};
+#define GROUPS_ALL ((1u << GROUP_KEYS) - 1)
+
+struct group {
+	uint64_t key;
+	struct heap_totals totals;
+	uint64_t oldest_ns, newest_ns; /* of the blocks live at the end; 0: none */
+	uint64_t peaks_seen;	       /* while it is made: the peak its share is of */
+};
+
+/* How often a stack allocated. */
+struct stack_calls {
+	struct stack_id stack; /* may be one that is not in the catalog */
+	uint64_t alloc_calls;
+};
+
+struct analysis {
+	struct heap_totals totals;
+	uint64_t free_calls;
+	uint64_t usable_bytes; /* of the blocks live at the end, where it is known */
+	uint64_t peak_time_ns; /* CLOCK_MONOTONIC */
+	uint64_t events;
+	uint64_t first_ns, last_ns;
+	uint64_t ended_by_exec_blocks, ended_by_exec_bytes;
+	uint64_t frees[FREE_CLASSES];
+	struct group *groups; /* in no order */
+	size_t n_groups, cap_groups;
+	struct stack_calls *stacks; /* in no order; whatever the groups are */
+	size_t n_stacks, cap_stacks;
+};
+
+/* Where a key's counts are, + 1; 0: nowhere yet. */
+struct places {
+	uint32_t *dense; /* [key] */
+	size_t cap;
+	struct hashmap sparse; /* of keys that are too large for an index */
+};
+
+/* The groups of one key, by what their blocks have in common. */
+struct tally {
+	struct places places;
+	struct group *groups;
+	size_t n, cap;
+	bool is_wanted;
+};
+
+struct totals {
+	uint64_t since_ns;
+	struct analysis sums; /* all but its groups and stacks */
+	struct tally tallies[GROUP_KEYS];
+	struct stack_calls *stacks; /* where stacks are no groups */
+	size_t n_stacks, cap_stacks;
+	struct places stack_places;
+	uint64_t peaks; /* how often the heap was as large as never before */
+	uint64_t live_bytes, live_blocks; /* of the blocks that count */
+};
+
+/*
+ * @keys: a bit (1 << enum group_key) for each that totals_get() is to give.  Only blocks
+ * count that were allocated at @since_ns or later (0: all).
+ */
+void totals_init(struct totals *t, unsigned int keys, uint64_t since_ns);
+void totals_release(struct totals *t);
+/* The blocks of the space before went with it. */
+void totals_begin_space(struct totals *t);
+void totals_count(struct totals *t, const struct event *e, const struct replay_step *step);
+/*
+ * What has come so far.  Its arrays are the totals', until the next event: not to be
+ * released.  Takes as long as walking over the groups; with @heap (what is live, for ages
+ * and usable bytes; may be NULL) also over all live blocks.
+ */
+void totals_get(struct totals *t, enum group_key key, const struct replay *heap,
+		struct analysis *ret);
+/* The arrays that totals_get() gave last, for @key, are to be released by who has them. */
+void totals_give_away(struct totals *t, enum group_key key);
+
+/* The group of @key, which comes up if need be.  Valid until the next one does. */
+struct group *totals_group(struct totals *t, enum group_key kind, uint64_t key);
+/* All shares of the peak are noted. */
+void totals_note_shares(struct totals *t);
+/* Stack @stack allocated @calls times more: where stacks are no groups. */
+void totals_count_stack(struct totals *t, struct stack_id stack, uint64_t calls);
+
+/* Sizes are classed by powers of two: 0, 1, 2-3, 4-7, …; returns the smallest of @size's class. */
+uint64_t size_class(uint64_t size);
+
+/* Adds @from to @to, all columns. */
+void heap_totals_add(struct heap_totals *to, const struct heap_totals *from);
+
+void analysis_release(struct analysis *a);
+
+#endif

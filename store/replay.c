@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "store/replay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xalloc.h"
+
+/* Thread ids are dense, and most have events: a larger one is damage. */
+#define THREAD_GAP_MAX 65536
+
+void replay_release(struct replay *r)
+{
+	slots_release(&r->slots);
+	for (size_t i = 0; i < r->n_segments; i++)
+		free(r->segments[i]);
+	free(r->segments);
+	free(r->last_made);
+	free(r->recent);
+	memset(r, 0, sizeof(*r));
+}
+
+void replay_begin_space(struct replay *r, struct space_id space)
+{
+	for (uint32_t i = 0; i < r->slots.next; i++)
+		replay_at(r, i)->is_live = false;
+	if (r->n_threads)
+		memset(r->last_made, 0, r->n_threads * sizeof(*r->last_made));
+	slots_reset(&r->slots);
+	r->space = space;
+	r->live_bytes = r->live_blocks = 0;
+}
+
+static int contradiction(const struct replay *r, const char *what, struct err *err)
+{
+	err_set(err, ERR_RECORDING, 0,
+		"event %" PRIu64 " of the recording contradicts those before it: %s", r->ordinal,
+		what);
+	return -EBADMSG;
+}
+
+/* The block in @slot, which may be new. */
+static struct replay_block *room_at(struct replay *r, uint32_t slot)
+{
+	while (slot / REPLAY_SEGMENT >= r->n_segments) {
+		ARRAY_GROW(r->segments, r->cap_segments, r->n_segments);
+		r->segments[r->n_segments++] =
+			xcalloc(REPLAY_SEGMENT, sizeof(struct replay_block));
+	}
+	return replay_at(r, slot);
+}
+
+static void make_block(struct replay *r, const struct event *e, uint32_t slot,
+		       struct replay_step *ret)
+{
+	struct replay_block *b = room_at(r, slot);
+
+	*b = (struct replay_block){
+		.t_ns = e->t_ns,
+		.address = e->address,
+		.size = e->size,
+		.usable = e->usable,
+		.stack = e->stack,
+		.thread = e->thread,
+		.family = e->family,
+		.is_live = true,
+	};
+	ret->made = b;
+	ret->slot = slot;
+	r->live_bytes += b->size;
+	r->live_blocks++;
+	r->recent[r->ordinal % CHUNK_EVENTS_MAX] = slot;
+}
+
+static int end_block(struct replay *r, const struct event *e, uint32_t slot,
+		     struct replay_step *ret, struct err *err)
+{
+	struct replay_block *b;
+
+	if (slot >= r->slots.next || !replay_at(r, slot)->is_live)
+		return contradiction(r, "it frees a block that is not live", err);
+	b = replay_at(r, slot);
+	ret->ended = true;
+	ret->slot = slot;
+	ret->old = *b;
+	/* had another block come into the slot since, it would be of another thread */
+	ret->was_temporary = b->thread.v == e->thread.v && r->last_made[e->thread.v] == slot + 1;
+	r->live_bytes -= b->size;
+	r->live_blocks--;
+	b->is_live = false;
+	return 0;
+}
+
+static int know_thread(struct replay *r, uint32_t thread, struct err *err)
+{
+	if (thread < r->n_threads)
+		return 0;
+	if (thread > r->ordinal + THREAD_GAP_MAX)
+		return contradiction(r, "impossible thread", err);
+	ARRAY_GROW(r->last_made, r->cap_threads, thread);
+	r->n_threads = thread + 1;
+	return 0;
+}
+
+int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret, struct err *err)
+{
+	uint32_t slot = e->slot;
+	int result;
+
+	ret->made = NULL;
+	ret->ended = ret->was_temporary = false;
+	r->ordinal++;
+	if (!r->recent)
+		r->recent = xcalloc(CHUNK_EVENTS_MAX, sizeof(*r->recent));
+	result = know_thread(r, e->thread.v, err);
+	if (result)
+		return result;
+	if (e->kind == EVENT_ALLOC) {
+		slot = slots_take(&r->slots);
+		make_block(r, e, slot, ret);
+	} else if (event_frees(e)) {
+		if (e->distance)
+			slot = r->recent[(r->ordinal - e->distance) % CHUNK_EVENTS_MAX];
+		result = end_block(r, e, slot, ret, err);
+		if (result)
+			return result;
+		if (e->kind == EVENT_REALLOC)
+			make_block(r, e, slot, ret);
+		else
+			slots_give(&r->slots, slot);
+	}
+	/* a free that was lost, or is the allocator's own, is no event of the program's */
+	if (e->kind != EVENT_FREE ||
+	    (e->free_class != FREE_IMPLIED && e->free_class != FREE_INTERNAL))
+		r->last_made[e->thread.v] = ret->made ? slot + 1 : 0;
+	return 0;
+}
+
+void replay_put(struct replay *r, uint32_t slot, const struct replay_block *b)
+{
+	*room_at(r, slot) = *b;
+	replay_at(r, slot)->is_live = true;
+	if (slot >= r->slots.next)
+		r->slots.next = slot + 1;
+	r->live_bytes += b->size;
+	r->live_blocks++;
+}
+
+bool replay_restored(struct replay *r, const uint32_t *freed, size_t n)
+{
+	uint64_t all = r->live_blocks + n;
+
+	if (all > UINT32_MAX)
+		return false;
+	if (all) /* slots beyond the last live one are free, too */
+		room_at(r, (uint32_t)all - 1);
+	for (size_t i = 0; i < n; i++) {
+		struct replay_block *b;
+
+		if (freed[i] >= all || (b = replay_at(r, freed[i]))->is_live)
+			return false;
+		b->is_live = true; /* for now: none may come twice */
+		slots_give(&r->slots, freed[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		replay_at(r, freed[i])->is_live = false;
+	if (r->slots.next > all)
+		return false;
+	r->slots.next = (uint32_t)all;
+	return true;
+}
+
+void replay_put_last(struct replay *r, struct thread_id thread, uint32_t slot)
+{
+	ARRAY_GROW(r->last_made, r->cap_threads, thread.v);
+	if (thread.v >= r->n_threads)
+		r->n_threads = thread.v + 1;
+	r->last_made[thread.v] = slot + 1;
+}
+
+const struct replay_block *replay_next_live(const struct replay *r, size_t *at)
+{
+	while (*at < r->slots.next) {
+		const struct replay_block *b = replay_at(r, (uint32_t)(*at)++);
+
+		if (b->is_live)
+			return b;
+	}
+	return NULL;
+}

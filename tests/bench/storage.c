@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What storing events costs: bytes by column, and how fast events are coded, decoded,
+ * replayed, and go the whole way from the ring's records to the file, fed from memory.
+ * For `make bench`.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "analyzer/analysis.h"
+#include "collector/drain.h"
+#include "collector/family.h"
+#include "common/clock.h"
+#include "common/hash.h"
+#include "common/xalloc.h"
+#include "store/chunk.h"
+#include "store/reader.h"
+#include "store/replay.h"
+#include "store/writer.h"
+
+#define EVENTS_MAX 16000000u
+
+static const char *const column_names[CHUNK_COLUMNS] = {
+	[COLUMN_THREADS] = "thread",	   [COLUMN_THREAD] = "thread",
+	[COLUMN_TIME_LOW] = "time",	   [COLUMN_TIME_HIGH] = "time",
+	[COLUMN_PREDICTED] = "address",	   [COLUMN_ADDRESS] = "address",
+	[COLUMN_CALLS] = "call and stack", [COLUMN_CALL_LOW] = "call and stack",
+	[COLUMN_CALL_HIGH] = "call and stack", [COLUMN_SIZE_LOW] = "size",
+	[COLUMN_SIZE_HIGH] = "size",	   [COLUMN_USABLE] = "usable",
+	[COLUMN_BACK_LOW] = "freed block", [COLUMN_BACK_HIGH] = "freed block",
+	[COLUMN_SLOT_LOW] = "freed block", [COLUMN_SLOT_MIDDLE] = "freed block",
+	[COLUMN_SLOT_HIGH] = "freed block",
+};
+
+static struct event *events; /* of one space */
+static uint32_t n_events;
+static struct catalog catalog;
+static struct chunk_info *infos;
+static size_t n_infos, cap_infos;
+
+static void fail(const struct err *err)
+{
+	fprintf(stderr, "storage: %s\n", err->what);
+	exit(1);
+}
+
+static double million_a_second(uint64_t n, uint64_t ns)
+{
+	return (double)n * 1e3 / (double)ns;
+}
+
+/* The events of the first space that has many, with their slots. */
+static void load(const char *path)
+{
+	struct store_reader *reader;
+	struct chunk_info info = {0};
+	struct replay replay = {0};
+	struct replay_step step;
+	struct err err;
+
+	events = xmalloc((EVENTS_MAX + CHUNK_EVENTS_MAX) * sizeof(*events));
+	if (store_reader_open(path, &reader, &err) || store_reader_load(reader, &catalog, &err))
+		fail(&err);
+	while (n_events < EVENTS_MAX &&
+	       store_reader_next_chunk(reader, info.id, &info, events + n_events, &err) == 1) {
+		if (info.space.v != replay.space.v) {
+			memmove(events, events + n_events, info.events * sizeof(*events));
+			n_events = 0;
+			replay_begin_space(&replay, info.space);
+		}
+		for (uint32_t i = n_events; i < n_events + info.events; i++) {
+			if (replay_feed(&replay, &events[i], &step, &err))
+				fail(&err);
+			if (step.made || step.ended)
+				events[i].slot = step.slot;
+			events[i].distance = 0;
+		}
+		n_events += info.events;
+	}
+	replay_release(&replay);
+	store_reader_close(reader);
+}
+
+/* ---- the codec ----------------------------------------------------------------------- */
+
+static void bench_codec(void)
+{
+	struct chunk_encoder c = {0};
+	struct buffer *blobs = xcalloc(n_events / CHUNK_EVENTS_MAX + 1, sizeof(*blobs));
+	size_t column_bytes[CHUNK_COLUMNS] = {0};
+	struct event *decoded = xmalloc(CHUNK_EVENTS_MAX * sizeof(*decoded));
+	uint64_t ns = clock_cpu_ns(), bytes = 0;
+	struct err err;
+
+	for (uint32_t i = 0; i < n_events;) {
+		uint32_t end = n_events - i < CHUNK_EVENTS_MAX ? n_events : i + CHUNK_EVENTS_MAX;
+
+		chunk_encoder_reset(&c, n_infos + 1, (struct space_id){1});
+		for (; i < end; i++)
+			chunk_encoder_add(&c, &events[i]);
+		chunk_encoder_finish(&c, &blobs[n_infos]);
+		for (int k = 0; k < CHUNK_COLUMNS; k++)
+			column_bytes[k] += c.column_bytes[k];
+		bytes += blobs[n_infos].len;
+		ARRAY_GROW(infos, cap_infos, n_infos);
+		infos[n_infos++] = c.info;
+	}
+	ns = clock_cpu_ns() - ns;
+	printf("coded %.1f million events a second\n", million_a_second(n_events, ns));
+	for (int k = 0; k < CHUNK_COLUMNS; k++) {
+		double sum = 0;
+
+		if (k && !strcmp(column_names[k], column_names[k - 1]))
+			continue;
+		for (int m = k; m < CHUNK_COLUMNS && !strcmp(column_names[m], column_names[k]); m++)
+			sum += (double)column_bytes[m];
+		printf("column %s: %.3f bytes an event\n", column_names[k], sum / n_events);
+	}
+	printf("all columns: %.3f bytes an event\n", (double)bytes / n_events);
+	ns = clock_cpu_ns();
+	for (size_t i = 0; i < n_infos; i++)
+		if (chunk_decode(&infos[i], blobs[i].data, blobs[i].len, decoded, &err))
+			fail(&err);
+	ns = clock_cpu_ns() - ns;
+	printf("decoded %.1f million events a second\n", million_a_second(n_events, ns));
+	for (size_t i = 0; i < n_infos; i++)
+		buffer_release(&blobs[i]);
+	free(blobs);
+	free(decoded);
+	chunk_encoder_release(&c);
+}
+
+/* ---- replay -------------------------------------------------------------------------- */
+
+static void bench_replay(void)
+{
+	struct replay replay = {0};
+	struct replay_step step;
+	uint64_t ns = clock_cpu_ns(), most = 0;
+	struct analysis_pass *pass;
+	struct err err;
+
+	for (uint32_t i = 0; i < n_events; i++) {
+		if (replay_feed(&replay, &events[i], &step, &err))
+			fail(&err);
+		if (replay.live_blocks > most)
+			most = replay.live_blocks;
+	}
+	ns = clock_cpu_ns() - ns;
+	printf("replayed %.1f million events a second, at most %" PRIu64 " live blocks\n",
+	       million_a_second(n_events, ns), most);
+	replay_release(&replay);
+	for (unsigned int keys = 1; keys < 16; keys = keys * 16 - 1) {
+		pass = analysis_pass_new(keys, 0);
+		ns = clock_cpu_ns();
+		if (analysis_pass_feed(pass, (struct space_id){1}, events, n_events, &err))
+			fail(&err);
+		ns = clock_cpu_ns() - ns;
+		printf("summed up by %s: %.1f million events a second\n",
+		       keys == 1 ? "stack" : "stack, thread, size and family",
+		       million_a_second(n_events, ns));
+		analysis_pass_free(pass);
+	}
+}
+
+/* ---- the whole way ------------------------------------------------------------------- */
+
+struct raw {
+	uint8_t *data;
+	size_t len, cap;
+};
+
+static void append(struct raw *r, const void *record, size_t len)
+{
+	uint32_t n = (uint32_t)len;
+
+	ARRAY_GROW(r->data, r->cap, r->len + len + sizeof(n));
+	memcpy(r->data + r->len, &n, sizeof(n));
+	memcpy(r->data + r->len + sizeof(n), record, len);
+	r->len += sizeof(n) + len;
+}
+
+/* What the probes would have sent: a stack before its first event, the callers of frees. */
+static size_t frames_of(const struct catalog *c, struct stack_id stack, uint64_t *frames)
+{
+	size_t n = 0;
+
+	while (n < RING_FRAMES_MAX && stack.v && stack.v < c->n_stacks) {
+		frames[n++] = 0x400000 + 16 * (uint64_t)c->stacks[stack.v].frame.v;
+		stack = c->stacks[stack.v].parent;
+	}
+	return n;
+}
+
+static struct raw make_raw(void)
+{
+	struct ring_stack *s = xcalloc(1, sizeof(*s));
+	struct replay replay = {0};
+	struct hashmap sent = {0};
+	struct replay_step step;
+	struct raw raw = {0};
+
+	for (uint32_t i = 0; i < n_events; i++) {
+		const struct event *e = &events[i];
+		struct ring_head h = {.t_ns = e->t_ns, .thread = e->thread.v, .family = 1};
+		uint64_t id = hash_u64(e->stack.v) | 1;
+
+		replay_feed(&replay, e, &step, NULL);
+		if (event_allocates(e)) {
+			uint32_t *known = hashmap_put(&sent, e->stack.v);
+
+			if (*known == HASHMAP_NONE) {
+				*known = 1;
+				s->head = h;
+				s->head.kind = RING_STACK;
+				s->id = id;
+				s->n = (ht_u32)frames_of(&catalog, e->stack, s->frames);
+				append(&raw, s, RING_STACK_BYTES(s->n));
+			}
+		}
+		if (e->kind == EVENT_ALLOC) {
+			struct ring_alloc a = {.head = h, .address = e->address, .size = e->size,
+					       .size_word = e->usable + 9, .stack = id,
+					       .caller = 0x500000};
+
+			a.head.kind = RING_ALLOC;
+			append(&raw, &a, sizeof(a));
+		} else if (e->kind == EVENT_FREE) {
+			struct ring_free f = {.head = h,
+					      .address = step.ended ? step.old.address : e->address,
+					      .caller = 0x600000 + e->stack.v};
+
+			f.head.kind = RING_FREE;
+			append(&raw, &f, sizeof(f));
+		} else if (e->kind == EVENT_REALLOC) {
+			struct ring_realloc_begin b = {.head = h, .address = step.old.address};
+			struct ring_realloc_end r = {.head = h, .old_address = step.old.address,
+						     .address = e->address, .size = e->size,
+						     .size_word = e->usable + 9, .stack = id,
+						     .caller = 0x500000};
+
+			b.head.kind = RING_REALLOC_BEGIN;
+			r.head.kind = RING_REALLOC_END;
+			append(&raw, &b, sizeof(b));
+			append(&raw, &r, sizeof(r));
+		}
+	}
+	free(s);
+	replay_release(&replay);
+	hashmap_release(&sent);
+	return raw;
+}
+
+static void bench_whole_way(const char *path)
+{
+	struct store_writer_options o = {true, geteuid(), getegid()};
+	struct raw raw = make_raw();
+	static const uint64_t no_losses;
+	struct store_writer *w;
+	struct drain drain;
+	uint64_t ns, fed = 0;
+	struct err err;
+
+	if (store_writer_create(path, &o, &w, &err))
+		fail(&err);
+	drain_init(&drain, w, getpid());
+	drain.losses_so_far = &no_losses;
+	drain_begin_space(&drain, "bench", events[0].t_ns);
+	ns = clock_cpu_ns();
+	for (size_t at = 0; at < raw.len;) {
+		uint32_t len;
+
+		memcpy(&len, raw.data + at, sizeof(len));
+		drain_feed(&drain, (const void *)(raw.data + at + sizeof(len)), len);
+		at += sizeof(len) + len;
+		if (++fed % 400000 == 0)
+			store_writer_flush(w, NULL);
+	}
+	if (store_writer_flush(w, &err))
+		fail(&err);
+	ns = clock_cpu_ns() - ns;
+	printf("from the ring to the file: %.1f million events a second\n",
+	       million_a_second(drain.counts.events, ns));
+	if (drain.counts.events != n_events || drain.counts.unknown_frees > n_events / 100)
+		fprintf(stderr, "storage: %" PRIu64 " of %u events, %" PRIu64 " unknown\n",
+			drain.counts.events, n_events, drain.counts.unknown_frees);
+	drain_release(&drain);
+	store_writer_close(w, NULL);
+	free(raw.data);
+	catalog_release(&catalog);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 3) {
+		fprintf(stderr, "usage: storage RECORDING NEW-FILE\n");
+		return 2;
+	}
+	load(argv[1]);
+	printf("%u events\n", n_events);
+	bench_codec();
+	bench_replay();
+	bench_whole_way(argv[2]);
+	return 0;
+}
