@@ -53,6 +53,13 @@ void call_sites_release(struct call_sites *c)
 	memset(c, 0, sizeof(*c));
 }
 
+static void forget_addresses(struct call_sites *c)
+{
+	hashmap_clear(&c->by_address);
+	c->last.n = 0;
+	memset(c->callers, 0, sizeof(c->callers));
+}
+
 void call_sites_set_space(struct call_sites *c, struct space_id space)
 {
 	struct stat st;
@@ -65,7 +72,7 @@ void call_sites_set_space(struct call_sites *c, struct space_id space)
 	c->is_exact = c->is_older_exact = c->is_recording = false;
 	process_maps_release(&c->maps);
 	process_maps_release(&c->older_maps);
-	hashmap_clear(&c->by_address);
+	forget_addresses(c);
 }
 
 void call_sites_begin_recording(struct call_sites *c)
@@ -76,7 +83,7 @@ void call_sites_begin_recording(struct call_sites *c)
 void call_sites_maps_changed(struct call_sites *c)
 {
 	c->last_read_ns = 0;
-	hashmap_clear(&c->by_address);
+	forget_addresses(c);
 }
 
 /* Code that is in no file: a JIT's, or the kernel's own pages. */
@@ -216,7 +223,7 @@ bool call_sites_read_maps(struct call_sites *c, uint64_t now_ns)
 		c->is_older_exact = was_exact;
 	}
 	c->maps = maps;
-	hashmap_clear(&c->by_address);
+	forget_addresses(c);
 	return true;
 }
 
@@ -272,6 +279,7 @@ void call_sites_set_file(struct call_sites *c, uint32_t id, const struct process
 	if (c->modules[module.v].has_file) /* it was written anew, in place */
 		module = find_module(c, map, true);
 	c->modules[module.v].has_file = true;
+	c->last.n = 0;
 	ARRAY_GROW(c->files, c->cap_files, id);
 	c->files[id] = module;
 }
@@ -340,13 +348,63 @@ static struct stack_id branch(struct call_sites *c, struct stack_id caller, stru
 	return (struct stack_id){*id};
 }
 
+/* How many of its outermost frames are those of the stack before. */
+static size_t shared_frames(const struct call_sites *c, const uint64_t *addresses, size_t n,
+			    uint16_t generation, enum stack_end end)
+{
+	const struct call_sites_last *l = &c->last;
+	size_t shared = 0;
+
+	if (l->generation != generation || l->end != end)
+		return 0;
+	while (shared < l->n && shared < n && l->addresses[shared] == addresses[n - 1 - shared])
+		shared++;
+	return shared;
+}
+
 struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses, size_t n,
 				 uint16_t generation, enum stack_end end, uint64_t now_ns)
 {
+	struct call_sites_last *l = &c->last;
+	size_t shared = shared_frames(c, addresses, n, generation, end);
 	struct stack_id stack = {0};
 
-	while (n--)
-		stack = branch(c, stack, frame_of(c, addresses[n], generation, now_ns), end);
+	l->n = shared;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t address = addresses[n - 1 - i];
+
+		if (i < shared) {
+			stack = l->stacks[i];
+			continue;
+		}
+		/* if what was learnt of addresses becomes void on the way, this does, too */
+		stack = branch(c, stack, frame_of(c, address, generation, now_ns), end);
+		if (i == l->n && i < RING_FRAMES_MAX) {
+			l->addresses[i] = address;
+			l->stacks[i] = stack;
+			l->n = i + 1;
+		}
+	}
+	l->generation = generation;
+	l->end = end;
+	if (generation != c->generation) /* addresses mean something else */
+		l->n = 0;
+	return stack;
+}
+
+struct stack_id call_sites_caller(struct call_sites *c, uint64_t address, uint16_t generation,
+				  uint64_t now_ns)
+{
+	struct call_sites_caller *known =
+		&c->callers[(address ^ address >> 10) % CALL_SITES_CALLERS];
+	struct stack_id stack;
+
+	if (known->stack.v && known->address == address && known->generation == generation)
+		return known->stack;
+	stack = branch(c, (struct stack_id){0}, frame_of(c, address, generation, now_ns),
+		       STACK_CALLER);
+	if (generation == c->generation)
+		*known = (struct call_sites_caller){address, stack, generation};
 	return stack;
 }
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "collector/ring_events.h"
 #include "common/hash.h"
 #include "image/elf_file.h"
 #include "image/process_maps.h"
@@ -22,6 +23,8 @@
  * Files are kept open from the moment they are first met, so that names are
  * right even if the file is replaced or the process is gone.
  */
+#define CALL_SITES_CALLERS 1024
+
 struct call_sites {
 	struct store_writer *writer;
 	pid_t pid;
@@ -42,6 +45,22 @@ struct call_sites {
 	bool is_recording;
 	uint64_t last_read_ns;
 	struct hashmap by_address; /* return address -> frame; cleared when the maps change */
+	/*
+	 * What was asked for lately, while by_address stays: the stack before, from its
+	 * outermost frame on, as the next one often begins as it did; and calls alone.
+	 */
+	struct call_sites_last {
+		uint64_t addresses[RING_FRAMES_MAX];
+		struct stack_id stacks[RING_FRAMES_MAX];
+		size_t n;
+		uint16_t generation;
+		enum stack_end end;
+	} last;
+	struct call_sites_caller {
+		uint64_t address;
+		struct stack_id stack; /* 0: nothing yet */
+		uint16_t generation;
+	} callers[CALL_SITES_CALLERS];
 	struct hashmap by_frame;   /* module and offset -> frame */
 	struct hashmap by_branch;  /* caller's stack (or the end) and frame -> stack */
 	struct call_site_module {
@@ -87,6 +106,9 @@ void call_sites_set_file(struct call_sites *c, uint32_t id, const struct process
  */
 struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses, size_t n,
 				 uint16_t generation, enum stack_end end, uint64_t now_ns);
+/* The same of a call of which the caller only is known, or wanted: end STACK_CALLER. */
+struct stack_id call_sites_caller(struct call_sites *c, uint64_t address, uint16_t generation,
+				  uint64_t now_ns);
 /* Does the stack's innermost frame lie in an allocator's own code? */
 bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack);
 /* What the process tells of code that it made itself; while it may be looked into. */

@@ -207,6 +207,8 @@ static void forget_old_stacks(struct drain *d)
 static struct stack_id caller_stack(struct drain *d, const struct ring_head *h, uint64_t caller,
 				    enum stack_end end)
 {
+	if (end == STACK_CALLER)
+		return call_sites_caller(&d->sites, caller, h->generation, d->last_ns);
 	return call_sites_stack(&d->sites, &caller, 1, h->generation, end, d->last_ns);
 }
 

@@ -100,6 +100,14 @@ void drain_end_events(struct drain *d);
 void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns);
 /* It ended: "exit", "exec" or "detach". */
 void drain_end_space(struct drain *d, const char *how, uint64_t t_ns);
+/*
+ * @e will be fed soon, most likely.  It may be anything, half written too, but there must be
+ * as many bytes as a struct ring_free has.
+ */
+static inline void drain_expect(const struct drain *d, const struct ring_free *e)
+{
+	pairing_expect(&d->pairing, e->address); /* they all have an address there, that have one */
+}
 /* One raw event, of @len bytes. */
 void drain_feed(struct drain *d, const struct ring_head *e, size_t len);
 /* Code came or went: what was learnt of addresses is void. */

@@ -104,6 +104,14 @@ static void make_room(struct pairing *p, struct pairing_part *part)
 	free(old.entries);
 }
 
+void pairing_expect(const struct pairing *p, uint64_t address)
+{
+	const struct pairing_part *part = part_of(p, address);
+
+	if (part->cap)
+		__builtin_prefetch(&part->entries[(uint32_t)(hash(address) >> 20) & (part->cap - 1)]);
+}
+
 enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_slot)
 {
 	const struct pairing_part *part = part_of(p, address);

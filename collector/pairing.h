@@ -40,6 +40,8 @@ enum pairing_found {
 void pairing_release(struct pairing *p);
 /* Forgets all: the address space is a new one. */
 void pairing_reset(struct pairing *p);
+/* @address, any number, will be asked for or put soon: has it brought into the cache. */
+void pairing_expect(const struct pairing *p, uint64_t address);
 /* Live, it has a slot; this output is set only then, and may be NULL. */
 enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_slot);
 /* @address, which must not be live, is now the block in @slot. */
