@@ -14,7 +14,14 @@
 /* Told now and then how many events have been read; may be NULL. */
 typedef void analysis_progress(uint64_t events);
 
-int analysis_make(struct store_reader *reader, enum group_key key, analysis_progress *progress,
+/* Blocks that were allocated from @since_ns on, as they were after the events of @until_ns. */
+struct analysis_window {
+	uint64_t since_ns, until_ns; /* CLOCK_MONOTONIC; 0 and UINT64_MAX: all */
+};
+
+/* Begins at a checkpoint where there is one.  @window NULL: all. */
+int analysis_make(struct store_reader *reader, enum group_key key,
+		  const struct analysis_window *window, analysis_progress *progress,
 		  struct analysis *ret, struct err *err);
 
 /*
@@ -26,6 +33,15 @@ struct analysis_pass;
 /* @keys: a bit (1 << enum group_key) for each that analysis_pass_get() is to give. */
 struct analysis_pass *analysis_pass_new(unsigned int keys, uint64_t since_ns);
 void analysis_pass_free(struct analysis_pass *p);
+/* The last checkpoint from which a pass can be fed on to @w; false if there is none. */
+bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
+			      struct checkpoint_info *ret);
+/*
+ * Takes @p, which is new, there: returns the chunk after which that is, and the time.  Where
+ * there is none, or none that is whole, the chunk before the first.
+ */
+struct checkpoint_info analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader,
+					     uint64_t until_ns);
 /* The next @n events, all of @space.  -EBADMSG with @err where they contradict those before. */
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
 		       size_t n, struct err *err);

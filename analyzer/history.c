@@ -19,6 +19,7 @@ struct position {
 	uint32_t events;   /* … of which there were so many */
 	uint64_t last_ns;  /* of them */
 	bool is_there;	   /* nothing more to read, for now */
+	bool may_jump;	   /* a checkpoint may be nearer than it is */
 };
 
 struct history {
@@ -49,7 +50,8 @@ static void begin(struct position *p, uint64_t since_ns, uint64_t until_ns)
 	analysis_pass_free(p->pass);
 	*p = (struct position){.pass = analysis_pass_new(KEYS, since_ns),
 			       .since_ns = since_ns,
-			       .until_ns = until_ns};
+			       .until_ns = until_ns,
+			       .may_jump = true};
 }
 
 /* Frames that are known get their names at the end: then all is loaded anew. */
@@ -151,6 +153,33 @@ static uint32_t events_until(const struct history *h, const struct position *p,
 	return n;
 }
 
+/* To the last checkpoint on the way, where that is ahead. */
+static void jump(struct history *h, struct position *p)
+{
+	struct analysis_window w = {p->since_ns, p->until_ns};
+	struct checkpoint_info there;
+	struct analysis_pass *pass;
+
+	p->may_jump = false;
+	if (h->is_held && w.until_ns > h->end.last_ns)
+		w.until_ns = h->end.last_ns;
+	if (p->chunk && (!analysis_find_checkpoint(h->reader, &w, &there) ||
+			 there.chunk <= p->chunk))
+		return;
+	pass = analysis_pass_new(KEYS, p->since_ns);
+	there = analysis_pass_restore(pass, h->reader, w.until_ns);
+	if (there.chunk <= p->chunk) {
+		analysis_pass_free(pass);
+		return;
+	}
+	analysis_pass_free(p->pass);
+	p->pass = pass;
+	p->chunk = there.chunk;
+	p->events = p->consumed = CHUNK_EVENTS_MAX; /* all that there are */
+	p->last_ns = there.t_ns;
+	h->version += p == shown(h);
+}
+
 /* One chunk: 1 if there may be more. */
 static int step(struct history *h, struct position *p, struct err *err)
 {
@@ -181,6 +210,8 @@ static int read_position(struct history *h, struct position *p, uint64_t until, 
 {
 	int r = 1;
 
+	if (p->may_jump)
+		jump(h, p);
 	while (r == 1 && clock_now_ns() < until)
 		r = step(h, p, err);
 	return r;
@@ -302,6 +333,7 @@ void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns)
 		begin(p, since_ns, at_ns);
 	p->until_ns = at_ns;
 	p->is_there = false;
+	p->may_jump = true;
 }
 
 bool history_shows_end(const struct history *h)

@@ -15,6 +15,7 @@
 
 #include "cli/invoker.h"
 #include "cli/progress.h"
+#include "cli/checkpoints.h"
 #include "cli/summary.h"
 #include "collector/refusal.h"
 #include "collector/session.h"
@@ -230,7 +231,9 @@ static int run(const struct command *c, int argc, char **argv)
 {
 	struct record_options o = {0};
 	struct session_result result;
+	struct checkpoints sums;
 	struct session *session;
+	struct analysis all;
 	struct err err;
 	int status, r, close_r;
 
@@ -242,19 +245,25 @@ static int run(const struct command *c, int argc, char **argv)
 		invoker_find(&o.session.identity);
 	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
 	o.session.on_names = o.quiet ? NULL : progress_names;
+	checkpoints_init(&sums);
+	o.session.observer = checkpoints_observer(&sums);
 	r = session_start(&o.session, &session, &err);
-	if (r < 0)
+	if (r < 0) {
+		checkpoints_release(&sums);
 		return fail(&o, -r, &err);
+	}
 	if (!o.quiet && o.session.pid)
 		say("recording process %d%s; Ctrl-C stops", (int)o.session.pid,
 		    o.session.duration_ns ? " for the time given" : "");
 	r = session_run(session, &result, &err);
 	progress_end();
+	totals_get(&sums.totals, GROUP_STACK, NULL, &all);
 	if (r >= 0 && !result.abandoned)
-		r = summary_write(session_writer(session), result.path, NULL, &err);
+		r = summary_write(session_writer(session), result.path, &all, &err);
 	if (r >= 0 && !result.abandoned)
 		store_writer_seal(session_writer(session));
 	status = r < 0 ? fail(&o, -r, &err) : command_status(&result);
+	checkpoints_release(&sums);
 	/* the size and the name to print are those of the closed file */
 	result.path = strdup(result.path);
 	result.warning = result.warning ? strdup(result.warning) : NULL;

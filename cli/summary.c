@@ -60,7 +60,7 @@ static int write_with(struct store_writer *w, const char *path, const struct ana
 	if (!r && files_only)
 		r = store_reader_sites(reader, take_site, &read, err);
 	else if (!r && !known)
-		r = analysis_make(reader, GROUP_STACK, progress_events, &read, err);
+		r = analysis_make(reader, GROUP_STACK, NULL, progress_events, &read, err);
 	progress_end();
 	if (!r && files_only) {
 		store_writer_clear_files(w);

@@ -30,7 +30,7 @@ static int open_once(struct view *v, const char *path, enum group_key key, struc
 	v->path = path;
 	r = store_reader_open(path, &v->reader, err);
 	if (!r)
-		r = analysis_make(v->reader, key, progress_events, &v->analysis, err);
+		r = analysis_make(v->reader, key, NULL, progress_events, &v->analysis, err);
 	progress_end();
 	/* afterwards: names that came while the events were read are in it */
 	if (!r)

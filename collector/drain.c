@@ -38,6 +38,9 @@ void drain_set_stacks(struct drain *d, enum stack_mode mode, uint16_t (*generati
 
 void drain_end_events(struct drain *d)
 {
+	if (d->observer.end && d->space.id.v)
+		d->observer.end(d->observer.arg, d->writer, &d->heap);
+	d->observer = (struct drain_observer){0};
 	pairing_release(&d->pairing);
 	replay_release(&d->heap);
 	hashmap_release(&d->stacks);
@@ -49,6 +52,7 @@ void drain_end_events(struct drain *d)
 
 void drain_release(struct drain *d)
 {
+	d->observer = (struct drain_observer){0}; /* it was left in the middle */
 	drain_end_events(d);
 	call_sites_release(&d->sites);
 	for (size_t i = 0; i < d->n_threads; i++)

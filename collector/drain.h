@@ -47,6 +47,8 @@ struct drain_observer {
 		     const struct replay_step *step);
 	/* after the last event of a full chunk */
 	void (*chunk)(void *arg, struct store_writer *w, uint64_t chunk, const struct replay *heap);
+	/* when there are no more: what is to be put belongs to the chunk that is the last */
+	void (*end)(void *arg, struct store_writer *w, const struct replay *heap);
 };
 
 struct drain {

@@ -352,6 +352,7 @@ static int open_recording(struct session *s, struct err *err)
 		return r;
 	}
 	drain_init(&s->drain, s->writer, s->target.pid);
+	s->drain.observer = s->options.observer;
 	s->drain.losses_so_far = &s->losses;
 	naming_begin(&s->drain.sites, s->options.linkage_names, s->options.on_names);
 	s->drain.on_exec = after_exec;

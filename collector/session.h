@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "collector/drain.h"
 #include "collector/stack_mode.h"
 #include "collector/target.h"
 #include "common/err.h"
@@ -39,6 +40,7 @@ struct session_options {
 	void (*on_interrupt)(void);
 	/* while names are looked up, every second or more often: frames done, of all; or NULL */
 	void (*on_names)(size_t done, size_t n);
+	struct drain_observer observer; /* of the heap as it is recorded */
 	bool verbose;
 	/*
 	 * A pipe that ends when nobody wants the recording any more: then the process is let go

@@ -10,10 +10,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include "common/buffer.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
+#include "store/checkpoint_crc.h"
 #include "store/chunk.h"
 #include "store/seal.h"
 
@@ -312,6 +314,101 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 	}
 	sqlite3_reset(s);
 	return result;
+}
+
+/* ---- checkpoints, and where a moment is ---------------------------------------------- */
+
+bool store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
+				  struct checkpoint_info *ret)
+{
+	static const char sql[] =
+		"SELECT chunk, time_ns FROM checkpoint WHERE chunk <= ? GROUP BY chunk"
+		" HAVING count(*) = 2 ORDER BY chunk DESC LIMIT 1";
+	sqlite3_stmt *s = NULL;
+	bool found = false;
+
+	if (sqlite3_prepare_v2(r->db, sql, -1, &s, NULL) == SQLITE_OK) {
+		sqlite3_bind_int64(s, 1, until > INT64_MAX ? INT64_MAX : (sqlite3_int64)until);
+		found = sqlite3_step(s) == SQLITE_ROW;
+	}
+	if (found)
+		*ret = (struct checkpoint_info){
+			.chunk = (uint64_t)sqlite3_column_int64(s, 0),
+			.t_ns = (uint64_t)sqlite3_column_int64(s, 1),
+		};
+	sqlite3_finalize(s);
+	return found;
+}
+
+static bool unpack_checkpoint(enum checkpoint_kind kind, const struct checkpoint_info *info,
+			      uint32_t crc, const void *data, size_t len, struct buffer *ret)
+{
+	if (!len || !info->bytes || info->bytes > CHECKPOINT_BYTES_MAX ||
+	    checkpoint_crc(info, kind, data, len) != crc ||
+	    ZSTD_getFrameContentSize(data, len) != info->bytes)
+		return false;
+	buffer_reset(ret);
+	ARRAY_GROW(ret->data, ret->cap, info->bytes - 1);
+	ret->len = ZSTD_decompress(ret->data, info->bytes, data, len);
+	return ret->len == info->bytes;
+}
+
+bool store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, uint64_t chunk,
+			     struct buffer *ret)
+{
+	static const char sql[] = "SELECT time_ns, bytes, crc, data FROM checkpoint"
+				  " WHERE chunk = ? AND kind = ?";
+	struct checkpoint_info info = {.chunk = chunk};
+	sqlite3_stmt *s = NULL;
+	bool whole = false;
+
+	if (sqlite3_prepare_v2(r->db, sql, -1, &s, NULL) != SQLITE_OK)
+		return false;
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)chunk);
+	sqlite3_bind_int64(s, 2, kind);
+	if (sqlite3_step(s) == SQLITE_ROW) {
+		info.t_ns = (uint64_t)sqlite3_column_int64(s, 0);
+		info.bytes = (uint64_t)sqlite3_column_int64(s, 1);
+		whole = unpack_checkpoint(kind, &info, (uint32_t)sqlite3_column_int64(s, 2),
+					  sqlite3_column_blob(s, 3),
+					  (size_t)sqlite3_column_bytes(s, 3), ret);
+	}
+	sqlite3_finalize(s);
+	return whole;
+}
+
+uint64_t store_reader_first_chunk(struct store_reader *r)
+{
+	bool ok;
+
+	return (uint64_t)one_number(r->db, "SELECT coalesce(min(id), 0) FROM chunk", &ok);
+}
+
+uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns)
+{
+	uint64_t first = store_reader_first_chunk(r), low, high;
+	sqlite3_stmt *s = NULL;
+	bool ok;
+
+	if (!first ||
+	    sqlite3_prepare_v2(r->db, "SELECT first_ns FROM chunk WHERE id = ?", -1, &s, NULL) !=
+		    SQLITE_OK)
+		return 0;
+	low = first - 1;
+	high = (uint64_t)one_number(r->db, "SELECT max(id) FROM chunk", &ok) + 1;
+	while (low + 1 < high) { /* @low begins before, @high does not */
+		uint64_t middle = low + (high - low) / 2;
+
+		sqlite3_bind_int64(s, 1, (sqlite3_int64)middle);
+		if (sqlite3_step(s) == SQLITE_ROW &&
+		    (uint64_t)sqlite3_column_int64(s, 0) <= t_ns)
+			low = middle;
+		else
+			high = middle;
+		sqlite3_reset(s);
+	}
+	sqlite3_finalize(s);
+	return low;
 }
 
 struct space_id store_reader_last_space(struct store_reader *r)

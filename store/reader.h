@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/buffer.h"
 #include "common/err.h"
 #include "store/catalog.h"
 #include "store/record.h"
@@ -33,6 +34,17 @@ bool store_reader_lacks_wal(const struct store_reader *r);
 /* The next chunk after number @after, decoded: 1, 0 at the end, or a negative errno. */
 int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
 			    struct event *ret_events, struct err *err);
+
+/* The last checkpoint after chunk @until or before; false if there is none. */
+bool store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
+				  struct checkpoint_info *ret);
+/* What it has of @kind, unpacked (what was in @ret goes); false if that is not whole. */
+bool store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, uint64_t chunk,
+			     struct buffer *ret);
+/* The first chunk, 0: there are no events.  Those before it were dropped. */
+uint64_t store_reader_first_chunk(struct store_reader *r);
+/* The last chunk that begins at @t_ns or before; the one before the first if none does. */
+uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns);
 
 /* The space begun last; it may have no events.  {0} where there is none. */
 struct space_id store_reader_last_space(struct store_reader *r);

@@ -102,6 +102,17 @@ struct chunk_info {
 	uint32_t crc;
 };
 
+/* What a checkpoint has of the state after a chunk. */
+enum checkpoint_kind {
+	CHECKPOINT_TOTALS = 1,
+	CHECKPOINT_HEAP = 2,
+};
+
+struct checkpoint_info {
+	uint64_t chunk, t_ns; /* of the chunk's last event */
+	uint64_t bytes;	      /* unpacked */
+};
+
 /* Strings are the giver's, and valid for the call, or as the reader's call says. */
 struct process_record {
 	uint32_t id;

@@ -118,6 +118,16 @@ CREATE TABLE chunk (		-- the events, up to 65,536 a row
 	data	BLOB NOT NULL
 );
 
+CREATE TABLE checkpoint (	-- the state after a chunk, so that reading can begin there
+	chunk	INTEGER NOT NULL,
+	kind	INTEGER NOT NULL,	-- 1: totals, 2: the live blocks
+	time_ns	INTEGER NOT NULL,	-- of the chunk's last event
+	bytes	INTEGER NOT NULL,	-- of what data is when it is unpacked
+	crc	INTEGER NOT NULL,	-- CRC-32 of the numbers above and of data
+	data	BLOB NOT NULL,		-- a zstd frame
+	PRIMARY KEY (chunk, kind)
+);
+
 CREATE TABLE site (		-- after a stop: totals by allocating stack, in the heap layer
 	stack	INTEGER PRIMARY KEY,
 	alloc_calls INTEGER NOT NULL,

@@ -30,6 +30,7 @@ static const struct {
 	{"SELECT * FROM timeline ORDER BY bucket", false},
 	{"SELECT id, space, events, allocs, frees, first_ns, last_ns, min_size, max_size,"
 	 " min_address, max_address, families, codec, crc FROM chunk ORDER BY id", false},
+	{"SELECT chunk, kind, time_ns, bytes, crc FROM checkpoint ORDER BY chunk, kind", false},
 	{"SELECT * FROM site ORDER BY stack", false},
 	{"SELECT * FROM file ORDER BY rowid", true},
 };

@@ -18,7 +18,7 @@
  * What each table adds to it.  Of a recording of which only names change, the parts of
  * the other tables, as they were found to be right, need not be read again.
  */
-#define SEAL_TABLES 16
+#define SEAL_TABLES 17
 
 struct seal_parts {
 	struct seal_part {

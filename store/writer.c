@@ -11,9 +11,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include "common/buffer.h"
 #include "common/xalloc.h"
+#include "store/checkpoint_crc.h"
 #include "store/chunk.h"
 #include "store/new_file.h"
 #include "store/seal.h"
@@ -35,6 +37,7 @@ enum statement {
 	PUT_SITE,
 	PUT_FILE,
 	PUT_CHUNK,
+	PUT_CHECKPOINT,
 	DELETE_SEAL,
 	DELETE_SYMBOLS,
 	DELETE_SITES,
@@ -59,6 +62,7 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_SITE] = "INSERT OR REPLACE INTO site VALUES (?,?,?,?,?,?,?,?)",
 	[PUT_FILE] = "INSERT INTO file VALUES (?,?,?,?,?,?,?,?,?)",
 	[PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[PUT_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?)",
 	[DELETE_SEAL] = "DELETE FROM recording WHERE key = '" SEAL_KEY "'",
 	[DELETE_SYMBOLS] = "DELETE FROM symbol WHERE frame = ?",
 	[DELETE_SITES] = "DELETE FROM site",
@@ -80,6 +84,7 @@ struct store_writer {
 	struct seal_parts parts; /* of the seal, that are known */
 	size_t timeline_rows;
 	struct buffer blob;
+	struct store_writer_sizes sizes;
 };
 
 static int errno_of_sqlite(sqlite3 *db, int code)
@@ -692,6 +697,8 @@ static void put_chunk(struct store_writer *w)
 	sqlite3_bind_blob(s, 15, w->blob.data, (int)w->blob.len, SQLITE_STATIC);
 	step(w, s);
 	w->chunk_dirty = false;
+	if (i->events == CHUNK_EVENTS_MAX)
+		w->sizes.chunks += w->blob.len;
 }
 
 uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
@@ -711,6 +718,40 @@ uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 		return 0;
 	put_chunk(w);
 	return i->id;
+}
+
+/* ---- checkpoints --------------------------------------------------------------------- */
+
+void store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
+				 const struct checkpoint_info *info, const void *data)
+{
+	size_t n, bound = ZSTD_compressBound(info->bytes);
+	sqlite3_stmt *s;
+
+	/* of events that were given up, too: it does not go with the chunks */
+	if (w->no_more_events || info->bytes > CHECKPOINT_BYTES_MAX ||
+	    !(s = prepare(w, PUT_CHECKPOINT)))
+		return;
+	ARRAY_GROW(w->blob.data, w->blob.cap, bound);
+	n = ZSTD_compress(w->blob.data, bound, data, info->bytes, 1);
+	if (ZSTD_isError(n) || n > CHECKPOINT_PACKED_MAX)
+		return;
+	bind_u64(s, 1, info->chunk);
+	bind_u64(s, 2, kind);
+	bind_u64(s, 3, info->t_ns);
+	bind_u64(s, 4, info->bytes);
+	bind_u64(s, 5, checkpoint_crc(info, kind, w->blob.data, n));
+	sqlite3_bind_blob(s, 6, w->blob.data, (int)n, SQLITE_STATIC);
+	step(w, s);
+	w->sizes.checkpoints += n;
+}
+
+struct store_writer_sizes store_writer_sizes(const struct store_writer *w)
+{
+	struct store_writer_sizes sizes = w->sizes;
+
+	sizes.last_chunk = w->chunk.info.id;
+	return sizes;
 }
 
 int store_writer_flush(struct store_writer *w, struct err *err)

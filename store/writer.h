@@ -100,6 +100,18 @@ void store_writer_put_file(struct store_writer *w, const char *file, struct modu
 uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 				const struct event *e);
 
+/*
+ * The state after chunk @info->chunk, which must be full or the last; @data has @info->bytes.
+ * One that is too large is left out: it saves time, no more.
+ */
+void store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
+				 const struct checkpoint_info *info, const void *data);
+/* Bytes of all chunks that are full, and of checkpoints, so far; the chunk put last. */
+struct store_writer_sizes {
+	uint64_t chunks, checkpoints, last_chunk;
+};
+struct store_writer_sizes store_writer_sizes(const struct store_writer *w);
+
 /* Commits all that was put.  Returns 0, or the failure that was kept. */
 int store_writer_flush(struct store_writer *w, struct err *err);
 

@@ -72,6 +72,19 @@ static inline struct store_reader *open_reader(const char *path)
 	return r;
 }
 
+/* Whether it did. */
+static inline bool run_sql(const char *path, const char *sql)
+{
+	sqlite3 *db;
+	bool good = sqlite3_open(path, &db) == SQLITE_OK &&
+		    sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
+
+	if (!good)
+		diag("%s", sqlite3_errmsg(db));
+	sqlite3_close(db);
+	return good;
+}
+
 /* All of the query's values, with | behind each. */
 static inline const char *query(const char *path, const char *sql)
 {

@@ -90,7 +90,7 @@ static void test_analysis(void)
 	put_known(w);
 	store_writer_close(w, NULL);
 	r = open_reader(path);
-	if (!ok(analysis_make(r, GROUP_STACK, NULL, &a, &err) == 0, "a known stream is analysed"))
+	if (!ok(analysis_make(r, GROUP_STACK, NULL, NULL, &a, &err) == 0, "a known stream is analysed"))
 		return;
 	expect_totals("all totals; of equal peaks the last", &a.totals, 8, 345, 2, 5, 3, 150, 1);
 	ok(a.peak_time_ns == 50, "the time of the peak");
@@ -113,14 +113,14 @@ static void test_analysis(void)
 	ok(!group(&a, 2)->oldest_ns && !group(&a, 2)->newest_ns, "none where none is live");
 	analysis_release(&a);
 
-	ok(analysis_make(r, GROUP_THREAD, NULL, &a, &err) == 0 && a.n_groups == 2, "by thread");
+	ok(analysis_make(r, GROUP_THREAD, NULL, NULL, &a, &err) == 0 && a.n_groups == 2, "by thread");
 	expect_totals("thread 1", &group(&a, 1)->totals, 6, 215, 2, 5, 2, 100, 1);
 	expect_totals("thread 2", &group(&a, 2)->totals, 2, 130, 0, 0, 1, 50, 0);
 	analysis_release(&a);
-	ok(analysis_make(r, GROUP_FAMILY, NULL, &a, &err) == 0 && a.n_groups == 2, "by family");
+	ok(analysis_make(r, GROUP_FAMILY, NULL, NULL, &a, &err) == 0 && a.n_groups == 2, "by family");
 	expect_totals("family 2", &group(&a, 2)->totals, 1, 40, 0, 0, 1, 40, 1);
 	analysis_release(&a);
-	ok(analysis_make(r, GROUP_SIZE, NULL, &a, &err) == 0 && a.n_groups == 5, "by size");
+	ok(analysis_make(r, GROUP_SIZE, NULL, NULL, &a, &err) == 0 && a.n_groups == 5, "by size");
 	expect_totals("sizes 32 to 63", &group(&a, 32)->totals, 3, 150, 0, 0, 3, 150, 1);
 	expect_totals("sizes of 0", &group(&a, 0)->totals, 1, 0, 1, 0, 0, 0, 0);
 	analysis_release(&a);
@@ -134,7 +134,7 @@ static void test_analysis(void)
 			.kind = EVENT_ALLOC, .thread = {1}, .t_ns = i, .size = 10 * i});
 	store_writer_close(w, NULL);
 	r = open_reader(path);
-	ok(analysis_make(r, GROUP_STACK, NULL, &a, &err) == 0 && a.ended_by_exec_blocks == 3 &&
+	ok(analysis_make(r, GROUP_STACK, NULL, NULL, &a, &err) == 0 && a.ended_by_exec_blocks == 3 &&
 		   a.ended_by_exec_bytes == 60 && a.totals.live_bytes == 40 &&
 		   a.totals.peak_bytes == 40 && a.peak_time_ns == 4,
 	   "three execs, each ends a block");
@@ -167,7 +167,7 @@ static void test_analysis_large(void)
 	}
 	store_writer_flush(w, NULL);
 	r = open_reader(path);
-	ok(analysis_make(r, GROUP_STACK, NULL, &a, &err) == 0, "a recording that is being written");
+	ok(analysis_make(r, GROUP_STACK, NULL, NULL, &a, &err) == 0, "a recording that is being written");
 	expect_totals("its totals", &a.totals, 80000, 1280000, 60000, 960000, 80000, 1280000, 0);
 	expect_totals("a share", &group(&a, 2)->totals, 40000, 640000, 30000, 480000, 40000, 640000,
 		      0);
@@ -177,14 +177,14 @@ static void test_analysis_large(void)
 		.kind = EVENT_FREE, .thread = {1}, .t_ns = 1ull << 40, .slot = 5});
 	store_writer_flush(w, NULL);
 	err.what[0] = '\0';
-	ok(analysis_make(r, GROUP_STACK, NULL, &a, &err) == -EBADMSG && err.what[0] && !a.groups,
+	ok(analysis_make(r, GROUP_STACK, NULL, NULL, &a, &err) == -EBADMSG && err.what[0] && !a.groups,
 	   "a second free of a block makes it unreadable");
 	store_reader_close(r);
 	store_writer_close(w, NULL);
 
 	store_writer_close(create(in_folder("empty"), false), NULL);
 	r = open_reader(in_folder("empty"));
-	ok(analysis_make(r, GROUP_STACK, NULL, &a, &err) == 0 && a.events == 0 && !a.n_groups,
+	ok(analysis_make(r, GROUP_STACK, NULL, NULL, &a, &err) == 0 && a.events == 0 && !a.n_groups,
 	   "a recording without events");
 	expect_totals("it has nothing", &a.totals, 0, 0, 0, 0, 0, 0, 0);
 	analysis_release(&a);

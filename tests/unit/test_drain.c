@@ -197,7 +197,7 @@ static void test_exec(void)
 		   !strcmp(got.catalog.spaces[2].end, "exit"),
 	   "both spaces are in the recording");
 	if (store_reader_open(path, &r, &err) == 0) {
-		ok(analysis_make(r, GROUP_THREAD, NULL, &a, &err) == 0 &&
+		ok(analysis_make(r, GROUP_THREAD, NULL, NULL, &a, &err) == 0 &&
 			   a.ended_by_exec_blocks == 2 && a.ended_by_exec_bytes == 110 &&
 			   a.totals.live_blocks == 1 && a.totals.peak_bytes == 110,
 		   "an analysis tells what the exec ended");

@@ -92,18 +92,6 @@ static int create_fails(const char *path, bool overwrite)
 }
 
 /* Runs @sql on a file that heaptrail does not have open. */
-static bool run_sql(const char *path, const char *sql)
-{
-	sqlite3 *db;
-	bool good = sqlite3_open(path, &db) == SQLITE_OK &&
-		    sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
-
-	if (!good)
-		diag("%s", sqlite3_errmsg(db));
-	sqlite3_close(db);
-	return good;
-}
-
 static void test_create_refuses(void)
 {
 	static const char text[] = "a text of the user's, longer than the head of a database is: "

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/checkpoints.h"
+
+#include <string.h>
+
+#include "analyzer/checkpoint.h"
+#include "common/buffer.h"
+#include "store/writer.h"
+
+/* Of the events' size; and so many chunks lie between two at least. */
+#define SHARE_PERCENT 12
+#define CHUNKS_BETWEEN 4
+/* What a block or a group takes, until there is one to go by. */
+#define ENTRY_BYTES 7
+
+void checkpoints_init(struct checkpoints *c)
+{
+	memset(c, 0, sizeof(*c));
+	totals_init(&c->totals, GROUPS_ALL, 0);
+}
+
+void checkpoints_release(struct checkpoints *c)
+{
+	totals_release(&c->totals);
+}
+
+static void count(void *arg, struct space_id space, const struct event *e,
+		  const struct replay_step *step)
+{
+	struct checkpoints *c = arg;
+
+	if (space.v != c->space.v) {
+		totals_begin_space(&c->totals);
+		c->space = space;
+	}
+	totals_count(&c->totals, e, step);
+}
+
+static uint64_t count_entries(const struct checkpoints *c, const struct replay *heap)
+{
+	uint64_t n = heap->slots.next;
+
+	for (int k = 0; k < GROUP_KEYS; k++)
+		n += c->totals.tallies[k].n;
+	return n;
+}
+
+static void put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
+		const struct replay *heap)
+{
+	struct checkpoint_info info = {.chunk = chunk, .t_ns = c->totals.sums.last_ns};
+	uint64_t before = store_writer_sizes(w).checkpoints;
+	struct buffer b = {0};
+
+	checkpoint_save_totals(&c->totals, &b);
+	info.bytes = b.len;
+	store_writer_put_checkpoint(w, CHECKPOINT_TOTALS, &info, b.data);
+	buffer_reset(&b);
+	checkpoint_save_heap(heap, &b);
+	info.bytes = b.len;
+	store_writer_put_checkpoint(w, CHECKPOINT_HEAP, &info, b.data);
+	buffer_release(&b);
+	c->last_chunk = chunk;
+	c->last_bytes = store_writer_sizes(w).checkpoints - before;
+	c->last_entries = count_entries(c, heap);
+}
+
+static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
+			  const struct replay *heap)
+{
+	struct checkpoints *c = arg;
+	struct store_writer_sizes sizes = store_writer_sizes(w);
+	uint64_t entries = count_entries(c, heap), bytes = entries * ENTRY_BYTES;
+
+	if (c->last_entries)
+		bytes = (uint64_t)((double)c->last_bytes / (double)c->last_entries *
+				   (double)entries);
+	if (chunk >= c->last_chunk + CHUNKS_BETWEEN &&
+	    (sizes.checkpoints + bytes) * 100 <= sizes.chunks * SHARE_PERCENT)
+		put(c, w, chunk, heap);
+}
+
+/* What there is at the end is not read event by event again. */
+static void end(void *arg, struct store_writer *w, const struct replay *heap)
+{
+	struct checkpoints *c = arg;
+	uint64_t chunk = store_writer_sizes(w).last_chunk;
+
+	if (heap->space.v != c->space.v) { /* a program that never allocated */
+		totals_begin_space(&c->totals);
+		c->space = heap->space;
+	}
+	if (chunk)
+		put(c, w, chunk, heap);
+}
+
+struct drain_observer checkpoints_observer(struct checkpoints *c)
+{
+	return (struct drain_observer){.arg = c, .step = count, .chunk = chunk_is_full, .end = end};
+}

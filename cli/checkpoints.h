@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLI_CHECKPOINTS_H
+#define CLI_CHECKPOINTS_H
+
+#include "analyzer/totals.h"
+#include "collector/drain.h"
+
+/*
+ * Sums up what is being recorded, and writes checkpoints now and then: no more than are a
+ * part of the recording's size, see checkpoints.c.
+ */
+struct checkpoints {
+	struct totals totals;
+	struct space_id space;
+	uint64_t last_chunk, last_bytes; /* of the checkpoint before */
+	uint64_t last_entries;		 /* blocks and groups that were in it */
+};
+
+void checkpoints_init(struct checkpoints *c);
+void checkpoints_release(struct checkpoints *c);
+/* For the recorder. */
+struct drain_observer checkpoints_observer(struct checkpoints *c);
+
+#endif

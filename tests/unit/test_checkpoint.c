@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "analyzer/checkpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/analysis.h"
+#include "common/xalloc.h"
+#include "store/slots.h"
+#include "tests/unit/store_fixture.h"
+
+/* ---- events as a program makes them --------------------------------------------------- */
+
+static struct event *stream; /* @n_stream, one space after the other */
+static uint32_t *spaces;
+static size_t n_stream;
+
+static void make_stream(size_t n, unsigned int execs)
+{
+	struct slots slots = {0};
+	uint32_t *live = xcalloc(n, sizeof(*live)), n_live = 0, space = 1, threads = 12;
+	uint64_t t = 1000;
+
+	stream = xcalloc(n, sizeof(*stream));
+	spaces = xcalloc(n, sizeof(*spaces));
+	n_stream = n;
+	for (size_t i = 0; i < n; i++) {
+		struct event *e = &stream[i];
+		uint32_t at = n_live ? (uint32_t)random_below(n_live) : 0;
+		bool grows = i / 30000 % 3 != 2;
+
+		if (execs && i && i % (n / (execs + 1)) == 0) {
+			slots_reset(&slots);
+			n_live = 0;
+			space++;
+		}
+		spaces[i] = space;
+		*e = (struct event){.thread = {1 + (uint32_t)random_below(threads)},
+				    .family = (uint8_t)(1 + random_below(3)),
+				    .stack = {(uint32_t)random_below(random_below(9) ? 40 : 9000)},
+				    .t_ns = t += random_below(3) * 500};
+		if (n_live && random_below(100) < (grows ? 40 : 60)) {
+			e->kind = random_below(5) ? EVENT_FREE : EVENT_REALLOC;
+			e->free_class = e->kind == EVENT_FREE && !random_below(9) ? FREE_IMPLIED : 0;
+			e->slot = live[at];
+		} else if (!random_below(50)) {
+			e->kind = EVENT_FREE;
+			e->free_class = (uint8_t)(FREE_UNKNOWN + random_below(3));
+			e->address = random_u64();
+		}
+		if (event_allocates(e)) {
+			e->size = random_below(20) ? random_below(2000) : random_u64() >> 20;
+			e->usable = random_below(7) ? (e->size | 15) + 9 : USABLE_UNKNOWN;
+			e->address = random_below(30) ? random_below(1 << 30) * 16 : random_u64();
+		}
+		if (e->kind == EVENT_ALLOC) {
+			e->slot = slots_take(&slots);
+			live[n_live++] = e->slot;
+		} else if (e->kind == EVENT_FREE && event_frees(e)) {
+			slots_give(&slots, e->slot);
+			live[at] = live[--n_live];
+		}
+	}
+	slots_release(&slots);
+	free(live);
+}
+
+static void drop_stream(void)
+{
+	free(stream);
+	free(spaces);
+}
+
+/* ---- two states ----------------------------------------------------------------------- */
+
+struct state {
+	struct totals totals;
+	struct replay heap;
+};
+
+static void feed(struct state *s, size_t from, size_t to)
+{
+	struct replay_step step;
+
+	for (size_t i = from; i < to; i++) {
+		if (s->heap.space.v != spaces[i]) {
+			totals_begin_space(&s->totals);
+			replay_begin_space(&s->heap, (struct space_id){spaces[i]});
+		}
+		if (replay_feed(&s->heap, &stream[i], &step, &err))
+			bail_out("%s", err.what);
+		totals_count(&s->totals, &stream[i], &step);
+	}
+}
+
+static void release(struct state *s)
+{
+	totals_release(&s->totals);
+	replay_release(&s->heap);
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+	const struct group *x = a, *y = b;
+
+	return (x->key > y->key) - (x->key < y->key);
+}
+
+static bool are_equal_groups(const struct analysis *a, const struct analysis *b)
+{
+	if (a->n_groups != b->n_groups)
+		return false;
+	if (a->n_groups) {
+		qsort(a->groups, a->n_groups, sizeof(*a->groups), compare_groups);
+		qsort(b->groups, b->n_groups, sizeof(*b->groups), compare_groups);
+	}
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (a->groups[i].key != b->groups[i].key ||
+		    memcmp(&a->groups[i].totals, &b->groups[i].totals,
+			   sizeof(a->groups[i].totals)) ||
+		    a->groups[i].oldest_ns != b->groups[i].oldest_ns ||
+		    a->groups[i].newest_ns != b->groups[i].newest_ns)
+			return false;
+	return true;
+}
+
+static bool are_equal_sums(const struct analysis *a, const struct analysis *b)
+{
+	return !memcmp(&a->totals, &b->totals, sizeof(a->totals)) &&
+	       a->free_calls == b->free_calls && a->usable_bytes == b->usable_bytes &&
+	       a->peak_time_ns == b->peak_time_ns && a->events == b->events &&
+	       a->last_ns == b->last_ns && a->ended_by_exec_blocks == b->ended_by_exec_blocks &&
+	       a->ended_by_exec_bytes == b->ended_by_exec_bytes &&
+	       !memcmp(a->frees, b->frees, sizeof(a->frees));
+}
+
+static bool are_equal(struct state *a, struct state *b)
+{
+	bool equal = a->heap.ordinal == b->heap.ordinal && a->heap.space.v == b->heap.space.v;
+
+	for (int k = 0; k < GROUP_KEYS && equal; k++) {
+		struct analysis x, y;
+
+		/* not in the order of the totals' own: copies are sorted */
+		totals_get(&a->totals, (enum group_key)k, &a->heap, &x);
+		totals_get(&b->totals, (enum group_key)k, &b->heap, &y);
+		x.groups = memcpy(xcalloc(x.n_groups + 1, sizeof(*x.groups)), x.groups,
+				  x.n_groups * sizeof(*x.groups));
+		y.groups = memcpy(xcalloc(y.n_groups + 1, sizeof(*y.groups)), y.groups,
+				  y.n_groups * sizeof(*y.groups));
+		equal = are_equal_sums(&x, &y) && are_equal_groups(&x, &y);
+		free(x.groups);
+		free(y.groups);
+	}
+	return equal;
+}
+
+static bool restore(struct state *s, unsigned int keys, const struct buffer *totals,
+		    const struct buffer *heap)
+{
+	memset(s, 0, sizeof(*s));
+	totals_init(&s->totals, keys, 0);
+	return checkpoint_restore_totals(&s->totals, totals->data, totals->len) &&
+	       checkpoint_restore_heap(&s->heap, heap->data, heap->len);
+}
+
+static void test_states(void)
+{
+	size_t same = 0, after = 0, calls = 0, rounds = 40;
+
+	for (size_t i = 0; i < rounds; i++) {
+		struct state whole = {0}, again, few;
+		struct buffer totals = {0}, heap = {0};
+		struct analysis x, y;
+		size_t at;
+
+		make_stream(1 + random_below(i % 4 ? 3000 : 60000), (unsigned int)(i % 3));
+		at = random_below(n_stream + 1);
+		totals_init(&whole.totals, GROUPS_ALL, 0);
+		feed(&whole, 0, at);
+		checkpoint_save_totals(&whole.totals, &totals);
+		checkpoint_save_heap(&whole.heap, &heap);
+		same += restore(&again, GROUPS_ALL, &totals, &heap) && are_equal(&whole, &again);
+		feed(&whole, at, n_stream);
+		feed(&again, at, n_stream);
+		after += are_equal(&whole, &again);
+		/* of fewer groups only these, and how often stacks allocated */
+		if (restore(&few, 1u << GROUP_THREAD, &totals, &heap)) {
+			feed(&few, at, n_stream);
+			totals_get(&whole.totals, GROUP_STACK, NULL, &x);
+			totals_get(&few.totals, GROUP_THREAD, NULL, &y);
+			calls += x.n_stacks == y.n_stacks && !few.totals.tallies[GROUP_SIZE].n;
+		}
+		release(&whole);
+		release(&again);
+		release(&few);
+		buffer_release(&totals);
+		buffer_release(&heap);
+		drop_stream();
+	}
+	ok(same == rounds, "%zu of %zu states are the same when they are restored", same, rounds);
+	ok(after == rounds, "%zu after all that comes then, too", after);
+	ok(calls == rounds, "%zu of some groups only", calls);
+}
+
+static void test_damage(void)
+{
+	struct buffer totals = {0}, heap = {0}, *blobs[] = {&totals, &heap};
+	size_t refused = 0, taken = 0;
+	struct state whole = {0};
+
+	make_stream(2000, 1);
+	totals_init(&whole.totals, GROUPS_ALL, 0);
+	feed(&whole, 0, n_stream);
+	checkpoint_save_totals(&whole.totals, &totals);
+	checkpoint_save_heap(&whole.heap, &heap);
+	for (int i = 0; i < 6000; i++) {
+		const struct buffer *from = blobs[i % 2];
+		size_t len = random_below(4) ? from->len : random_below(from->len);
+		/* exactly so large, so that a read beyond is found */
+		uint8_t *copy = xmalloc(len + 1);
+		struct state s = {0};
+		bool good;
+
+		memcpy(copy, from->data, len);
+		for (uint64_t k = random_below(4); k && len; k--)
+			copy[random_below(random_below(2) && len > 12 ? 12 : len)] =
+				(uint8_t)(random_below(3) ? random_u64() : 0xff);
+		totals_init(&s.totals, GROUPS_ALL, 0);
+		good = from == &totals ? checkpoint_restore_totals(&s.totals, copy, len)
+				       : checkpoint_restore_heap(&s.heap, copy, len);
+		if (good && from == &heap) /* what was taken can be gone on with */
+			for (size_t k = 0; k < 200; k++) {
+				struct replay_step step;
+
+				replay_feed(&s.heap, &stream[k], &step, &err);
+			}
+		refused += !good;
+		taken += good;
+		release(&s);
+		free(copy);
+	}
+	ok(refused > 1000 && refused + taken == 6000, "damaged states are refused (%zu) or are "
+	   "states (%zu)", refused, taken);
+	release(&whole);
+	buffer_release(&totals);
+	buffer_release(&heap);
+	drop_stream();
+}
+
+/* ---- recordings ------------------------------------------------------------------------ */
+
+/* Of a whole stream, with checkpoints after full chunks, or some of them, or none. */
+static void write_recording(const char *path, unsigned int one_in)
+{
+	struct store_writer *w = create(path, true);
+	struct state s = {0};
+
+	totals_init(&s.totals, GROUPS_ALL, 0);
+	for (size_t i = 0; i < n_stream; i++) {
+		uint64_t chunk;
+
+		feed(&s, i, i + 1);
+		chunk = store_writer_put_event(w, (struct space_id){spaces[i]}, &stream[i]);
+		if (chunk && one_in && !random_below(one_in)) {
+			struct checkpoint_info info = {.chunk = chunk, .t_ns = stream[i].t_ns};
+			struct buffer b = {0};
+
+			checkpoint_save_totals(&s.totals, &b);
+			info.bytes = b.len;
+			store_writer_put_checkpoint(w, CHECKPOINT_TOTALS, &info, b.data);
+			buffer_reset(&b);
+			checkpoint_save_heap(&s.heap, &b);
+			info.bytes = b.len;
+			store_writer_put_checkpoint(w, CHECKPOINT_HEAP, &info, b.data);
+			buffer_release(&b);
+		}
+	}
+	release(&s);
+	if (store_writer_close(w, &err))
+		bail_out("%s", err.what);
+}
+
+static bool analyse(const char *path, enum group_key key, const struct analysis_window *w,
+		    struct analysis *ret)
+{
+	struct store_reader *r = open_reader(path);
+	bool good = analysis_make(r, key, w, NULL, ret, &err) == 0;
+
+	if (!good)
+		diag("%s", err.what);
+	store_reader_close(r);
+	return good;
+}
+
+static void test_windows(void)
+{
+	char *plain = xstrdup(in_folder("plain")), *with = xstrdup(in_folder("with"));
+	size_t same = 0, tried = 0;
+	struct store_reader *r;
+	struct checkpoint_info info;
+
+	make_stream(420000, 1);
+	write_recording(plain, 0);
+	write_recording(with, 2);
+	r = open_reader(with);
+	ok(store_reader_find_checkpoint(r, UINT64_MAX, &info) && info.chunk && info.t_ns,
+	   "there are checkpoints");
+	store_reader_close(r);
+	for (int i = 0; i < 24; i++) {
+		uint64_t first = stream[0].t_ns, last = stream[n_stream - 1].t_ns;
+		struct analysis_window w = {0, UINT64_MAX};
+		struct analysis a = {0}, b = {0};
+		enum group_key key = (enum group_key)random_below(GROUP_KEYS);
+
+		if (i % 3)
+			w.until_ns = i % 7 ? first + random_below(last - first)
+					   : stream[CHUNK_EVENTS_MAX * (size_t)random_below(5)].t_ns;
+		if (i % 2)
+			w.since_ns = i % 5 ? first + random_below(last - first)
+					   : stream[CHUNK_EVENTS_MAX * (size_t)random_below(5)].t_ns;
+		tried++;
+		if (analyse(plain, key, &w, &a) && analyse(with, key, &w, &b))
+			same += are_equal_sums(&a, &b) && are_equal_groups(&a, &b);
+		analysis_release(&a);
+		analysis_release(&b);
+	}
+	ok(same == tried, "%zu of %zu windows are the same with and without checkpoints", same,
+	   tried);
+	run_sql(with, "UPDATE checkpoint SET data = zeroblob(100) WHERE kind = 2 AND chunk ="
+		      " (SELECT max(chunk) FROM checkpoint)");
+	{
+		struct analysis a = {0}, b = {0};
+
+		ok(analyse(plain, GROUP_STACK, NULL, &a) && analyse(with, GROUP_STACK, NULL, &b) &&
+			   are_equal_sums(&a, &b) && are_equal_groups(&a, &b),
+		   "a damaged checkpoint costs time only");
+		analysis_release(&a);
+		analysis_release(&b);
+	}
+	drop_stream();
+	free(plain);
+	free(with);
+}
+
+int main(void)
+{
+	set_up("checkpoint");
+	seed_random();
+	test_states();
+	test_damage();
+	test_windows();
+	empty_folder();
+	ok(tear_down(), "nothing is left behind");
+	return done();
+}
