@@ -9,6 +9,8 @@
 
 /* Set in an entry's place: the block was freed, as the how manieth say the other bits. */
 #define FREED 0x80000000u
+/* If it was not: the other bits are its size, it has no slot.  So many slots are never taken. */
+#define SMALL PAIRING_SMALL_MAX
 
 #define PART_MIN 64
 #define SAMPLES 128
@@ -121,6 +123,11 @@ enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint3
 		return PAIRING_NEVER_SEEN;
 	if (e->place & FREED)
 		return PAIRING_FREED;
+	if (e->place & SMALL) {
+		if (ret_size)
+			*ret_size = e->place & ~SMALL;
+		return PAIRING_SMALL;
+	}
 	if (ret_slot)
 		*ret_slot = e->place;
 	if (ret_size)
@@ -128,7 +135,7 @@ enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint3
 	return PAIRING_LIVE;
 }
 
-void pairing_put(struct pairing *p, uint64_t address, uint32_t slot, uint64_t size)
+static void put(struct pairing *p, uint64_t address, uint32_t place)
 {
 	struct pairing_part *part = (struct pairing_part *)part_of(p, address);
 	struct pairing_entry *e;
@@ -137,11 +144,21 @@ void pairing_put(struct pairing *p, uint64_t address, uint32_t slot, uint64_t si
 		make_room(p, part);
 	e = find(part, address);
 	part->freed -= e->address != 0;
-	*e = (struct pairing_entry){.address = address, .place = slot};
+	*e = (struct pairing_entry){.address = address, .place = place};
 	part->live++;
 	p->live++;
+}
+
+void pairing_put(struct pairing *p, uint64_t address, uint32_t slot, uint64_t size)
+{
+	put(p, address, slot);
 	ARRAY_GROW(p->sizes, p->cap_sizes, slot);
 	p->sizes[slot] = size;
+}
+
+void pairing_put_small(struct pairing *p, uint64_t address, uint64_t size)
+{
+	put(p, address, SMALL | (uint32_t)size);
 }
 
 void pairing_remove(struct pairing *p, uint64_t address)

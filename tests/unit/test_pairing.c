@@ -77,6 +77,15 @@ static void test_basics(void)
 	ok(pairing_find(&p, UINT64_MAX, &slot, &size) == PAIRING_LIVE && slot == 999999,
 	   "the largest address");
 	ok(pairing_find(&p, 0, &slot, &size) == PAIRING_NEVER_SEEN, "address 0 is no block");
+	slot = 77;
+	pairing_put_small(&p, 0x2000, PAIRING_SMALL_MAX - 1);
+	pairing_put_small(&p, 0x3000, 0);
+	ok(pairing_find(&p, 0x2000, &slot, &size) == PAIRING_SMALL && slot == 77 &&
+		   size == PAIRING_SMALL_MAX - 1 &&
+		   pairing_find(&p, 0x3000, &slot, &size) == PAIRING_SMALL && size == 0,
+	   "small blocks have a size and no slot");
+	pairing_remove(&p, 0x2000);
+	ok(pairing_find(&p, 0x2000, NULL, NULL) == PAIRING_FREED, "and are remembered, too");
 	ok(slots_take(&p.slots) == 0 && slots_take(&p.slots) == 1, "the pairing has slots");
 	pairing_reset(&p);
 	ok(pairing_find(&p, 0x1000, NULL, NULL) == PAIRING_NEVER_SEEN && !p.live && !count_freed(&p) &&
@@ -134,20 +143,30 @@ static void compare(const struct pairing *p, struct model_block *b)
 	}
 	stats.freed_seen += found == PAIRING_FREED;
 	stats.wrong += found != b->state ||
-		       (found == PAIRING_LIVE && (slot != b->slot || size != b->size));
+		       (found == PAIRING_LIVE && (slot != b->slot || size != b->size)) ||
+		       (found == PAIRING_SMALL && size != b->size);
 }
 
 static void step(struct pairing *p, bool mostly_put)
 {
 	struct model_block *b = &model[random_below(ADDRESSES)];
+	bool is_live;
 
 	compare(p, b);
-	if (b->state == PAIRING_LIVE && (!mostly_put || !random_below(4))) {
+	is_live = b->state == PAIRING_LIVE || b->state == PAIRING_SMALL;
+
+	if (is_live && (!mostly_put || !random_below(4))) {
 		pairing_remove(p, b->address);
-		slots_give(&p->slots, b->slot);
+		if (b->state == PAIRING_LIVE)
+			slots_give(&p->slots, b->slot);
 		b->state = PAIRING_FREED;
 		stats.live--;
-	} else if (b->state != PAIRING_LIVE && (mostly_put || !random_below(4))) {
+	} else if (!is_live && (mostly_put || !random_below(4)) && random_below(3) == 0) {
+		b->size = random_below(PAIRING_SMALL_MAX);
+		pairing_put_small(p, b->address, b->size);
+		b->state = PAIRING_SMALL;
+		stats.live++;
+	} else if (!is_live && (mostly_put || !random_below(4))) {
 		b->slot = slots_take(&p->slots);
 		b->size = random_u64();
 		pairing_put(p, b->address, b->slot, b->size);
