@@ -178,6 +178,7 @@ static void print_text(const struct view *v, const struct rows *rows,
 	       view_bytes(bytes, t->live_bytes, o->bytes), format_count(blocks, t->live_blocks),
 	       view_lost_events(v) ? "; events were lost: the numbers are incomplete" : "");
 	stack_view_print_health(v);
+	view_print_small(v, "");
 	view_print_state_warnings(v);
 	view_print_no_allocator(v, "WARNING: ");
 	if (!t->live_blocks)

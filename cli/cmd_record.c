@@ -17,6 +17,7 @@
 #include "cli/progress.h"
 #include "cli/checkpoints.h"
 #include "cli/summary.h"
+#include "collector/pairing.h"
 #include "collector/refusal.h"
 #include "collector/session.h"
 #include "common/format.h"
@@ -36,6 +37,8 @@ static const char help[] =
 	"      --call-graph=HOW  how call stacks are taken: auto (default: by the files'\n"
 	"                        unwind information), fp (by frame pointers alone),\n"
 	"                        caller (only who called the allocator), none\n"
+	"      --min-size SIZE   count blocks below SIZE (64, 4K; 1G at most), but do not\n"
+	"                        record them: a smaller recording of the larger blocks\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
 	"                        the process wait (default for COMMAND)\n"
 	"      --on-full=drop    … lose events, counted (default for -p)\n"
@@ -59,8 +62,8 @@ static const char help[] =
 	"  heaptrail record -- ./server --port 8080\n"
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
-enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_ON_FULL, OPTION_RING_SIZE,
-       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
+enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_MIN_SIZE, OPTION_ON_FULL,
+       OPTION_RING_SIZE, OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -68,6 +71,7 @@ static const struct option options[] = {
 	{"pid", required_argument, NULL, 'p'},
 	{"duration", required_argument, NULL, 'd'},
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
+	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
@@ -109,6 +113,12 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_CALL_GRAPH:
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
 			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
+					      "not '%s'", optarg);
+		return 0;
+	case OPTION_MIN_SIZE:
+		if (!parse_bytes(optarg, &o->session.min_size) ||
+		    o->session.min_size > PAIRING_SMALL_MAX)
+			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
 					      "not '%s'", optarg);
 		return 0;
 	case OPTION_ON_FULL:
@@ -180,6 +190,9 @@ static void say_how_it_ended(const struct session_result *r)
 	format_safe(path, sizeof(path), r->path);
 	say("recorded %s events in '%s' (%s), %s lost", format_count(events, r->events), path,
 	    format_bytes(bytes, store_bytes_on_disk(r->path)), format_count(lost, r->lost_events));
+	if (r->small_alloc_calls)
+		say("counted %s allocations below --min-size, which are not recorded",
+		    format_count(events, r->small_alloc_calls));
 	if (r->lost_events)
 		say("warning: numbers made from this recording are incomplete; %s",
 		    r->lost_in_ring ? "a larger --ring-size or --on-full=wait prevents that"
@@ -188,7 +201,7 @@ static void say_how_it_ended(const struct session_result *r)
 		say("warning: only callers were recorded, no stacks: %s", r->only_callers);
 	if (r->warning)
 		say("warning: %s", r->warning);
-	if (!r->events)
+	if (!r->events && !r->small_alloc_calls)
 		say("note: no heap event was seen");
 	fprintf(stderr, "next: heaptrail report %s\n", path);
 }

@@ -198,7 +198,7 @@ static int complete(const struct view *v, const char *copy, const struct symboli
 	symbolize(w, &v->catalog, o, ret);
 	r = store_writer_flush(w, err);
 	if (!r && ret->frames)
-		r = summary_rewrite_files(w, copy, err);
+		r = summary_rewrite_owners(w, copy, err);
 	if (!r)
 		store_writer_seal(w);
 	closed = store_writer_close(w, r ? NULL : err);

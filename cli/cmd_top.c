@@ -38,8 +38,8 @@ static const char help[] =
 	"      --force           overwrite a recording of that name\n"
 	"      --max-size SIZE   end a recording that has become so large (1G)\n"
 	"      --log FILE        append to it what COMMAND prints (default: to nowhere)\n"
-	"  -d, --duration TIME, --call-graph=HOW, --on-full=wait|drop, --ring-size MIB,\n"
-	"      --as-root, --no-ptrace\n"
+	"  -d, --duration TIME, --call-graph=HOW, --min-size SIZE,\n"
+	"      --on-full=wait|drop, --ring-size MIB, --as-root, --no-ptrace\n"
 	"                        as of heaptrail record\n"
 	"      --skip PATTERN, --ascii, --no-color, --no-mouse, --no-settings\n"
 	"                        as of heaptrail view; with FILE, or for the list, also\n"
@@ -68,6 +68,7 @@ static const struct option options[] = {
 	{"duration", required_argument, NULL, 'd'},
 	{"force", no_argument, NULL, OPTION_OF_RECORD},
 	{"call-graph", required_argument, NULL, OPTION_OF_RECORD},
+	{"min-size", required_argument, NULL, OPTION_OF_RECORD},
 	{"on-full", required_argument, NULL, OPTION_OF_RECORD},
 	{"ring-size", required_argument, NULL, OPTION_OF_RECORD},
 	{"no-ptrace", no_argument, NULL, OPTION_OF_RECORD},

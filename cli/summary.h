@@ -8,7 +8,7 @@
 #include "store/writer.h"
 
 /*
- * Puts the summaries (tables site and file) of the recording at @path, all of
+ * Puts the summary (table site) of the recording at @path, all of
  * whose events and names have been flushed, through its writer.  @known is what the
  * events come to, by stack, where somebody has read them already; else NULL.
  */
@@ -16,9 +16,8 @@ int summary_write(struct store_writer *w, const char *path, const struct analysi
 		  struct err *err);
 
 /*
- * Writes the table file anew, by names that have changed, from the table site: without
- * reading the events.
+ * Finds anew whose each site is, by names that have changed: without reading the events.
  */
-int summary_rewrite_files(struct store_writer *w, const char *path, struct err *err);
+int summary_rewrite_owners(struct store_writer *w, const char *path, struct err *err);
 
 #endif

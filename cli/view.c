@@ -12,6 +12,7 @@
 
 #include "analyzer/rows.h"
 #include "analyzer/command_line.h"
+#include "analyzer/small.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/stack_view.h"
@@ -366,6 +367,19 @@ void view_print_no_allocator(const struct view *v, const char *head)
 	putchar('\n');
 }
 
+void view_print_small(const struct view *v, const char *head)
+{
+	struct small small;
+	char *text;
+
+	if (!small_read(&v->catalog, &small))
+		return;
+	text = small_text(&small);
+	fputs(head, stdout);
+	print_wrapped(text, (int)strlen(head));
+	free(text);
+}
+
 static void print_warnings(const struct view *v)
 {
 	const struct analysis *a = &v->analysis;
@@ -416,6 +430,7 @@ void view_print_head(const struct view *v, bool exact)
 	       format_percent(y, t->temporary_allocs, t->alloc_calls));
 	printf("  Lost events %s\n", format_count(x, view_lost_events(v)));
 	stack_view_print_health(v);
+	view_print_small(v, "  Small       ");
 	print_warnings(v);
 }
 
@@ -447,6 +462,24 @@ static void json_started(const struct view *v, struct json *j)
 	json_string(j, "started", text);
 }
 
+static void json_small(const struct view *v, struct json *j)
+{
+	struct small s;
+
+	if (!small_read(&v->catalog, &s)) {
+		json_string(j, "small", NULL);
+		return;
+	}
+	json_begin_object(j, "small");
+	json_u64(j, "min_size", s.min_size);
+	json_u64(j, "alloc_calls", s.alloc_calls);
+	json_u64(j, "free_calls", s.free_calls);
+	json_u64(j, "allocated_bytes", s.allocated_bytes);
+	json_u64(j, "live_blocks", s.live_blocks);
+	json_u64(j, "live_bytes", s.live_bytes);
+	json_end_object(j);
+}
+
 void view_json_recording(const struct view *v, struct json *j)
 {
 	json_begin_object(j, "recording");
@@ -461,6 +494,7 @@ void view_json_recording(const struct view *v, struct json *j)
 	json_string(j, "stack_mode", catalog_text(&v->catalog, "stack_mode"));
 	json_u64(j, "events", v->analysis.events);
 	json_u64(j, "bytes_on_disk", store_bytes_on_disk(v->path));
+	json_small(v, j);
 	json_end_object(j);
 }
 

@@ -69,6 +69,8 @@ void view_print_head(const struct view *v, bool exact_bytes);
 void view_print_state_warnings(const struct view *v);
 /* The warning where a program was run whose allocator is not known; @head goes before it. */
 void view_print_no_allocator(const struct view *v, const char *head);
+/* That blocks were counted only, if they were; @head before it. */
+void view_print_small(const struct view *v, const char *head);
 /* The objects "recording" and "summary" of every JSON report. */
 void view_json_recording(const struct view *v, struct json *j);
 void view_json_summary(const struct view *v, struct json *j);

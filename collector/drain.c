@@ -36,6 +36,13 @@ void drain_set_stacks(struct drain *d, enum stack_mode mode, uint16_t (*generati
 	d->sites.generation_arg = arg;
 }
 
+void drain_set_min_size(struct drain *d, uint64_t min_size)
+{
+	d->min_size = min_size;
+	if (min_size)
+		store_writer_put_number(d->writer, "min_size", (int64_t)min_size);
+}
+
 void drain_end_events(struct drain *d)
 {
 	if (d->observer.end && d->space.id.v)
@@ -75,6 +82,8 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	store_writer_put_space(d->writer, &d->space);
 	pairing_reset(&d->pairing);
 	replay_begin_space(&d->heap, d->space.id);
+	d->small.live_blocks = d->small.live_bytes = 0;
+	d->small_is_written = false;
 	call_sites_set_space(&d->sites, d->space.id);
 	hashmap_release(&d->stacks);
 	hashmap_release(&d->older_stacks);
@@ -168,6 +177,55 @@ static uint32_t emit(struct drain *d, struct event *e)
 	return e->slot;
 }
 
+/* ---- small blocks ------------------------------------------------------------------ */
+
+static bool is_block(enum pairing_found found)
+{
+	return found == PAIRING_LIVE || found == PAIRING_SMALL;
+}
+
+static void begin_small(struct drain *d, uint64_t address, uint64_t size)
+{
+	pairing_put_small(&d->pairing, address, size);
+	d->small.alloc_calls++;
+	d->small.allocated_bytes += size;
+	d->small.live_blocks++;
+	d->small.live_bytes += size;
+	d->small_is_written = false;
+}
+
+/* Its address no longer leads to it. */
+static void end_small(struct drain *d, uint64_t size)
+{
+	d->small.free_calls++;
+	d->small.live_blocks--;
+	d->small.live_bytes -= size;
+	d->small_is_written = false;
+}
+
+void drain_write_small(struct drain *d)
+{
+	const struct drain_small *s = &d->small;
+	const struct {
+		const char *key;
+		uint64_t n;
+	} facts[] = {
+		{"small_alloc_calls", s->alloc_calls},
+		{"small_free_calls", s->free_calls},
+		{"small_allocated_bytes", s->allocated_bytes},
+		{"small_live_blocks", s->live_blocks},
+		{"small_live_bytes", s->live_bytes},
+	};
+
+	if (!d->min_size || d->small_is_written)
+		return;
+	for (size_t i = 0; i < COUNT_OF(facts); i++)
+		store_writer_put_number(d->writer, facts[i].key, (int64_t)facts[i].n);
+	d->small_is_written = true;
+}
+
+/* ---- frees that were not seen ------------------------------------------------------ */
+
 /* The live block at @address was freed without our seeing it. */
 static void imply_free(struct drain *d, struct thread_id thread, uint8_t family, uint64_t address)
 {
@@ -176,12 +234,16 @@ static void imply_free(struct drain *d, struct thread_id thread, uint8_t family,
 			  .family = family,
 			  .thread = thread,
 			  .t_ns = d->last_ns};
+	enum pairing_found found = pairing_find(&d->pairing, address, &e.slot);
 
-	if (pairing_find(&d->pairing, address, &e.slot) != PAIRING_LIVE)
+	if (!is_block(found))
 		return;
 	pairing_remove(&d->pairing, address);
-	emit(d, &e);
 	d->counts.implied_frees++;
+	if (found == PAIRING_SMALL)
+		end_small(d, e.slot);
+	else
+		emit(d, &e);
 }
 
 /* ---- stacks ------------------------------------------------------------------------ */
@@ -261,19 +323,24 @@ static struct event make_event(struct drain *d, const struct ring_head *h, enum 
 
 /* ---- blocks ------------------------------------------------------------------------ */
 
-static void add_block(struct drain *d, const struct ring_head *h, uint64_t address, uint64_t size,
-		      uint64_t size_word, struct stack_id stack)
+static void add_block(struct drain *d, const struct ring_alloc *r)
 {
-	struct event e = make_event(d, h, EVENT_ALLOC, stack);
+	const struct ring_head *h = &r->head;
+	struct event e;
 	uint32_t slot;
 
-	imply_free(d, e.thread, e.family, address);
-	e.address = address;
-	e.size = size;
-	e.usable = family_usable(family_by_id(h->family), size_word);
+	imply_free(d, (struct thread_id){h->thread}, h->family, r->address);
+	if (r->size < d->min_size) {
+		begin_small(d, r->address, r->size);
+		return;
+	}
+	e = make_event(d, h, EVENT_ALLOC, stack_of_alloc(d, h, r->stack, r->caller));
+	e.address = r->address;
+	e.size = r->size;
+	e.usable = family_usable(family_by_id(h->family), r->size_word);
 	slot = emit(d, &e);
 	if (slot != NO_SLOT)
-		pairing_put(&d->pairing, address, slot);
+		pairing_put(&d->pairing, r->address, slot);
 }
 
 /* A free of what is no live block. */
@@ -292,14 +359,19 @@ static enum free_class classify(struct drain *d, const struct event *e, enum pai
 	return FREE_UNKNOWN;
 }
 
-/* A free of the block that @found and @slot describe; @address no longer leads to it. */
+/* A free of the block that @found and @place describe; @address no longer leads to it. */
 static void end_block(struct drain *d, const struct ring_head *h, enum pairing_found found,
-		      uint32_t slot, uint64_t address, uint64_t caller)
+		      uint32_t place, uint64_t address, uint64_t caller)
 {
-	struct event e = make_event(d, h, EVENT_FREE, caller_stack(d, h, caller, STACK_CALLER));
+	struct event e;
 
+	if (found == PAIRING_SMALL) {
+		end_small(d, place);
+		return;
+	}
+	e = make_event(d, h, EVENT_FREE, caller_stack(d, h, caller, STACK_CALLER));
 	if (found == PAIRING_LIVE) {
-		e.slot = slot;
+		e.slot = place;
 	} else {
 		e.address = address;
 		e.free_class = (uint8_t)classify(d, &e, found);
@@ -310,12 +382,12 @@ static void end_block(struct drain *d, const struct ring_head *h, enum pairing_f
 static void free_block(struct drain *d, const struct ring_head *h, uint64_t address,
 		       uint64_t caller)
 {
-	uint32_t slot = NO_SLOT;
-	enum pairing_found found = pairing_find(&d->pairing, address, &slot);
+	uint32_t place = NO_SLOT;
+	enum pairing_found found = pairing_find(&d->pairing, address, &place);
 
-	if (found == PAIRING_LIVE)
+	if (is_block(found))
 		pairing_remove(&d->pairing, address);
-	end_block(d, h, found, slot, address, caller);
+	end_block(d, h, found, place, address, caller);
 }
 
 static struct drain_thread *thread_of(struct drain *d, uint32_t serial)
@@ -337,13 +409,15 @@ static void drop_realloc(struct drain *d, uint32_t serial)
 			  .free_class = FREE_IMPLIED,
 			  .thread = {serial},
 			  .t_ns = d->last_ns,
-			  .slot = t->slot};
+			  .slot = t->place};
 
 	if (!t->is_reallocating)
 		return;
 	t->is_reallocating = false;
 	d->counts.unfinished_reallocs++;
-	if (t->slot != NO_SLOT)
+	if (t->found == PAIRING_SMALL)
+		end_small(d, t->place);
+	else if (t->found == PAIRING_LIVE)
 		emit(d, &e);
 }
 
@@ -354,18 +428,19 @@ static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
 	drop_realloc(d, r->head.thread);
 	t->is_reallocating = true;
 	t->old_address = r->address;
-	t->slot = NO_SLOT;
-	t->found = pairing_find(&d->pairing, r->address, &t->slot);
-	if (t->found == PAIRING_LIVE)
+	t->place = NO_SLOT;
+	t->found = pairing_find(&d->pairing, r->address, &t->place);
+	if (is_block(t->found))
 		pairing_remove(&d->pairing, r->address);
 }
 
-/* The block of @t's realloc is at @address now (the old one again, if it failed). */
-static void settle_realloc(struct drain *d, const struct ring_realloc_end *r,
-			   struct drain_thread *t, uint64_t address)
+/* It is as it was. */
+static void put_back(struct drain *d, const struct drain_thread *t)
 {
-	imply_free(d, (struct thread_id){r->head.thread}, r->head.family, address);
-	pairing_put(&d->pairing, address, t->slot);
+	if (t->found == PAIRING_SMALL)
+		pairing_put_small(&d->pairing, t->old_address, t->place);
+	else
+		pairing_put(&d->pairing, t->old_address, t->place);
 }
 
 static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
@@ -373,6 +448,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	struct drain_thread *t = thread_of(d, r->head.thread);
 	const struct family *family = family_by_id(r->head.family);
 	bool frees = !r->address && !r->size && family && family->realloc_0_frees;
+	struct thread_id thread = {r->head.thread};
 	struct event e;
 
 	if (!t->is_reallocating || t->old_address != r->old_address) {
@@ -383,16 +459,24 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	}
 	t->is_reallocating = false;
 	if (!r->address && !frees) { /* it failed */
-		if (t->slot != NO_SLOT)
-			settle_realloc(d, r, t, r->old_address);
+		if (is_block(t->found)) {
+			imply_free(d, thread, r->head.family, r->old_address);
+			put_back(d, t);
+		}
 		return;
 	}
-	if (t->slot == NO_SLOT || frees) {
+	if (r->address)
+		imply_free(d, thread, r->head.family, r->address);
+	if (t->found != PAIRING_LIVE || frees || r->size < d->min_size) {
 		/* by its slot: the address may be another block's by now */
-		end_block(d, &r->head, t->found, t->slot, r->old_address, r->caller);
+		end_block(d, &r->head, t->found, t->place, r->old_address, r->caller);
 		if (r->address)
-			add_block(d, &r->head, r->address, r->size, r->size_word,
-				  stack_of_alloc(d, &r->head, r->stack, r->caller));
+			add_block(d, &(struct ring_alloc){.head = r->head,
+							  .address = r->address,
+							  .size = r->size,
+							  .size_word = r->size_word,
+							  .stack = r->stack,
+							  .caller = r->caller});
 		return;
 	}
 	e = make_event(d, &r->head, EVENT_REALLOC,
@@ -400,8 +484,8 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	e.address = r->address;
 	e.size = r->size;
 	e.usable = family_usable(family, r->size_word);
-	e.slot = t->slot;
-	settle_realloc(d, r, t, r->address);
+	e.slot = t->place;
+	pairing_put(&d->pairing, r->address, t->place);
 	emit(d, &e);
 }
 
@@ -439,9 +523,9 @@ static void note_thread(struct drain *d, const struct ring_thread *r)
 	t->is_known = true;
 	if (r->head.kind == RING_THREAD_EXIT) {
 		/* what it was reallocating did not happen, as far as can be told */
-		if (t->is_reallocating && t->slot != NO_SLOT &&
-		    pairing_find(&d->pairing, t->old_address, NULL) != PAIRING_LIVE) {
-			pairing_put(&d->pairing, t->old_address, t->slot);
+		if (t->is_reallocating && is_block(t->found) &&
+		    !is_block(pairing_find(&d->pairing, t->old_address, NULL))) {
+			put_back(d, t);
 			t->is_reallocating = false;
 		}
 		drop_realloc(d, r->head.thread);
@@ -493,7 +577,6 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		[RING_MAPS] = sizeof(struct ring_mark),
 		[RING_STACK] = RING_STACK_BYTES(1),
 	};
-	const struct ring_alloc *a = (const void *)h;
 	const struct ring_free *f = (const void *)h;
 
 	if (len < sizeof(*h) || h->kind >= RING_KINDS || len < lengths[h->kind] ||
@@ -507,8 +590,7 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 	d->generation = h->generation;
 	switch ((enum ring_kind)h->kind) {
 	case RING_ALLOC:
-		add_block(d, h, a->address, a->size, a->size_word,
-			  stack_of_alloc(d, h, a->stack, a->caller));
+		add_block(d, (const void *)h);
 		break;
 	case RING_FREE:
 		free_block(d, h, f->address, f->caller);
@@ -587,4 +669,6 @@ void drain_finish(struct drain *d)
 	}
 	drain_write_counts(d);
 	drain_write_slow(d);
+	d->small_is_written = false; /* what was put may have been lost with the disk's last room */
+	drain_write_small(d);
 }

@@ -24,6 +24,10 @@
  * A realloc is two raw events.  From the first on, the address is free to come
  * up again elsewhere; the block itself, with its slot, lives on until the second
  * says what became of it.
+ *
+ * Blocks that are smaller than the user wants to see are paired as all others, but they are
+ * counted instead of recorded: no event is written of them, and they take no slot.  One that
+ * a realloc makes large is an alloc in the recording, one that it makes small a free.
  */
 
 #define TIMELINE_BUCKETS 1024
@@ -51,6 +55,12 @@ struct drain_observer {
 	void (*end)(void *arg, struct store_writer *w, const struct replay *heap);
 };
 
+/* Of the blocks that are not recorded. */
+struct drain_small {
+	uint64_t alloc_calls, free_calls, allocated_bytes;
+	uint64_t live_blocks, live_bytes; /* in this space */
+};
+
 struct drain {
 	struct store_writer *writer;
 	struct drain_observer observer;
@@ -58,6 +68,9 @@ struct drain {
 	struct pairing pairing;
 	struct replay heap;
 	struct drain_counts counts;
+	uint64_t min_size; /* smaller blocks are counted only */
+	struct drain_small small;
+	bool small_is_written; /* as it is now */
 	/* events lost in the kernel: where there are any, nothing is called a double free */
 	const uint64_t *losses_so_far;
 	pid_t pid;
@@ -77,7 +90,7 @@ struct drain {
 		bool is_reallocating;
 		uint64_t old_address;
 		enum pairing_found found; /* what the old address was */
-		uint32_t slot;		  /* NO_SLOT: the old block was not known */
+		uint32_t place;		  /* … and its slot, or size: see pairing_find() */
 	} **threads;
 	size_t n_threads, cap_threads;
 	struct timeline_bucket timeline[TIMELINE_BUCKETS];
@@ -95,6 +108,8 @@ void drain_init(struct drain *d, struct store_writer *writer, pid_t pid);
 /* @generation tells how often code has come or gone; NULL: it never does. */
 void drain_set_stacks(struct drain *d, enum stack_mode mode, uint16_t (*generation)(void *arg),
 		      void *arg);
+/* Blocks below @min_size bytes (PAIRING_SMALL_MAX at most) are counted, not recorded; 0: none. */
+void drain_set_min_size(struct drain *d, uint64_t min_size);
 void drain_release(struct drain *d);
 /* No more events come: lets go of what only they need, which is most of the memory. */
 void drain_end_events(struct drain *d);
@@ -118,6 +133,8 @@ void drain_code_changed(struct drain *d);
 void drain_write_slow(struct drain *d);
 /* Writes what was set right or could not be told (table loss). */
 void drain_write_counts(struct drain *d);
+/* Writes what there was of blocks that are not recorded (table recording), if it has changed. */
+void drain_write_small(struct drain *d);
 /* Writes all threads and counts; those that live are asked for their names. */
 void drain_finish(struct drain *d);
 

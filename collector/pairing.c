@@ -9,6 +9,8 @@
 
 /* Set in an entry's place: the block was freed, as the how manieth say the other bits. */
 #define FREED 0x80000000u
+/* If it was not: the other bits are its size, it has no slot.  So many slots are never taken. */
+#define SMALL PAIRING_SMALL_MAX
 
 #define PART_MIN 64
 #define SAMPLES 128
@@ -112,7 +114,7 @@ void pairing_expect(const struct pairing *p, uint64_t address)
 		__builtin_prefetch(&part->entries[(uint32_t)(hash(address) >> 20) & (part->cap - 1)]);
 }
 
-enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_slot)
+enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_place)
 {
 	const struct pairing_part *part = part_of(p, address);
 	const struct pairing_entry *e;
@@ -124,12 +126,12 @@ enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint3
 		return PAIRING_NEVER_SEEN;
 	if (e->place & FREED)
 		return PAIRING_FREED;
-	if (ret_slot)
-		*ret_slot = e->place;
-	return PAIRING_LIVE;
+	if (ret_place)
+		*ret_place = e->place & ~SMALL;
+	return e->place & SMALL ? PAIRING_SMALL : PAIRING_LIVE;
 }
 
-void pairing_put(struct pairing *p, uint64_t address, uint32_t slot)
+static void put(struct pairing *p, uint64_t address, uint32_t place)
 {
 	struct pairing_part *part = (struct pairing_part *)part_of(p, address);
 	struct pairing_entry *e;
@@ -138,9 +140,19 @@ void pairing_put(struct pairing *p, uint64_t address, uint32_t slot)
 		make_room(p, part);
 	e = find(part, address);
 	part->freed -= e->address != 0;
-	*e = (struct pairing_entry){.address = address, .place = slot};
+	*e = (struct pairing_entry){.address = address, .place = place};
 	part->live++;
 	p->live++;
+}
+
+void pairing_put(struct pairing *p, uint64_t address, uint32_t slot)
+{
+	put(p, address, slot);
+}
+
+void pairing_put_small(struct pairing *p, uint64_t address, uint64_t size)
+{
+	put(p, address, SMALL | (uint32_t)size);
 }
 
 void pairing_remove(struct pairing *p, uint64_t address)

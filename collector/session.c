@@ -354,6 +354,7 @@ static int open_recording(struct session *s, struct err *err)
 	drain_init(&s->drain, s->writer, s->target.pid);
 	s->drain.observer = s->options.observer;
 	s->drain.losses_so_far = &s->losses;
+	drain_set_min_size(&s->drain, s->options.min_size);
 	naming_begin(&s->drain.sites, s->options.linkage_names, s->options.on_names);
 	s->drain.on_exec = after_exec;
 	s->drain.on_maps = after_maps;
@@ -606,6 +607,7 @@ static int write_out(struct session *s, uint64_t now, struct err *err)
 		s->losses_written = s->losses;
 		losses_put(s->writer, s->probes, &s->drain);
 	}
+	drain_write_small(&s->drain);
 	s->last_flush_ns = now;
 	return store_writer_flush(s->writer, err);
 }
@@ -626,6 +628,12 @@ static int sleep_ms(const struct session *s, uint64_t events, uint64_t now)
 	return ms;
 }
 
+/* What the ring gave, recorded or not. */
+static uint64_t calls_seen(const struct session *s)
+{
+	return s->drain.counts.events + s->drain.small.alloc_calls + s->drain.small.free_calls;
+}
+
 static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 {
 	struct pollfd fds[3] = {{.fd = s->interrupts.fd, .events = POLLIN},
@@ -634,7 +642,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 
 	*ret_error = 0;
 	for (;;) {
-		uint64_t before = s->drain.counts.events, now = clock_now_ns();
+		uint64_t before = calls_seen(s), now = clock_now_ns();
 		bool more;
 
 		s->losses = losses_count(s->probes, &s->drain);
@@ -656,7 +664,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		    now >= s->armed_ns + s->options.duration_ns)
 			return SESSION_DURATION_OVER;
 		if (!more)
-			poll(fds, 3, sleep_ms(s, s->drain.counts.events - before, now));
+			poll(fds, 3, sleep_ms(s, calls_seen(s) - before, now));
 	}
 }
 
@@ -741,6 +749,7 @@ int session_run(struct session *s, struct session_result *ret, struct err *err)
 	finished = finish(s, ret->end == SESSION_TARGET_ENDED, r ? NULL : err);
 	ret->wait_status = s->target.wait_status;
 	ret->events = s->drain.counts.events;
+	ret->small_alloc_calls = s->drain.small.alloc_calls;
 	ret->lost_events = s->losses;
 	ret->lost_in_ring = losses_in_ring(s->probes);
 	ret->launched = s->target.launched;

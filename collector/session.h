@@ -36,6 +36,7 @@ struct session_options {
 	bool no_ptrace;
 	bool linkage_names; /* functions' names are not demangled */
 	enum stack_mode stack_mode;
+	uint64_t min_size; /* smaller blocks are counted, not recorded; at most PAIRING_SMALL_MAX */
 	/* the user's first interrupt, which is for the command: recording goes on; or NULL */
 	void (*on_interrupt)(void);
 	/* while names are looked up, every second or more often: frames done, of all; or NULL */
@@ -62,6 +63,7 @@ struct session_result {
 	enum session_end end;
 	int wait_status; /* of a launched target that ended */
 	uint64_t events, lost_events;
+	uint64_t small_alloc_calls; /* of blocks that were counted, not recorded */
 	uint64_t lost_in_ring; /* of them: a larger ring prevents it */
 	bool launched;
 	bool abandoned; /* it is not to be completed */

@@ -141,3 +141,16 @@ const char *catalog_module_path(const struct catalog *c, struct module_id id)
 {
 	return id.v < c->n_modules ? c->modules[id.v].path : NULL;
 }
+
+struct catalog_place *catalog_places(const struct catalog *c)
+{
+	struct catalog_place *places = xcalloc(c->n_frames + 1, sizeof(*places));
+
+	for (uint32_t i = 1; i < c->n_recorded_frames; i++) {
+		struct frame_id f = {i};
+
+		for (uint32_t depth = 0; f.v; depth++, f = c->frames[f.v].outer)
+			places[f.v] = (struct catalog_place){{i}, depth};
+	}
+	return places;
+}

@@ -72,6 +72,15 @@ const struct catalog_frame *catalog_frame(const struct catalog *c, struct frame_
 const struct catalog_stack *catalog_stack(const struct catalog *c, struct stack_id id);
 const char *catalog_module_path(const struct catalog *c, struct module_id id);
 
+/* Where table symbol has a function: the id of an outer frame is the catalog's alone. */
+struct catalog_place {
+	struct frame_id frame; /* of the recording */
+	uint32_t depth;
+};
+
+/* [frame id] those of all frames, to be freed. */
+struct catalog_place *catalog_places(const struct catalog *c);
+
 /* ---- for reader.c ------------------------------------------------------------------- */
 
 #define INLINE_DEPTH_MAX 255

@@ -158,8 +158,10 @@ static int check_version(struct store_reader *r, struct err *err)
 		return sqlite_failed(r, err);
 	if (version < 1)
 		return not_readable(r, "its format version is missing", err);
-	if (version <= RECORDING_VERSION)
+	if (version == RECORDING_VERSION)
 		return 0;
+	if (version < RECORDING_VERSION)
+		return not_readable(r, "its format is one from before the first release", err);
 	not_readable(r, "it was written by a newer heaptrail", err);
 	err_hint(err, "its format version is %" PRId64 ", this heaptrail knows %d: install a newer "
 		      "one", version, RECORDING_VERSION);

@@ -130,6 +130,8 @@ CREATE TABLE checkpoint (	-- the state after a chunk, so that reading can begin 
 
 CREATE TABLE site (		-- after a stop: totals by allocating stack, in the heap layer
 	stack	INTEGER PRIMARY KEY,
+	frame	INTEGER NOT NULL,	-- whose the stack is: the own function is at that frame, …
+	depth	INTEGER NOT NULL,	-- … at that depth of table symbol
 	alloc_calls INTEGER NOT NULL,
 	allocated_bytes INTEGER NOT NULL,
 	live_blocks INTEGER NOT NULL,
@@ -139,14 +141,52 @@ CREATE TABLE site (		-- after a stop: totals by allocating stack, in the heap la
 	temporary_allocs INTEGER NOT NULL
 );
 
-CREATE TABLE file (		-- after a stop: the same by source file and module
-	file	TEXT,			-- NULL: no line information
-	module	INTEGER NOT NULL,
-	alloc_calls INTEGER NOT NULL,
-	allocated_bytes INTEGER NOT NULL,
-	live_blocks INTEGER NOT NULL,
-	live_bytes INTEGER NOT NULL,
-	peak_blocks INTEGER NOT NULL,
-	peak_bytes INTEGER NOT NULL,
-	temporary_allocs INTEGER NOT NULL
-);
+-- Views, for who asks by SQL: heaptrail itself reads none.
+
+CREATE VIEW own AS		-- the sites, with whose they are
+	SELECT	stack,
+		coalesce(symbol.function, substr(path, length(rtrim(path, replace(path, '/', '')))
+			+ 1) || printf('+0x%x', offset), printf('0x%x', offset)) AS function,
+		symbol.file AS file,
+		symbol.line AS line,
+		module.path AS module,
+		ifnull(frame.module, 0) AS module_id,
+		alloc_calls, allocated_bytes, live_blocks, live_bytes, peak_blocks, peak_bytes,
+		temporary_allocs
+	FROM site
+	LEFT JOIN symbol ON symbol.frame = site.frame AND symbol.depth = site.depth
+	LEFT JOIN frame ON frame.id = site.frame
+	LEFT JOIN module ON module.id = frame.module;
+
+CREATE VIEW file AS		-- by source file; where that is not known, by module
+	SELECT	file,
+		CASE WHEN min(module_id) = max(module_id) THEN module END AS module, -- or several
+		sum(alloc_calls) AS alloc_calls,
+		sum(allocated_bytes) AS allocated_bytes,
+		sum(live_blocks) AS live_blocks,
+		sum(live_bytes) AS live_bytes,
+		sum(peak_blocks) AS peak_blocks,
+		sum(peak_bytes) AS peak_bytes,
+		sum(temporary_allocs) AS temporary_allocs
+	FROM own GROUP BY own.file, CASE WHEN own.file IS NULL THEN module_id END;
+
+CREATE VIEW function AS		-- by function and module
+	SELECT	function,
+		CASE WHEN min(ifnull(file, '')) = max(ifnull(file, '')) THEN file END AS file,
+		module,
+		sum(alloc_calls) AS alloc_calls,
+		sum(allocated_bytes) AS allocated_bytes,
+		sum(live_blocks) AS live_blocks,
+		sum(live_bytes) AS live_bytes,
+		sum(peak_blocks) AS peak_blocks,
+		sum(peak_bytes) AS peak_bytes,
+		sum(temporary_allocs) AS temporary_allocs
+	FROM own GROUP BY module_id, own.function;
+
+CREATE VIEW leak AS		-- what was not freed, by function and line, the most first
+	SELECT	function, file, line, module,
+		sum(live_bytes) AS bytes,
+		sum(live_blocks) AS blocks
+	FROM own WHERE live_blocks > 0
+	GROUP BY module_id, own.function, own.file, own.line
+	ORDER BY bytes DESC, blocks DESC;

@@ -31,8 +31,10 @@ static const struct {
 	{"SELECT id, space, events, allocs, frees, first_ns, last_ns, min_size, max_size,"
 	 " min_address, max_address, families, codec, crc FROM chunk ORDER BY id", false},
 	{"SELECT chunk, kind, time_ns, bytes, crc FROM checkpoint ORDER BY chunk, kind", false},
-	{"SELECT * FROM site ORDER BY stack", false},
-	{"SELECT * FROM file ORDER BY rowid", true},
+	{"SELECT * FROM site ORDER BY stack", true},
+	/* ours; users may make more */
+	{"SELECT name, sql FROM sqlite_master WHERE type = 'view'"
+	 " AND name IN ('own', 'file', 'function', 'leak') ORDER BY name", false},
 };
 
 _Static_assert(COUNT_OF(tables) == SEAL_TABLES, "a part for each");

@@ -7,16 +7,17 @@
 #include <stdint.h>
 
 /*
- * The seal of a finished recording: a checksum over all of its tables, kept in
- * table recording itself.  The events have checksums of their own in table chunk,
- * which the seal covers.  A recording without one was cut off, or is being written.
+ * The seal of a finished recording: a checksum over all of its tables, and over what its
+ * views are, kept in table recording itself.  The events have checksums of their own in
+ * table chunk, which the seal covers.  A recording without one was cut off, or is being
+ * written.
  */
 #define SEAL_KEY "seal"
 #define SEAL_MAX 24
 
 /*
- * What each table adds to it.  Of a recording of which only names change, the parts of
- * the other tables, as they were found to be right, need not be read again.
+ * What each table, and the views, add to it.  Of a recording of which only names change,
+ * the parts of the others, as they were found to be right, need not be read again.
  */
 #define SEAL_TABLES 17
 

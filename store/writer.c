@@ -35,13 +35,11 @@ enum statement {
 	PUT_RSS,
 	PUT_TIMELINE,
 	PUT_SITE,
-	PUT_FILE,
 	PUT_CHUNK,
 	PUT_CHECKPOINT,
 	DELETE_SEAL,
 	DELETE_SYMBOLS,
 	DELETE_SITES,
-	DELETE_FILES,
 	STATEMENTS
 };
 
@@ -59,14 +57,12 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_LOSS] = "INSERT OR REPLACE INTO loss VALUES (?,?)",
 	[PUT_RSS] = "INSERT INTO rss VALUES (?,?,?)",
 	[PUT_TIMELINE] = "INSERT OR REPLACE INTO timeline VALUES (?,?,?,?,?,?)",
-	[PUT_SITE] = "INSERT OR REPLACE INTO site VALUES (?,?,?,?,?,?,?,?)",
-	[PUT_FILE] = "INSERT INTO file VALUES (?,?,?,?,?,?,?,?,?)",
+	[PUT_SITE] = "INSERT OR REPLACE INTO site VALUES (?,?,?,?,?,?,?,?,?,?)",
 	[PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[PUT_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?)",
 	[DELETE_SEAL] = "DELETE FROM recording WHERE key = '" SEAL_KEY "'",
 	[DELETE_SYMBOLS] = "DELETE FROM symbol WHERE frame = ?",
 	[DELETE_SITES] = "DELETE FROM site",
-	[DELETE_FILES] = "DELETE FROM file",
 };
 
 struct store_writer {
@@ -376,11 +372,6 @@ static void clear(struct store_writer *w, enum statement statement)
 		step(w, s);
 }
 
-void store_writer_clear_files(struct store_writer *w)
-{
-	clear(w, DELETE_FILES);
-}
-
 void store_writer_rename(struct store_writer *w, const struct seal_parts *parts)
 {
 	clear(w, DELETE_SEAL);
@@ -388,10 +379,9 @@ void store_writer_rename(struct store_writer *w, const struct seal_parts *parts)
 	seal_forget_names(&w->parts);
 }
 
-void store_writer_clear_summaries(struct store_writer *w)
+void store_writer_clear_sites(struct store_writer *w)
 {
 	clear(w, DELETE_SITES);
-	clear(w, DELETE_FILES);
 }
 
 void store_writer_seal(struct store_writer *w)
@@ -645,28 +635,17 @@ void store_writer_put_timeline(struct store_writer *w, const struct timeline_buc
 	store_writer_put_number(w, "timeline_width_ns", (int64_t)width_ns);
 }
 
-void store_writer_put_site(struct store_writer *w, struct stack_id stack,
-			   const struct heap_totals *t)
+void store_writer_put_site(struct store_writer *w, struct stack_id stack, struct frame_id frame,
+			   uint32_t depth, const struct heap_totals *t)
 {
 	sqlite3_stmt *s = prepare(w, PUT_SITE);
 
 	if (!s)
 		return;
 	bind_u64(s, 1, stack.v);
-	bind_totals(s, 2, t);
-	step(w, s);
-}
-
-void store_writer_put_file(struct store_writer *w, const char *file, struct module_id module,
-			   const struct heap_totals *t)
-{
-	sqlite3_stmt *s = prepare(w, PUT_FILE);
-
-	if (!s)
-		return;
-	bind_text(s, 1, file);
-	bind_u64(s, 2, module.v);
-	bind_totals(s, 3, t);
+	bind_u64(s, 2, frame.v);
+	bind_u64(s, 3, depth);
+	bind_totals(s, 4, t);
 	step(w, s);
 }
 

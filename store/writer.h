@@ -49,15 +49,14 @@ bool store_writer_give_up_events(struct store_writer *w);
 
 /*
  * The recording gets other names: it is not to be taken for the one that its seal was made
- * for.  Nothing is put then but names, facts and the table file: the other tables stay as
+ * for.  Nothing is put then but names, facts and sites: the other tables stay as
  * they were when that seal, of @parts, was found right.
  */
 void store_writer_rename(struct store_writer *w, const struct seal_parts *parts);
 /* Removes the names of a frame: others are to be put. */
 void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame);
-/* Removes the rows of sites and files, which are to be put anew. */
-void store_writer_clear_files(struct store_writer *w); /* the table file only */
-void store_writer_clear_summaries(struct store_writer *w);
+/* Removes the sites, which are to be put anew. */
+void store_writer_clear_sites(struct store_writer *w);
 /* All that belongs into the recording has been put: it is to be closed with a seal. */
 void store_writer_seal(struct store_writer *w);
 
@@ -88,10 +87,9 @@ void store_writer_put_rss(struct store_writer *w, struct space_id space, uint64_
 			  uint64_t bytes);
 void store_writer_put_timeline(struct store_writer *w, const struct timeline_bucket *buckets,
 			       size_t n, uint64_t start_ns, uint64_t width_ns);
-void store_writer_put_site(struct store_writer *w, struct stack_id stack,
-			   const struct heap_totals *t);
-void store_writer_put_file(struct store_writer *w, const char *file, struct module_id module,
-			   const struct heap_totals *t);
+/* @frame and @depth: whose the stack is, as catalog_places() has it. */
+void store_writer_put_site(struct store_writer *w, struct stack_id stack, struct frame_id frame,
+			   uint32_t depth, const struct heap_totals *t);
 
 /*
  * Events of one space in their order; of another space only after its last.  Their slots

@@ -10,6 +10,7 @@
 
 #include "analyzer/command_line.h"
 #include "analyzer/rows.h"
+#include "analyzer/small.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 #include "ui/page.h"
@@ -220,6 +221,7 @@ static void draw_numbers(struct ui *u, struct canvas *c)
 	const struct timeline *t = history_timeline(u->history);
 	char a[FORMAT_MAX], b[FORMAT_MAX], text[4 * FORMAT_MAX];
 	struct analysis all;
+	struct small small;
 	uint64_t lost = lost_events(history_catalog(u->history));
 	int col = 1;
 
@@ -234,6 +236,8 @@ static void draw_numbers(struct ui *u, struct canvas *c)
 	col = put_number(c, col, "Peak ", format_bytes(a, all.totals.peak_bytes), STYLE_TEXT);
 	if (lost)
 		col = put_number(c, col, "Lost ", format_count(a, lost), STYLE_BAD);
+	if (small_read(history_catalog(u->history), &small))
+		col = put_number(c, col, "Small ", format_bytes(a, small.live_bytes), STYLE_TEXT);
 	col = put_number(c, col, "Allocated ", format_bytes(a, all.totals.allocated_bytes),
 			 STYLE_TEXT);
 	col = put_number(c, col, "Calls ", format_count(a, all.totals.alloc_calls), STYLE_TEXT);
@@ -386,6 +390,20 @@ static void draw_page_title(struct ui *u, struct page *p, struct canvas *c, int 
 	free(of);
 }
 
+/* That blocks were counted only; false where none were. */
+static bool draw_small(const struct ui *u, struct canvas *c, int row)
+{
+	struct small small;
+	char *text;
+
+	if (!small_read(history_catalog(u->history), &small))
+		return false;
+	text = small_text(&small);
+	canvas_text(c, row, 1, c->cols - 2, text, STYLE_TEXT, ALIGN_LEFT, CUT_END);
+	free(text);
+	return true;
+}
+
 static void draw_page(struct ui *u, struct page *p, struct canvas *c, struct box b)
 {
 	if (views[p->view].title) {
@@ -395,6 +413,10 @@ static void draw_page(struct ui *u, struct page *p, struct canvas *c, struct box
 	}
 	if (p->note) {
 		canvas_text(c, b.row, 1, c->cols - 2, p->note, STYLE_BAD, ALIGN_LEFT, CUT_MIDDLE);
+		b.row++;
+		b.rows--;
+	}
+	if (p->view == VIEW_OVERVIEW && draw_small(u, c, b.row)) {
 		b.row++;
 		b.rows--;
 	}

@@ -127,7 +127,7 @@ def reports():
     data = json.loads(run("report", "--json", trail).stdout)
     tap.ok(set(data) == want and data["schema"] == "heaptrail-report/1", "the keys of the report")
     tap.ok(list(data["recording"]) == ["path", "pid", "command", "engine", "started", "duration_ns", "complete", "exited",
-                                       "stack_mode", "events", "bytes_on_disk"], "the keys of its recording")
+                                       "stack_mode", "events", "bytes_on_disk", "small"], "the keys of its recording")
     tap.ok(list(data["summary"]) == [
         "alloc_calls", "free_calls", "allocated_bytes", "live_bytes", "live_blocks", "leaked_bytes", "leaked_blocks",
         "peak_bytes", "peak_blocks", "peak_time_ns", "temporary_allocs", "usable_bytes", "peak_rss_bytes", "lost_events",
@@ -178,7 +178,7 @@ def leaks_and_info():
     tap.ok(sites == files == (s["alloc_calls"], s["peak_bytes"], s["live_bytes"]),
            f"the tables site and file say the same as the report: {sites} {files}")
     tap.ok(chunks == s["alloc_calls"] and lines == (s["alloc_calls"], s["peak_bytes"]), "so do chunk and timeline")
-    tap.ok(check == "ok" and ids == (0x48545231, 1), "the file is sound, and says what it is")
+    tap.ok(check == "ok" and ids == (0x48545231, 2), "the file is sound, and says what it is")
 
 
 def repair():

@@ -562,6 +562,7 @@ def refused():
              ("one two", "", 2, "after --", "hint: "),
              (f"-p {target.pid} x.trail", "", 2, "either", "hint: "),
              ("--ring-size 3 -p 1", "", 2, "power of two", "hint: "),
+             ("--min-size 2G -p 1", "", 2, "--min-size is a size", "hint: "),
              (f"{work}/missing.trail", "", 4, "cannot open", ""),
              (f"-p {target.pid} --dump", "", 2, "--script", "hint: "))
     with open(f"{work}/there.trail", "w") as f:

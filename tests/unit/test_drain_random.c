@@ -203,7 +203,7 @@ static void test_chaos(void)
 	}
 	for (size_t i = 0; i < drain.n_threads; i++)
 		under_way += drain.threads[i] && drain.threads[i]->is_reallocating &&
-			     drain.threads[i]->slot != NO_SLOT;
+			     drain.threads[i]->found == PAIRING_LIVE;
 	pairing_live = drain.pairing.live;
 	live_bytes = drain.heap.live_bytes;
 	finish();

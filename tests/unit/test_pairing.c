@@ -76,6 +76,13 @@ static void test_basics(void)
 	ok(pairing_find(&p, UINT64_MAX, &slot) == PAIRING_LIVE && slot == 999999,
 	   "the largest address");
 	ok(pairing_find(&p, 0, &slot) == PAIRING_NEVER_SEEN, "address 0 is no block");
+	pairing_put_small(&p, 0x2000, PAIRING_SMALL_MAX - 1);
+	pairing_put_small(&p, 0x3000, 0);
+	ok(pairing_find(&p, 0x2000, &slot) == PAIRING_SMALL && slot == PAIRING_SMALL_MAX - 1 &&
+		   pairing_find(&p, 0x3000, &slot) == PAIRING_SMALL && slot == 0,
+	   "small blocks have a size and no slot");
+	pairing_remove(&p, 0x2000);
+	ok(pairing_find(&p, 0x2000, NULL) == PAIRING_FREED, "and are remembered, too");
 	pairing_reset(&p);
 	ok(pairing_find(&p, 0x1000, NULL) == PAIRING_NEVER_SEEN && !p.live && !count_freed(&p),
 	   "reset, it has forgotten all");
@@ -129,20 +136,29 @@ static void compare(const struct pairing *p, struct model_block *b)
 		return;
 	}
 	stats.freed_seen += found == PAIRING_FREED;
-	stats.wrong += found != b->state || (found == PAIRING_LIVE && slot != b->slot);
+	stats.wrong += found != b->state ||
+		       ((found == PAIRING_LIVE || found == PAIRING_SMALL) && slot != b->slot);
 }
 
 static void step(struct pairing *p, bool mostly_put)
 {
 	struct model_block *b = &model[random_below(ADDRESSES)];
+	bool is_live;
 
 	compare(p, b);
-	if (b->state == PAIRING_LIVE && (!mostly_put || !random_below(4))) {
+	is_live = b->state == PAIRING_LIVE || b->state == PAIRING_SMALL;
+
+	if (is_live && (!mostly_put || !random_below(4))) {
 		pairing_remove(p, b->address);
 		b->state = PAIRING_FREED;
 		stats.live--;
-	} else if (b->state != PAIRING_LIVE && (mostly_put || !random_below(4))) {
-		b->slot = (uint32_t)random_u64() >> 1;
+	} else if (!is_live && (mostly_put || !random_below(4)) && random_below(3) == 0) {
+		b->slot = (uint32_t)random_below(PAIRING_SMALL_MAX);
+		pairing_put_small(p, b->address, b->slot);
+		b->state = PAIRING_SMALL;
+		stats.live++;
+	} else if (!is_live && (mostly_put || !random_below(4))) {
+		b->slot = (uint32_t)random_below(PAIRING_SMALL_MAX);
 		pairing_put(p, b->address, b->slot);
 		b->state = PAIRING_LIVE;
 		stats.live++;

@@ -2,6 +2,7 @@
 /* What is put into a recording is read from it; test_store_errors.c has what goes wrong. */
 #include "config.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -56,9 +57,8 @@ static void put_all(struct store_writer *w)
 	store_writer_put_rss(w, (struct space_id){1}, 100, 1 << 20);
 	store_writer_put_timeline(w, buckets, 3, 1000, 50);
 	store_writer_put_timeline(w, buckets, 2, 1000, 100);
-	store_writer_put_site(w, (struct stack_id){2}, &totals);
-	store_writer_put_file(w, "ls.c", (struct module_id){1}, &totals);
-	store_writer_put_file(w, NULL, (struct module_id){0}, &totals);
+	store_writer_put_site(w, (struct stack_id){2}, (struct frame_id){1}, 1, &totals);
+	store_writer_put_site(w, (struct stack_id){1}, (struct frame_id){2}, 0, &totals);
 }
 
 /* Names that are added in memory. */
@@ -68,6 +68,7 @@ static void check_added_names(struct catalog *c)
 		{{2}, 0, "innermost", "a.h", 3}, {{2}, 1, "between", NULL, 0},
 		{{2}, 2, "around", "b.c", 9}};
 	size_t n = c->n_frames;
+	struct catalog_place *places;
 	struct frame_id id = {2};
 	bool added = true;
 
@@ -87,6 +88,14 @@ static void check_added_names(struct catalog *c)
 		id = f->outer;
 	}
 	ok(!id.v, "and no more");
+	places = catalog_places(c);
+	id = c->frames[2].outer;
+	ok(places[2].frame.v == 2 && !places[2].depth && places[id.v].frame.v == 2 &&
+		   places[id.v].depth == 1 && places[c->frames[id.v].outer.v].depth == 2 &&
+		   places[c->frames[1].outer.v].frame.v == 1 &&
+		   places[c->frames[1].outer.v].depth == 1,
+	   "where the recording has them");
+	free(places);
 	ok(!catalog_add_symbol(c, &names[1]) && !catalog_add_symbol(c, &names[2]), "nor twice");
 	ok(!catalog_add_symbol(c, &(struct symbol_record){{2}, 4, "far", NULL, 0}) &&
 		   !catalog_add_symbol(c, &(struct symbol_record){{2}, UINT32_MAX, "x", NULL, 0}) &&
@@ -189,9 +198,17 @@ static void test_catalog(void)
 		    "SELECT value FROM recording WHERE key LIKE 'timeline%' ORDER BY key",
 		    "1000|100|");
 	expect_rows("resident memory", path, "SELECT * FROM rss", "100|1|1048576|");
-	expect_rows("sites", path, "SELECT * FROM site", "2|1|2|3|4|5|6|7|");
-	expect_rows("files", path, "SELECT * FROM file",
-		    "ls.c|1|1|2|3|4|5|6|7|NULL|0|1|2|3|4|5|6|7|");
+	expect_rows("sites", path, "SELECT * FROM site",
+		    "1|2|0|1|2|3|4|5|6|7|2|1|1|1|2|3|4|5|6|7|");
+	expect_rows("whose they are", path,
+		    "SELECT stack, function, file, line, module, module_id FROM own",
+		    "1|0xffffffffffffffff|NULL|NULL|NULL|0|2|outer|NULL|NULL|/bin/ls|1|");
+	expect_rows("files", path, "SELECT file, module, alloc_calls, temporary_allocs FROM file",
+		    "NULL|NULL|1|7|NULL|/bin/ls|1|7|");
+	expect_rows("functions", path, "SELECT function, module, peak_bytes FROM function",
+		    "0xffffffffffffffff|NULL|6|outer|/bin/ls|6|");
+	expect_rows("leaks", path, "SELECT * FROM leak ORDER BY function",
+		    "0xffffffffffffffff|NULL|NULL|NULL|4|3|outer|NULL|NULL|/bin/ls|4|3|");
 	expect_rows("symbols", path, "SELECT * FROM symbol",
 		    "1|0|inner|ls.c|12|1|1|outer|NULL|NULL|");
 	ok(empty_folder() == 1, "it is one file");
