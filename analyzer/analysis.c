@@ -90,7 +90,7 @@ static void forget(struct analysis_pass *p)
 struct checkpoint_info analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader,
 					     uint64_t until_ns)
 {
-	struct analysis_window w = {p->totals.since_ns, until_ns};
+	struct analysis_window w = {.since_ns = p->totals.since_ns, .until_ns = until_ns};
 	uint64_t first = store_reader_first_chunk(reader);
 	struct checkpoint_info info = {0};
 	struct buffer b = {0};
@@ -139,26 +139,30 @@ const struct replay *analysis_pass_replay(const struct analysis_pass *p)
 
 /* ---- a whole recording ---------------------------------------------------------------- */
 
-/* How many of the events are within the window. */
+/* How many of the events are within the window, @before of which were before them. */
 static uint32_t events_until(const struct event *events, const struct chunk_info *info,
-			     uint64_t until_ns)
+			     const struct analysis_window *w, uint64_t before)
 {
 	uint32_t n = info->events;
 
-	while (n && events[n - 1].t_ns > until_ns)
+	while (n && events[n - 1].t_ns > w->until_ns)
 		n--;
+	if (w->until_event && before + n > w->until_event)
+		n = w->until_event > before ? (uint32_t)(w->until_event - before) : 0;
 	return n;
 }
 
-static int feed_all(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
-		    analysis_progress *progress, struct err *err)
+static int feed_all(struct analysis_pass *p, struct store_reader *reader,
+		    const struct analysis_window *w, analysis_progress *progress, struct err *err)
 {
 	struct event *events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*events));
-	struct chunk_info info = {.id = analysis_pass_restore(p, reader, until_ns).chunk};
+	/* a checkpoint may be after the event, at the same time */
+	uint64_t before_ns = w->until_ns - (w->until_event && w->until_ns);
+	struct chunk_info info = {.id = analysis_pass_restore(p, reader, before_ns).chunk};
 	int r;
 
 	while ((r = store_reader_next_chunk(reader, info.id, &info, events, err)) == 1) {
-		uint32_t n = events_until(events, &info, until_ns);
+		uint32_t n = events_until(events, &info, w, p->replay.ordinal);
 
 		r = n ? analysis_pass_feed(p, info.space, events, n, err) : 0;
 		if (r || n < info.events)
@@ -174,13 +178,13 @@ int analysis_make(struct store_reader *reader, enum group_key key,
 		  const struct analysis_window *window, analysis_progress *progress,
 		  struct analysis *ret, struct err *err)
 {
-	static const struct analysis_window all = {0, UINT64_MAX};
+	static const struct analysis_window all = {.until_ns = UINT64_MAX};
 	struct analysis_pass *p;
 	int r;
 
 	window = window ? window : &all;
 	p = analysis_pass_new(1u << key, window->since_ns);
-	r = feed_all(p, reader, window->until_ns, progress, err);
+	r = feed_all(p, reader, window, progress, err);
 
 	memset(ret, 0, sizeof(*ret));
 	if (!r) {

@@ -17,6 +17,7 @@ typedef void analysis_progress(uint64_t events);
 /* Blocks that were allocated from @since_ns on, as they were after the events of @until_ns. */
 struct analysis_window {
 	uint64_t since_ns, until_ns; /* CLOCK_MONOTONIC; 0 and UINT64_MAX: all */
+	uint64_t until_event; /* the how manieth is the last, of several at the same time; 0: all */
 };
 
 /* Begins at a checkpoint where there is one.  @window NULL: all. */

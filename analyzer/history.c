@@ -156,7 +156,7 @@ static uint32_t events_until(const struct history *h, const struct position *p,
 /* To the last checkpoint on the way, where that is ahead. */
 static void jump(struct history *h, struct position *p)
 {
-	struct analysis_window w = {p->since_ns, p->until_ns};
+	struct analysis_window w = {.since_ns = p->since_ns, .until_ns = p->until_ns};
 	struct checkpoint_info there;
 	struct analysis_pass *pass;
 

@@ -205,6 +205,7 @@ void totals_count(struct totals *t, const struct event *e, const struct replay_s
 		a->totals.peak_bytes = t->live_bytes;
 		a->totals.peak_blocks = t->live_blocks;
 		a->peak_time_ns = e->t_ns;
+		a->peak_event = a->events;
 		t->peaks++;
 	}
 }

@@ -44,6 +44,7 @@ struct analysis {
 	uint64_t free_calls;
 	uint64_t usable_bytes; /* of the blocks live at the end, where it is known */
 	uint64_t peak_time_ns; /* CLOCK_MONOTONIC */
+	uint64_t peak_event;   /* the how manieth of the events, from 1 */
 	uint64_t events;
 	uint64_t first_ns, last_ns;
 	uint64_t ended_by_exec_blocks, ended_by_exec_bytes;

@@ -29,6 +29,7 @@ static const char help[] =
 	"      --skip NAME   a wrapper: blocks are its callers' (a pattern as of the\n"
 	"                    shell; may be given several times)\n"
 	"      --bytes       exact bytes instead of KiB and MiB\n"
+	WHEN_HELP
 	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"\n"
 	"PEAK is what a line had live at the moment the whole heap was largest; LEAKED is\n"
@@ -41,18 +42,22 @@ static const char help[] =
 	"  heaptrail annotate server.trail cache.c\n";
 
 enum { OPTION_INCLUSIVE = OPTION_FIRST_LONG, OPTION_SKIP, OPTION_BYTES,
-       OPTION_NO_SYMBOLIZE };
+       OPTION_AT, OPTION_SINCE, OPTION_UNTIL, OPTION_NO_SYMBOLIZE };
 
 static const struct option options[] = {
 	{"inclusive", no_argument, NULL, OPTION_INCLUSIVE},
 	{"skip", required_argument, NULL, OPTION_SKIP},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"at", required_argument, NULL, OPTION_AT},
+	{"since", required_argument, NULL, OPTION_SINCE},
+	{"until", required_argument, NULL, OPTION_UNTIL},
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
 };
 
 struct annotate_options {
+	struct when when;
 	const char *path, *source;
 	const char **skip;
 	size_t n_skip, cap_skip;
@@ -71,6 +76,18 @@ static int parse(const struct command *c, int argc, char **argv, struct annotate
 		case OPTION_SKIP:
 			ARRAY_GROW(o->skip, o->cap_skip, o->n_skip);
 			o->skip[o->n_skip++] = optarg;
+			break;
+		case OPTION_AT:
+			if (!when_parse_at(&o->when, optarg))
+				return usage_error(c, "'%s' is no time", optarg);
+			break;
+		case OPTION_SINCE:
+			if (!when_parse_since(&o->when, optarg))
+				return usage_error(c, "'%s' is no time", optarg);
+			break;
+		case OPTION_UNTIL:
+			if (!when_parse_until(&o->when, optarg))
+				return usage_error(c, "'%s' is no time", optarg);
 			break;
 		case OPTION_BYTES:
 			o->bytes = true;
@@ -200,7 +217,7 @@ static int print_source(const struct view *v, const struct rows *rows, const cha
 	warn_if_newer(v, f);
 	lines = source_lines(rows, file, &n);
 	printf("%s\n\n%*s %10s %*s %*s %6s\n", format_safe(safe, sizeof(safe), file), width,
-	       "ALLOCATED", "CALLS", width, "PEAK", width, view_exited(v) ? "LEAKED" : "UNFREED",
+	       "ALLOCATED", "CALLS", width, "PEAK", width, view_leak_title(v),
 	       "LINE");
 	if (n && !lines[0].number)
 		print_line(lines[next++].totals, 0, "[in no line]", o->bytes);
@@ -233,7 +250,7 @@ static int run(const struct command *c, int argc, char **argv)
 	struct err err;
 	int status = parse(c, argc, argv, &o);
 
-	if (!status && !o.done && view_open(&v, o.path, GROUP_STACK, &err) < 0)
+	if (!status && !o.done && view_open_when(&v, o.path, GROUP_STACK, &o.when, &err) < 0)
 		status = print_error(&err);
 	if (status || o.done) {
 		free(o.skip);

@@ -26,6 +26,7 @@ static const char help[] =
 	"      --frames N    of a stack at most N lines (default 15; 0 or all: all)\n"
 	"      --bytes       exact bytes instead of KiB and MiB\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
+	WHEN_HELP
 	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"      --json        JSON, schema heaptrail-leaks/1; all stacks and frames\n"
 	"\n"
@@ -39,13 +40,16 @@ static const char help[] =
 	"  heaptrail leaks server.trail\n";
 
 enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_SKIP, OPTION_BYTES,
-       OPTION_NO_SYMBOLIZE, OPTION_JSON };
+       OPTION_AT, OPTION_SINCE, OPTION_UNTIL, OPTION_NO_SYMBOLIZE, OPTION_JSON };
 
 static const struct option options[] = {
 	{"rows", required_argument, NULL, OPTION_ROWS},
 	{"skip", required_argument, NULL, OPTION_SKIP},
 	{"frames", required_argument, NULL, OPTION_FRAMES},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"at", required_argument, NULL, OPTION_AT},
+	{"since", required_argument, NULL, OPTION_SINCE},
+	{"until", required_argument, NULL, OPTION_UNTIL},
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -54,6 +58,7 @@ static const struct option options[] = {
 };
 
 struct leaks_options {
+	struct when when;
 	const char *path;
 	uint64_t rows, frames;
 	const char **skip; /* patterns */
@@ -85,6 +90,18 @@ static int parse(const struct command *c, int argc, char **argv, struct leaks_op
 		case OPTION_NO_SYMBOLIZE:
 			o->no_symbolize = true;
 			break;
+		case OPTION_AT:
+			if (!when_parse_at(&o->when, optarg))
+				return usage_error(c, "'%s' is no time", optarg);
+			break;
+		case OPTION_SINCE:
+			if (!when_parse_since(&o->when, optarg))
+				return usage_error(c, "'%s' is no time", optarg);
+			break;
+		case OPTION_UNTIL:
+			if (!when_parse_until(&o->when, optarg))
+				return usage_error(c, "'%s' is no time", optarg);
+			break;
 		case 'w':
 			o->wide = true;
 			break;
@@ -101,12 +118,6 @@ static int parse(const struct command *c, int argc, char **argv, struct leaks_op
 				   optind == argc ? "?" : " at a time");
 	o->path = argv[optind];
 	return 0;
-}
-
-/* Time from the recording's start. */
-static uint64_t since_start(const struct view *v, uint64_t t_ns)
-{
-	return t_ns > view_start_ns(v) ? t_ns - view_start_ns(v) : 0;
 }
 
 /* "12 frames, by load_file", in so many columns; 0: as it is. */
@@ -127,8 +138,8 @@ static void print_leak(const struct view *v, const struct row *r, const struct l
 
 	printf("%15s %9s %9s %9s  ", view_bytes(bytes, r->totals.live_bytes, o->bytes),
 	       format_count(blocks, r->totals.live_blocks),
-	       format_duration(oldest, since_start(v, r->oldest_ns)),
-	       format_duration(newest, since_start(v, r->newest_ns)));
+	       format_duration(oldest, view_since_start(v, r->oldest_ns)),
+	       format_duration(newest, view_since_start(v, r->newest_ns)));
 	if (!stacks_have_frames(&v->stacks))
 		print_cut(r->name, o->wide ? 0 : width - 47 < 12 ? 12 : width - 47);
 	else
@@ -174,7 +185,7 @@ static void print_text(const struct view *v, const struct rows *rows,
 	char bytes[FORMAT_MAX], blocks[FORMAT_MAX];
 	const struct heap_totals *t = &v->analysis.totals;
 
-	printf("%s %s in %s blocks%s\n", view_exited(v) ? "Leaked" : "Unfreed so far",
+	printf("%s %s in %s blocks%s\n", view_is_past(v) ? "Live then:" : view_exited(v) ? "Leaked" : "Unfreed so far",
 	       view_bytes(bytes, t->live_bytes, o->bytes), format_count(blocks, t->live_blocks),
 	       view_lost_events(v) ? "; events were lost: the numbers are incomplete" : "");
 	stack_view_print_health(v);
@@ -212,8 +223,8 @@ static void print_json(const struct view *v, const struct rows *rows)
 		json_begin_object(&j, NULL);
 		json_u64(&j, "bytes", r->totals.live_bytes);
 		json_u64(&j, "blocks", r->totals.live_blocks);
-		json_u64(&j, "oldest_ns", since_start(v, r->oldest_ns));
-		json_u64(&j, "newest_ns", since_start(v, r->newest_ns));
+		json_u64(&j, "oldest_ns", view_since_start(v, r->oldest_ns));
+		json_u64(&j, "newest_ns", view_since_start(v, r->newest_ns));
 		json_u64(&j, "stack", r->stack.v);
 		json_string(&j, "function", r->function);
 		json_string(&j, "file", r->file);
@@ -236,7 +247,7 @@ static int run(const struct command *c, int argc, char **argv)
 	int status;
 
 	status = parse(c, argc, argv, &o);
-	if (!status && !o.done && view_open(&v, o.path, GROUP_STACK, &err) < 0)
+	if (!status && !o.done && view_open_when(&v, o.path, GROUP_STACK, &o.when, &err) < 0)
 		status = print_error(&err);
 	if (status || o.done) {
 		free(o.skip);

@@ -33,6 +33,7 @@ static const char help[] =
 	"      --bytes       exact bytes instead of KiB and MiB\n"
 	"      --full-paths  whole paths of files, not the part that tells them apart\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
+	WHEN_HELP
 	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"      --json        JSON, schema heaptrail-report/1; all rows and frames\n"
 	"      --csv         comma-separated values; all rows and frames\n"
@@ -51,10 +52,11 @@ static const char help[] =
 	"  heaptrail report --skip 'my_alloc*' server.trail\n"
 	"  heaptrail report --by function --sort allocated server.trail\n"
 	"  heaptrail report --by stack --rows 5 server.trail\n"
+	"  heaptrail report --at peak --sort live server.trail\n"
 	"  heaptrail report --json server.trail | jq .summary.peak_bytes\n";
 
 enum { OPTION_BY = OPTION_FIRST_LONG, OPTION_SORT, OPTION_ROWS, OPTION_FRAMES,
-       OPTION_SKIP, OPTION_INCLUSIVE, OPTION_FULL_PATHS, OPTION_BYTES, OPTION_NO_SYMBOLIZE,
+       OPTION_SKIP, OPTION_INCLUSIVE, OPTION_FULL_PATHS, OPTION_BYTES, OPTION_AT, OPTION_SINCE, OPTION_UNTIL, OPTION_NO_SYMBOLIZE,
        OPTION_JSON, OPTION_CSV };
 
 static const struct option options[] = {
@@ -66,6 +68,9 @@ static const struct option options[] = {
 	{"inclusive", no_argument, NULL, OPTION_INCLUSIVE},
 	{"full-paths", no_argument, NULL, OPTION_FULL_PATHS},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
+	{"at", required_argument, NULL, OPTION_AT},
+	{"since", required_argument, NULL, OPTION_SINCE},
+	{"until", required_argument, NULL, OPTION_UNTIL},
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -75,6 +80,7 @@ static const struct option options[] = {
 };
 
 struct report_options {
+	struct when when;
 	const char *path, *sort;
 	enum rows_by by;
 	uint64_t rows, frames;
@@ -122,6 +128,18 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 			break;
 		case OPTION_NO_SYMBOLIZE:
 			o->no_symbolize = true;
+			break;
+		case OPTION_AT:
+			if (!when_parse_at(&o->when, optarg))
+				return usage_error(c, "'%s' is no time", optarg);
+			break;
+		case OPTION_SINCE:
+			if (!when_parse_since(&o->when, optarg))
+				return usage_error(c, "'%s' is no time", optarg);
+			break;
+		case OPTION_UNTIL:
+			if (!when_parse_until(&o->when, optarg))
+				return usage_error(c, "'%s' is no time", optarg);
 			break;
 		case 'w':
 			o->wide = true;
@@ -190,7 +208,7 @@ static void print_title(const struct view *v, const struct report_options *o)
 		by[i] = (char)(by[i] - 'a' + 'A');
 	printf(o->bytes ? "\n%s%15s %6s %16s %11s %14s %9s  %s%s\n"
 			: "\n%s%9s %7s %9s %11s %9s %9s  %s%s\n",
-	       on, "PEAK", "%", "ALLOCATED", "CALLS", view_exited(v) ? "LEAKED" : "UNFREED",
+	       on, "PEAK", "%", "ALLOCATED", "CALLS", view_leak_title(v),
 	       "BLOCKS", by, off);
 }
 
@@ -347,7 +365,7 @@ static int run(const struct command *c, int argc, char **argv)
 	int status;
 
 	status = parse(c, argc, argv, &o);
-	if (!status && !o.done && view_open(&v, o.path, rows_group_key(o.by), &err) < 0)
+	if (!status && !o.done && view_open_when(&v, o.path, rows_group_key(o.by), &o.when, &err) < 0)
 		status = print_error(&err);
 	if (status || o.done) {
 		free(o.skip);

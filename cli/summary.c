@@ -34,6 +34,7 @@ static void write_peak(struct store_writer *w, const struct analysis *a)
 	store_writer_put_number(w, "peak_bytes", (int64_t)a->totals.peak_bytes);
 	store_writer_put_number(w, "peak_blocks", (int64_t)a->totals.peak_blocks);
 	store_writer_put_number(w, "peak_time_ns", (int64_t)a->peak_time_ns);
+	store_writer_put_number(w, "peak_event", (int64_t)a->peak_event);
 }
 
 static void take_site(void *arg, struct stack_id stack, const struct heap_totals *totals)

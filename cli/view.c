@@ -23,7 +23,8 @@
 
 #define NAMES_SECONDS_MAX 120
 
-static int open_once(struct view *v, const char *path, enum group_key key, struct err *err)
+static int open_once(struct view *v, const char *path, enum group_key key,
+		     const struct when *when, struct err *err)
 {
 	int r;
 
@@ -31,7 +32,9 @@ static int open_once(struct view *v, const char *path, enum group_key key, struc
 	v->path = path;
 	r = store_reader_open(path, &v->reader, err);
 	if (!r)
-		r = analysis_make(v->reader, key, NULL, progress_events, &v->analysis, err);
+		r = when_find(when, v->reader, &v->window, err);
+	if (!r)
+		r = analysis_make(v->reader, key, &v->window, progress_events, &v->analysis, err);
 	progress_end();
 	/* afterwards: names that came while the events were read are in it */
 	if (!r)
@@ -47,12 +50,18 @@ static int open_once(struct view *v, const char *path, enum group_key key, struc
 
 int view_open(struct view *v, const char *path, enum group_key key, struct err *err)
 {
-	int r = open_once(v, path, key, err);
+	return view_open_when(v, path, key, &(struct when){0}, err);
+}
+
+int view_open_when(struct view *v, const char *path, enum group_key key, const struct when *when,
+		   struct err *err)
+{
+	int r = open_once(v, path, key, when, err);
 
 	/* it was finished while it was read: what was read is not all of it */
 	if (!r && !store_reader_is_sealed(v->reader) && catalog_text(&v->catalog, "seal")) {
 		view_close(v);
-		r = open_once(v, path, key, err);
+		r = open_once(v, path, key, when, err);
 	}
 	return r;
 }
@@ -198,6 +207,11 @@ uint64_t view_start_ns(const struct view *v)
 	return (uint64_t)catalog_number(&v->catalog, "start_ns", (int64_t)v->analysis.first_ns);
 }
 
+uint64_t view_since_start(const struct view *v, uint64_t t_ns)
+{
+	return t_ns > view_start_ns(v) ? t_ns - view_start_ns(v) : 0;
+}
+
 uint64_t view_duration_ns(const struct view *v)
 {
 	uint64_t start = view_start_ns(v);
@@ -209,7 +223,17 @@ uint64_t view_duration_ns(const struct view *v)
 
 const char *view_leak_word(const struct view *v)
 {
-	return view_exited(v) ? "leaked" : "unfreed";
+	return view_is_past(v) ? "live" : view_exited(v) ? "leaked" : "unfreed";
+}
+
+const char *view_leak_title(const struct view *v)
+{
+	return view_is_past(v) ? "LIVE" : view_exited(v) ? "LEAKED" : "UNFREED";
+}
+
+bool view_is_past(const struct view *v)
+{
+	return v->window.until_ns != UINT64_MAX;
 }
 
 char *view_command(const struct view *v)
@@ -408,21 +432,38 @@ static void print_warnings(const struct view *v)
 		       format_count(n, a->ended_by_exec_blocks));
 }
 
+static void print_window(const struct view *v)
+{
+	uint64_t since = v->window.since_ns, until = v->window.until_ns;
+	char x[FORMAT_MAX], y[FORMAT_MAX];
+
+	if (since)
+		printf("  Window      blocks allocated from %s on",
+		       format_duration(x, view_since_start(v, since)));
+	if (since && view_is_past(v))
+		printf(", as it was at %s", format_duration(y, view_since_start(v, until)));
+	else if (view_is_past(v))
+		printf("  Moment      as it was at %s", format_duration(y, view_since_start(v, until)));
+	if (since || view_is_past(v))
+		putchar('\n');
+}
+
 void view_print_head(const struct view *v, bool exact)
 {
 	const struct analysis *a = &v->analysis;
 	const struct heap_totals *t = &a->totals;
 	char x[FORMAT_MAX], y[FORMAT_MAX], z[FORMAT_MAX];
-	uint64_t peak_at =
-		a->peak_time_ns > view_start_ns(v) ? a->peak_time_ns - view_start_ns(v) : 0;
+	uint64_t peak_at = view_since_start(v, a->peak_time_ns);
 
 	print_command(v);
 	print_recorded(v);
+	print_window(v);
 	printf("  Allocated   %s in %s calls, %s freed\n", view_bytes(x, t->allocated_bytes, exact),
 	       format_count(y, t->alloc_calls), format_count(z, a->free_calls));
 	printf("  Peak        %s in %s blocks, at %s\n", view_bytes(x, t->peak_bytes, exact),
 	       format_count(y, t->peak_blocks), format_duration(z, peak_at));
-	printf("  %s     %s in %s blocks", view_exited(v) ? "Leaked " : "Unfreed",
+	printf("  %-12s%s in %s blocks",
+	       view_is_past(v) ? "Live" : view_exited(v) ? "Leaked" : "Unfreed",
 	       view_bytes(x, t->live_bytes, exact), format_count(y, t->live_blocks));
 	if (a->usable_bytes)
 		printf(", %s usable", view_bytes(z, a->usable_bytes, exact));
@@ -480,6 +521,19 @@ static void json_small(const struct view *v, struct json *j)
 	json_end_object(j);
 }
 
+static void json_window(const struct view *v, struct json *j)
+{
+	if (!v->window.since_ns && !view_is_past(v)) {
+		json_string(j, "window", NULL);
+		return;
+	}
+	json_begin_object(j, "window");
+	json_u64(j, "since_ns", view_since_start(v, v->window.since_ns));
+	json_u64(j, "until_ns", view_is_past(v) ? view_since_start(v, v->window.until_ns)
+						: view_duration_ns(v));
+	json_end_object(j);
+}
+
 void view_json_recording(const struct view *v, struct json *j)
 {
 	json_begin_object(j, "recording");
@@ -495,6 +549,7 @@ void view_json_recording(const struct view *v, struct json *j)
 	json_u64(j, "events", v->analysis.events);
 	json_u64(j, "bytes_on_disk", store_bytes_on_disk(v->path));
 	json_small(v, j);
+	json_window(v, j);
 	json_end_object(j);
 }
 
@@ -513,8 +568,7 @@ void view_json_summary(const struct view *v, struct json *j)
 	json_u64(j, "leaked_blocks", t->live_blocks);
 	json_u64(j, "peak_bytes", t->peak_bytes);
 	json_u64(j, "peak_blocks", t->peak_blocks);
-	json_u64(j, "peak_time_ns",
-		 a->peak_time_ns > view_start_ns(v) ? a->peak_time_ns - view_start_ns(v) : 0);
+	json_u64(j, "peak_time_ns", view_since_start(v, a->peak_time_ns));
 	json_u64(j, "temporary_allocs", t->temporary_allocs);
 	json_u64(j, "usable_bytes", a->usable_bytes);
 	json_i64(j, "peak_rss_bytes", catalog_number(&v->catalog, "peak_rss_bytes", 0));

@@ -8,6 +8,7 @@
 #include "analyzer/analysis.h"
 #include "analyzer/stacks.h"
 #include "cli/symbolize.h"
+#include "cli/when.h"
 #include "common/err.h"
 #include "common/json.h"
 #include "store/reader.h"
@@ -19,11 +20,15 @@ struct view {
 	struct catalog catalog;
 	struct analysis analysis;
 	struct stack_counts stacks;
+	struct analysis_window window; /* the part that was analysed */
 	bool lacks_names; /* of functions that nobody has looked up yet, or could */
 	struct symbolize_result names; /* of view_complete_names() */
 };
 
 int view_open(struct view *v, const char *path, enum group_key key, struct err *err);
+/* The same of a part of it. */
+int view_open_when(struct view *v, const char *path, enum group_key key, const struct when *when,
+		   struct err *err);
 /* The same without a look at the events: there is no analysis. */
 int view_open_catalog(struct view *v, const char *path, struct err *err);
 void view_close(struct view *v);
@@ -57,9 +62,15 @@ void view_warn_if_incomplete(const struct view *v);
 bool view_exited(const struct view *v);	     /* the process's exit was seen */
 uint64_t view_lost_events(const struct view *v);
 uint64_t view_start_ns(const struct view *v);
+/* A moment, as time since the recording began. */
+uint64_t view_since_start(const struct view *v, uint64_t t_ns);
 uint64_t view_duration_ns(const struct view *v);
-/* "leaked" only where the recording saw the process exit, else "unfreed". */
+/* "leaked" only where the recording saw the process exit, else "unfreed"; "live" at a moment. */
 const char *view_leak_word(const struct view *v);
+/* The same as the title of a column. */
+const char *view_leak_title(const struct view *v);
+/* Is it about a moment before the end? */
+bool view_is_past(const struct view *v);
 /* The command as one line, safe to print; to be freed. */
 char *view_command(const struct view *v);
 

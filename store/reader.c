@@ -413,6 +413,19 @@ uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns)
 	return low;
 }
 
+int64_t store_reader_number(struct store_reader *r, const char *key, int64_t otherwise)
+{
+	sqlite3_stmt *s = NULL;
+
+	if (sqlite3_prepare_v2(r->db, "SELECT value FROM recording WHERE key = ?", -1, &s, NULL) ==
+		    SQLITE_OK &&
+	    sqlite3_bind_text(s, 1, key, -1, SQLITE_STATIC) == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW)
+		otherwise = sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	return otherwise;
+}
+
 struct space_id store_reader_last_space(struct store_reader *r)
 {
 	bool ok;

@@ -46,6 +46,8 @@ uint64_t store_reader_first_chunk(struct store_reader *r);
 /* The last chunk that begins at @t_ns or before; the one before the first if none does. */
 uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns);
 
+/* A fact that is a number, without the rest of the catalog; @otherwise where it is not there. */
+int64_t store_reader_number(struct store_reader *r, const char *key, int64_t otherwise);
 /* The space begun last; it may have no events.  {0} where there is none. */
 struct space_id store_reader_last_space(struct store_reader *r);
 

@@ -310,7 +310,7 @@ static void test_windows(void)
 	store_reader_close(r);
 	for (int i = 0; i < 24; i++) {
 		uint64_t first = stream[0].t_ns, last = stream[n_stream - 1].t_ns;
-		struct analysis_window w = {0, UINT64_MAX};
+		struct analysis_window w = {.until_ns = UINT64_MAX};
 		struct analysis a = {0}, b = {0};
 		enum group_key key = (enum group_key)random_below(GROUP_KEYS);
 

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/when.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cli/progress.h"
+#include "common/format.h"
+
+bool when_parse_at(struct when *w, const char *text)
+{
+	if (strcmp(text, "peak"))
+		return when_parse_until(w, text);
+	w->is_peak = true;
+	return true;
+}
+
+bool when_parse_since(struct when *w, const char *text)
+{
+	w->has_since = true;
+	return parse_duration(text, &w->since_ns);
+}
+
+bool when_parse_until(struct when *w, const char *text)
+{
+	w->has_until = true;
+	return parse_duration(text, &w->until_ns);
+}
+
+static int find_peak(struct store_reader *reader, struct analysis_window *ret, struct err *err)
+{
+	struct analysis a;
+	int r;
+
+	ret->until_ns = (uint64_t)store_reader_number(reader, "peak_time_ns", 0);
+	ret->until_event = (uint64_t)store_reader_number(reader, "peak_event", 0);
+	if (ret->until_ns && ret->until_event)
+		return 0;
+	r = analysis_make(reader, GROUP_FAMILY, NULL, progress_events, &a, err);
+	if (r)
+		return r;
+	ret->until_ns = a.peak_time_ns;
+	ret->until_event = a.peak_event;
+	analysis_release(&a);
+	return 0;
+}
+
+static int not_there(uint64_t t_ns, const char *what, uint64_t end_ns, struct err *err)
+{
+	char t[FORMAT_MAX], end[FORMAT_MAX];
+
+	err_set(err, ERR_USAGE, 0, "%s is %s", format_duration(t, t_ns), what);
+	if (end_ns)
+		err_hint(err, "it is %s long", format_duration(end, end_ns));
+	return -EINVAL;
+}
+
+int when_find(const struct when *w, struct store_reader *reader, struct analysis_window *ret,
+	      struct err *err)
+{
+	uint64_t start = (uint64_t)store_reader_number(reader, "start_ns", 0);
+	uint64_t end = (uint64_t)store_reader_number(reader, "end_ns", 0);
+	uint64_t length = end > start ? end - start : 0;
+
+	*ret = (struct analysis_window){.until_ns = UINT64_MAX};
+	if (length && w->has_until && w->until_ns > length)
+		return not_there(w->until_ns, "after the end of the recording", length, err);
+	if (length && w->has_since && w->since_ns > length)
+		return not_there(w->since_ns, "after the end of the recording", length, err);
+	if (w->has_since && w->has_until && w->since_ns > w->until_ns)
+		return not_there(w->since_ns, "after what --until says", 0, err);
+	if (w->has_since)
+		ret->since_ns = start + w->since_ns;
+	if (w->has_until)
+		ret->until_ns = start + w->until_ns;
+	return w->is_peak ? find_peak(reader, ret, err) : 0;
+}

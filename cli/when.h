@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLI_WHEN_H
+#define CLI_WHEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "analyzer/analysis.h"
+#include "common/err.h"
+#include "store/reader.h"
+
+/* --at, --since and --until: the part of a recording that is asked for. */
+struct when {
+	bool has_since, has_until, is_peak;
+	uint64_t since_ns, until_ns; /* from its start on */
+};
+
+/* Each false where @text is no such moment. */
+bool when_parse_at(struct when *w, const char *text);
+bool when_parse_since(struct when *w, const char *text);
+bool when_parse_until(struct when *w, const char *text);
+/*
+ * As times of the recording.  Negative with @err where there is no such part of it.  The
+ * peak of one that was not completed is looked for in its events.
+ */
+int when_find(const struct when *w, struct store_reader *reader, struct analysis_window *ret,
+	      struct err *err);
+
+/* What --help says of them. */
+#define WHEN_HELP \
+	"      --at TIME     what was live then: a time since the recording began, such as\n" \
+	"                    90s, 1.5m or 250ms, or 'peak'\n" \
+	"      --since TIME, --until TIME  only blocks allocated from then on; what is\n" \
+	"                    said of them is as it was at the second\n"
+
+#endif
