@@ -109,21 +109,17 @@ struct checkpoint_info analysis_pass_restore(struct analysis_pass *p, struct sto
 	return is_there ? info : (struct checkpoint_info){.chunk = first ? first - 1 : 0};
 }
 
+static void count(void *totals, const struct event *e, const struct replay_step *step)
+{
+	totals_count(totals, e, step);
+}
+
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
 		       size_t n, struct err *err)
 {
-	struct replay_step step;
-
 	if (space.v != p->replay.space.v)
 		begin_space(p, space);
-	for (size_t i = 0; i < n; i++) {
-		int r = replay_feed(&p->replay, &events[i], &step, err);
-
-		if (r)
-			return r;
-		totals_count(&p->totals, &events[i], &step);
-	}
-	return 0;
+	return replay_feed_all(&p->replay, events, n, count, &p->totals, err);
 }
 
 void analysis_pass_get(struct analysis_pass *p, enum group_key key, bool ages,

@@ -50,6 +50,7 @@ struct probes {
 	pthread_t detacher;
 	bool is_detaching;
 	size_t budget;
+	void (*expect)(void *arg, const struct ring_free *next);
 	void (*each)(void *arg, const struct ring_head *e, size_t len);
 	void *each_arg;
 	const unsigned long *ring_positions[2]; /* consumer's, producer's */
@@ -150,6 +151,9 @@ static int take_event(void *arg, void *data, size_t len)
 {
 	struct probes *p = arg;
 
+	/* the ring is mapped twice, one after the other: what comes next lies behind this */
+	p->expect(p->each_arg,
+		  (const void *)((const uint8_t *)data + (len + 7) / 8 * 8 + BPF_RINGBUF_HDR_SZ));
 	p->each(p->each_arg, data, len);
 	return --p->budget ? 0 : -EAGAIN;
 }
@@ -530,9 +534,10 @@ void probes_give_up(struct probes *p)
 
 /* ---- the ring --------------------------------------------------------------------- */
 
-void probes_set_sink(struct probes *p,
+void probes_set_sink(struct probes *p, void (*expect)(void *arg, const struct ring_free *next),
 		     void (*each)(void *arg, const struct ring_head *e, size_t len), void *arg)
 {
+	p->expect = expect;
 	p->each = each;
 	p->each_arg = arg;
 }

@@ -41,8 +41,11 @@ struct chunk_scratch;
 struct chunk_encoder {
 	struct chunk_info info;
 	struct event *events; /* [CHUNK_EVENTS_MAX], with their slots and distances */
-	/* [slot modulo its size]: the event that put a block there last, if it still says so */
-	uint16_t *made;
+	/* [slot modulo its size]: the slot, and the event that put a block there last */
+	struct chunk_made {
+		uint32_t slot, number; /* of all events of this encoder, modulo 2^32 */
+	} *made;
+	uint32_t first_number; /* of the chunk's events */
 	struct chunk_scratch *scratch;
 	size_t column_bytes[CHUNK_COLUMNS]; /* in what chunk_encoder_finish() gave last */
 };

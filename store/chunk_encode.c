@@ -79,6 +79,11 @@ void chunk_encoder_reset(struct chunk_encoder *c, uint64_t id, struct space_id s
 	c->info.space = space;
 	c->info.min_size = UINT64_MAX;
 	c->info.min_address = UINT64_MAX;
+	c->first_number += CHUNK_EVENTS_MAX;
+	if (c->made && c->first_number < CHUNK_EVENTS_MAX) /* they come again: forget all */
+		memset(c->made, 0, MADE_PLACES * sizeof(*c->made));
+	if (!c->first_number) /* 0 is none */
+		c->first_number = CHUNK_EVENTS_MAX;
 	if (c->events)
 		return;
 	c->events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*c->events));
@@ -87,15 +92,16 @@ void chunk_encoder_reset(struct chunk_encoder *c, uint64_t id, struct space_id s
 
 /*
  * How many events ago the block in @slot was made, 0: in another chunk.  Whoever put a
- * block into that slot in this chunk said so in that place, and if another slot's event
- * did so later, that one tells.
+ * block into that slot in this chunk said so in that place; another slot's may have done
+ * so later.
  */
 static uint32_t distance_of(const struct chunk_encoder *c, uint32_t slot)
 {
-	uint32_t i = c->made[slot % MADE_PLACES];
-	const struct event *e = &c->events[i];
+	const struct chunk_made *m = &c->made[slot % MADE_PLACES];
 
-	return i < c->info.events && e->slot == slot && event_allocates(e) ? c->info.events - i : 0;
+	return m->slot == slot && m->number >= c->first_number
+		       ? c->first_number + c->info.events - m->number
+		       : 0;
 }
 
 void chunk_encoder_add(struct chunk_encoder *c, const struct event *e)
@@ -106,7 +112,7 @@ void chunk_encoder_add(struct chunk_encoder *c, const struct event *e)
 	c->events[i] = *e;
 	c->events[i].distance = event_frees(e) ? distance_of(c, e->slot) : 0;
 	if (event_allocates(e)) {
-		c->made[e->slot % MADE_PLACES] = (uint16_t)i;
+		c->made[e->slot % MADE_PLACES] = (struct chunk_made){e->slot, c->first_number + i};
 		info->allocs++;
 	}
 	info->frees += event_frees(e);

@@ -139,6 +139,54 @@ int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret
 	return 0;
 }
 
+/* So many events ahead: about as long as memory takes. */
+#define AHEAD 12
+
+/* The block that event @e, which is yet to come as number @ordinal, will end. */
+static void expect_block(const struct replay *r, const struct event *e, uint64_t ordinal)
+{
+	uint32_t slot = e->slot;
+
+	if (!event_frees(e))
+		return;
+	if (e->distance)
+		slot = e->distance > AHEAD ? r->recent[(ordinal - e->distance) % CHUNK_EVENTS_MAX]
+					   : 0;
+	if (slot < r->slots.next)
+		__builtin_prefetch(replay_at(r, slot), 1);
+}
+
+/* Allocs take the slots freed last: those soon to be taken lie deeper. */
+static void expect_room(const struct replay *r)
+{
+	const struct slots *s = &r->slots;
+
+	if (s->n_freed > AHEAD / 2)
+		__builtin_prefetch(replay_at(r, s->freed[s->n_freed - 1 - AHEAD / 2]), 1);
+}
+
+int replay_feed_all(struct replay *r, const struct event *events, size_t n, replay_each *each,
+		    void *arg, struct err *err)
+{
+	struct replay_step step;
+
+	if (!r->recent)
+		r->recent = xcalloc(CHUNK_EVENTS_MAX, sizeof(*r->recent));
+	for (size_t i = 0; i < n; i++) {
+		int result;
+
+		if (i + AHEAD < n)
+			expect_block(r, &events[i + AHEAD], r->ordinal + 1 + AHEAD);
+		if (events[i].kind == EVENT_ALLOC)
+			expect_room(r);
+		result = replay_feed(r, &events[i], &step, err);
+		if (result)
+			return result;
+		each(arg, &events[i], &step);
+	}
+	return 0;
+}
+
 void replay_put(struct replay *r, uint32_t slot, const struct replay_block *b)
 {
 	*room_at(r, slot) = *b;

@@ -64,6 +64,13 @@ void replay_put(struct replay *r, uint32_t slot, const struct replay_block *b);
 bool replay_restored(struct replay *r, const uint32_t *freed, size_t n);
 /* The last event of @thread made the block in @slot. */
 void replay_put_last(struct replay *r, struct thread_id thread, uint32_t slot);
+/*
+ * The same of @n events in a row: @each is called after each of them.  Faster than one by
+ * one: blocks are brought into the cache ahead.
+ */
+typedef void replay_each(void *arg, const struct event *e, const struct replay_step *step);
+int replay_feed_all(struct replay *r, const struct event *events, size_t n, replay_each *each,
+		    void *arg, struct err *err);
 /* The live blocks: *@at begins with 0; NULL after the last. */
 const struct replay_block *replay_next_live(const struct replay *r, size_t *at);
 

@@ -138,16 +138,24 @@ static void bench_codec(void)
 
 /* ---- replay -------------------------------------------------------------------------- */
 
+static void nothing(void *arg, const struct event *e, const struct replay_step *step)
+{
+	(void)arg;
+	(void)e;
+	(void)step;
+}
+
 static void bench_replay(void)
 {
 	struct replay replay = {0};
-	struct replay_step step;
 	uint64_t ns = clock_cpu_ns(), most = 0;
 	struct analysis_pass *pass;
 	struct err err;
 
-	for (uint32_t i = 0; i < n_events; i++) {
-		if (replay_feed(&replay, &events[i], &step, &err))
+	for (uint32_t i = 0; i < n_events; i += CHUNK_EVENTS_MAX) {
+		uint32_t n = n_events - i < CHUNK_EVENTS_MAX ? n_events - i : CHUNK_EVENTS_MAX;
+
+		if (replay_feed_all(&replay, events + i, n, nothing, NULL, &err))
 			fail(&err);
 		if (replay.live_blocks > most)
 			most = replay.live_blocks;
