@@ -112,7 +112,7 @@ bool checkpoint_restore_totals(struct totals *t, const void *data, size_t len)
 
 enum heap_column {
 	HEAP_FREED,   /* the slots that are free, the next one last */
-	HEAP_SLOTS,   /* of the live blocks: the difference to the one before */
+	HEAP_SLOTS,   /* of the live blocks, as they were made */
 	HEAP_TIME_LOW, HEAP_TIME_HIGH,
 	HEAP_ADDRESS,
 	HEAP_SIZE,
@@ -137,7 +137,7 @@ static uint64_t restore_difference(struct cursor *column, uint64_t from)
 static void save_block(struct buffer *col, const struct replay_block *b,
 		       const struct replay_block *before)
 {
-	uint64_t time = zigzag((int64_t)(b->t_ns - before->t_ns));
+	uint64_t time = b->t_ns - before->t_ns;
 	uint8_t low = (uint8_t)time;
 
 	buffer_append(&col[HEAP_TIME_LOW], &low, 1);
@@ -149,13 +149,42 @@ static void save_block(struct buffer *col, const struct replay_block *b,
 	buffer_append_varint(&col[HEAP_USABLE], b->usable == USABLE_UNKNOWN ? 0 : 1);
 	if (b->usable != USABLE_UNKNOWN)
 		save_difference(&col[HEAP_USABLE], b->usable, chunk_usual_usable(b->size));
-	save_difference(&col[HEAP_STACK], b->stack.v, before->stack.v);
+	buffer_append_varint(&col[HEAP_STACK], b->stack.v);
 	buffer_append_varint(&col[HEAP_THREAD], b->thread.v);
 	buffer_append(&col[HEAP_FAMILY], &b->family, 1);
 }
 
+struct made {
+	uint64_t t_ns;
+	uint32_t slot;
+};
+
+static int compare_made(const void *a, const void *b)
+{
+	const struct made *x = a, *y = b;
+
+	if (x->t_ns != y->t_ns)
+		return x->t_ns > y->t_ns ? 1 : -1;
+	return (x->slot > y->slot) - (x->slot < y->slot);
+}
+
+/* The live blocks as they were made: what comes together is alike.  To be freed. */
+static struct made *sort_blocks(const struct replay *heap)
+{
+	struct made *made = xcalloc(heap->live_blocks + 1, sizeof(*made));
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < heap->slots.next; i++)
+		if (replay_at(heap, i)->is_live)
+			made[n++] = (struct made){replay_at(heap, i)->t_ns, i};
+	if (n)
+		qsort(made, n, sizeof(*made), compare_made);
+	return made;
+}
+
 void checkpoint_save_heap(const struct replay *heap, struct buffer *out)
 {
+	struct made *made = sort_blocks(heap);
 	struct buffer col[HEAP_COLUMNS] = {0};
 	struct replay_block before = {0};
 	uint32_t last = 0;
@@ -165,16 +194,15 @@ void checkpoint_save_heap(const struct replay *heap, struct buffer *out)
 		last = heap->slots.freed[i];
 	}
 	last = 0;
-	for (uint32_t i = 0; i < heap->slots.next; i++) {
-		const struct replay_block *b = replay_at(heap, i);
+	for (uint64_t i = 0; i < heap->live_blocks; i++) {
+		const struct replay_block *b = replay_at(heap, made[i].slot);
 
-		if (!b->is_live)
-			continue;
-		buffer_append_varint(&col[HEAP_SLOTS], i - last);
-		last = i;
+		save_difference(&col[HEAP_SLOTS], made[i].slot, last);
+		last = made[i].slot;
 		save_block(col, b, &before);
 		before = *b;
 	}
+	free(made);
 	for (uint32_t i = 0; i < heap->n_threads; i++)
 		if (heap->last_made[i]) {
 			buffer_append_varint(&col[HEAP_LAST], i);
@@ -195,14 +223,14 @@ static void restore_block(struct cursor *col, struct replay_block *b)
 {
 	uint64_t low = cursor_byte(&col[HEAP_TIME_LOW]), turned;
 
-	b->t_ns += (uint64_t)unzigzag(cursor_varint(&col[HEAP_TIME_HIGH]) << 8 | low);
+	b->t_ns += cursor_varint(&col[HEAP_TIME_HIGH]) << 8 | low;
 	turned = restore_difference(&col[HEAP_ADDRESS], b->address >> 4 | b->address << 60);
 	b->address = turned << 4 | turned >> 60;
 	b->size = cursor_varint(&col[HEAP_SIZE]);
 	b->usable = USABLE_UNKNOWN;
 	if (cursor_varint(&col[HEAP_USABLE]))
 		b->usable = restore_difference(&col[HEAP_USABLE], chunk_usual_usable(b->size));
-	b->stack.v = (uint32_t)restore_difference(&col[HEAP_STACK], b->stack.v);
+	b->stack.v = (uint32_t)cursor_varint(&col[HEAP_STACK]);
 	b->thread.v = (uint32_t)cursor_varint(&col[HEAP_THREAD]);
 	b->family = cursor_byte(&col[HEAP_FAMILY]);
 }
@@ -248,13 +276,9 @@ bool checkpoint_restore_heap(struct replay *heap, const void *data, size_t len)
 	replay_begin_space(heap, space);
 	heap->ordinal = ordinal;
 	for (uint64_t i = 0; i < live && good; i++) {
-		uint64_t gap = cursor_varint(&col[HEAP_SLOTS]);
-
 		restore_block(col, &b);
-		slot += gap;
-		good = gap < live + freed && slot < live + freed && (gap || !i);
-		if (good)
-			replay_put(heap, (uint32_t)slot, &b);
+		slot = restore_difference(&col[HEAP_SLOTS], slot);
+		good = slot < live + freed && replay_put(heap, (uint32_t)slot, &b);
 	}
 	good = good && restore_freed(heap, &col[HEAP_FREED], freed);
 	while (good && col[HEAP_LAST].p < col[HEAP_LAST].end) {

@@ -8,8 +8,13 @@
 #include "common/buffer.h"
 #include "store/writer.h"
 
-/* Of the events' size; and so many chunks lie between two at least. */
-#define SHARE_PERCENT 12
+/*
+ * Of the events' size, more where these are small: an event shall take less than three bytes
+ * in all.  And so many chunks lie between two at least.
+ */
+#define SHARE_PERCENT_MIN 8
+#define SHARE_PERCENT_MAX 18
+#define EVENT_CENTIBYTES 285
 #define CHUNKS_BETWEEN 4
 /* What a block or a group takes, until there is one to go by. */
 #define ENTRY_BYTES 7
@@ -66,6 +71,17 @@ static void put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 	c->last_entries = count_entries(c, heap);
 }
 
+/* Bytes that checkpoints may have. */
+static uint64_t allowance(const struct checkpoints *c, uint64_t chunk_bytes)
+{
+	uint64_t least = chunk_bytes * SHARE_PERCENT_MIN / 100;
+	uint64_t most = chunk_bytes * SHARE_PERCENT_MAX / 100;
+	uint64_t all = c->totals.sums.events * EVENT_CENTIBYTES / 100;
+	uint64_t rest = all > chunk_bytes ? all - chunk_bytes : 0;
+
+	return rest < least ? least : rest > most ? most : rest;
+}
+
 static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
 			  const struct replay *heap)
 {
@@ -77,7 +93,7 @@ static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
 		bytes = (uint64_t)((double)c->last_bytes / (double)c->last_entries *
 				   (double)entries);
 	if (chunk >= c->last_chunk + CHUNKS_BETWEEN &&
-	    (sizes.checkpoints + bytes) * 100 <= sizes.chunks * SHARE_PERCENT)
+	    sizes.checkpoints + bytes <= allowance(c, sizes.chunks))
 		put(c, w, chunk, heap);
 }
 

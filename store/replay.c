@@ -187,14 +187,17 @@ int replay_feed_all(struct replay *r, const struct event *events, size_t n, repl
 	return 0;
 }
 
-void replay_put(struct replay *r, uint32_t slot, const struct replay_block *b)
+bool replay_put(struct replay *r, uint32_t slot, const struct replay_block *b)
 {
-	*room_at(r, slot) = *b;
+	if (room_at(r, slot)->is_live)
+		return false;
+	*replay_at(r, slot) = *b;
 	replay_at(r, slot)->is_live = true;
 	if (slot >= r->slots.next)
 		r->slots.next = slot + 1;
 	r->live_bytes += b->size;
 	r->live_blocks++;
+	return true;
 }
 
 bool replay_restored(struct replay *r, const uint32_t *freed, size_t n)

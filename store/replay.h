@@ -60,7 +60,7 @@ int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret
  * must be below 2^31.  When all are there, replay_restored() puts the free slots, @n of them,
  * as they were to be taken, the next one last.  False where these cannot be.
  */
-void replay_put(struct replay *r, uint32_t slot, const struct replay_block *b);
+bool replay_put(struct replay *r, uint32_t slot, const struct replay_block *b);
 bool replay_restored(struct replay *r, const uint32_t *freed, size_t n);
 /* The last event of @thread made the block in @slot. */
 void replay_put_last(struct replay *r, struct thread_id thread, uint32_t slot);

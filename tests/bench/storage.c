@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "analyzer/analysis.h"
+#include "cli/checkpoints.h"
+#include "cli/summary.h"
 #include "collector/drain.h"
-#include "collector/family.h"
 #include "common/clock.h"
+#include "common/format.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 #include "store/chunk.h"
@@ -24,6 +26,8 @@
 #include "store/writer.h"
 
 #define EVENTS_MAX 16000000u
+/* as often as the recorder writes at a high rate */
+#define FLUSH_RECORDS 200000
 
 static const char *const column_names[CHUNK_COLUMNS] = {
 	[COLUMN_THREADS] = "thread",	   [COLUMN_THREAD] = "thread",
@@ -194,6 +198,14 @@ static void append(struct raw *r, const void *record, size_t len)
 	r->len += sizeof(n) + len;
 }
 
+static size_t record_bytes(const struct raw *r, size_t at)
+{
+	uint32_t n;
+
+	memcpy(&n, r->data + at, sizeof(n));
+	return sizeof(n) + n;
+}
+
 /* What the probes would have sent: a stack before its first event, the callers of frees. */
 /* Where there is code of ours: what is in none would be looked for again and again. */
 static uint64_t find_code(void)
@@ -283,62 +295,152 @@ static struct raw make_raw(void)
 	return raw;
 }
 
-static void bench_whole_way(const char *path)
+static void feed(struct drain *d, const struct raw *raw, size_t at)
 {
-	struct store_writer_options o = {true, geteuid(), getegid()};
-	struct raw raw = make_raw();
+	uint32_t len;
+
+	memcpy(&len, raw->data + at, sizeof(len));
+	/* as the recorder does: what comes next lies behind */
+	drain_expect(d, (const void *)(raw->data + at + 2 * sizeof(len) + len));
+	drain_feed(d, (const void *)(raw->data + at + sizeof(len)), len);
+}
+
+static struct store_writer *begin(const char *path, struct drain *d)
+{
 	static const uint64_t no_losses;
+	struct store_writer_options o = {true, geteuid(), getegid()};
 	struct store_writer *w;
-	struct drain drain;
-	uint64_t ns, fed = 0;
 	struct err err;
 
 	if (store_writer_create(path, &o, &w, &err))
 		fail(&err);
-	drain_init(&drain, w, getpid());
-	drain.losses_so_far = &no_losses;
-	drain_begin_space(&drain, "bench", events[0].t_ns);
-	ns = clock_cpu_ns();
-	for (size_t at = 0; at < raw.len;) {
-		uint32_t len;
+	drain_init(d, w, getpid());
+	d->losses_so_far = &no_losses;
+	drain_begin_space(d, "bench", events[0].t_ns);
+	store_writer_put_number(w, "start_ns", (int64_t)events[0].t_ns);
+	return w;
+}
 
-		memcpy(&len, raw.data + at, sizeof(len));
-		drain_expect(&drain, (const void *)(raw.data + at + 2 * sizeof(len) + len));
-		drain_feed(&drain, (const void *)(raw.data + at + sizeof(len)), len);
-		at += sizeof(len) + len;
-		if (++fed % 400000 == 0)
+/* @sums: with the totals and checkpoints that the recorder makes on the way. */
+static void bench_whole_way(const char *path, bool sums)
+{
+	struct raw raw = make_raw();
+	struct checkpoints c;
+	struct drain drain;
+	struct store_writer *w = begin(path, &drain);
+	uint64_t ns, fed = 0;
+	struct err err;
+
+	checkpoints_init(&c);
+	if (sums)
+		drain.observer = checkpoints_observer(&c);
+	ns = clock_cpu_ns();
+	for (size_t at = 0, len; at < raw.len; at += len) {
+		len = record_bytes(&raw, at);
+		feed(&drain, &raw, at);
+		if (++fed % FLUSH_RECORDS == 0)
 			store_writer_flush(w, NULL);
 	}
 	if (store_writer_flush(w, &err))
 		fail(&err);
 	ns = clock_cpu_ns() - ns;
-	printf("from the ring to the file: %.1f million events a second\n",
+	printf("from the ring to the file%s: %.1f million events a second\n",
+	       sums ? ", with sums and checkpoints" : "",
 	       million_a_second(drain.counts.events, ns));
 	if (drain.counts.events != n_events || drain.counts.unknown_frees > n_events / 100)
 		fprintf(stderr, "storage: %" PRIu64 " of %u events, %" PRIu64 " unknown\n",
 			drain.counts.events, n_events, drain.counts.unknown_frees);
 	drain_release(&drain);
 	store_writer_close(w, NULL);
+	checkpoints_release(&c);
+	free(raw.data);
+}
+
+/* ---- a long recording ---------------------------------------------------------------- */
+
+/* The same again and again, until there are @wanted events; blocks left over are freed then. */
+static void repeat(const char *path, uint64_t wanted, bool cut_off)
+{
+	struct raw raw = make_raw();
+	uint64_t shift = 0, length = events[n_events - 1].t_ns - events[0].t_ns + 1000000, fed = 0;
+	struct checkpoints c;
+	struct drain drain;
+	struct store_writer *w = begin(path, &drain);
+	struct analysis all;
+	struct err err;
+
+	checkpoints_init(&c);
+	drain.observer = checkpoints_observer(&c);
+	while (drain.counts.events < wanted) {
+		const struct replay_block *b;
+		size_t next = 0;
+
+		for (size_t at = 0, len; at < raw.len; at += len) {
+			struct ring_head *h = (void *)(raw.data + at + sizeof(uint32_t));
+
+			len = record_bytes(&raw, at);
+			h->t_ns += shift;
+			feed(&drain, &raw, at);
+			h->t_ns -= shift;
+			if (++fed % FLUSH_RECORDS == 0 && store_writer_flush(w, &err))
+				fail(&err);
+		}
+		shift += length;
+		while (drain.counts.events < wanted && (b = replay_next_live(&drain.heap, &next))) {
+			struct ring_free f = {.head = {.kind = RING_FREE, .family = 1, .thread = 1,
+						       .t_ns = drain.last_ns + 100},
+					      .address = b->address, .caller = code};
+
+			drain_feed(&drain, &f.head, sizeof(f));
+		}
+	}
+	drain_end_space(&drain, "exit", drain.last_ns);
+	if (cut_off) { /* not closed: nothing after the last flush */
+		store_writer_flush(w, NULL);
+		_exit(0);
+	}
+	drain_end_events(&drain);
+	drain_finish(&drain);
+	store_writer_put_number(w, "end_ns", (int64_t)drain.last_ns);
+	store_writer_put_number(w, "exited", 1);
+	totals_get(&c.totals, GROUP_STACK, NULL, &all);
+	if (store_writer_flush(w, &err) || summary_write(w, path, &all, &err))
+		fail(&err);
+	store_writer_seal(w);
+	if (store_writer_close(w, &err))
+		fail(&err);
+	drain_release(&drain);
+	checkpoints_release(&c);
 	free(raw.data);
 }
 
 int main(int argc, char **argv)
 {
-	const char *part = argc == 4 ? argv[3] : "";
+	const char *part = argc > 3 ? argv[3] : "";
+	uint64_t wanted;
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: storage RECORDING NEW-FILE [codec | replay | way]\n");
+		fputs("usage: storage RECORDING NEW-FILE [codec | replay | way]\n"
+		      "       storage RECORDING NEW-FILE repeat EVENTS [cut-off]\n", stderr);
 		return 2;
 	}
 	code = find_code();
 	load(argv[1]);
+	if (!strcmp(part, "repeat")) {
+		if (argc < 5 || !parse_u64(argv[4], UINT64_MAX, &wanted))
+			return 2;
+		repeat(argv[2], wanted, argc == 6);
+		return 0;
+	}
 	printf("%u events\n", n_events);
 	if (!*part || !strcmp(part, "codec"))
 		bench_codec();
 	if (!*part || !strcmp(part, "replay"))
 		bench_replay();
-	if (!*part || !strcmp(part, "way"))
-		bench_whole_way(argv[2]);
+	if (!*part || !strcmp(part, "way")) {
+		bench_whole_way(argv[2], false);
+		bench_whole_way(argv[2], true);
+	}
 	catalog_release(&catalog);
 	free(events);
 	free(infos);
