@@ -149,6 +149,34 @@ static void nothing(void *arg, const struct event *e, const struct replay_step *
 	(void)step;
 }
 
+/* @blocks live ones all the time; which of them is freed next nobody can foresee. */
+static void make_live(uint32_t blocks)
+{
+	struct slots slots = {0};
+	uint64_t state = 88172645463325252ull;
+	struct event e;
+
+	n_events = 10 * blocks;
+	events = xmalloc(n_events * sizeof(*events));
+	for (uint32_t i = 0; i < n_events; i++) {
+		state ^= state << 13;
+		state ^= state >> 7;
+		state ^= state << 17;
+		e = (struct event){.thread = {1}, .stack = {1 + (uint32_t)(state >> 40) % 1000},
+				   .family = 1, .t_ns = 1000 + i, .size = state >> 50,
+				   .usable = USABLE_UNKNOWN, .address = (uint64_t)i * 16};
+		if (i >= blocks && i % 2 == 0) {
+			e.kind = EVENT_FREE;
+			e.slot = (uint32_t)(state >> 20) % blocks;
+			slots_give(&slots, e.slot);
+		} else {
+			e.slot = slots_take(&slots);
+		}
+		events[i] = e;
+	}
+	slots_release(&slots);
+}
+
 static void bench_replay(void)
 {
 	struct replay replay = {0};
@@ -421,8 +449,15 @@ int main(int argc, char **argv)
 
 	if (argc < 3) {
 		fputs("usage: storage RECORDING NEW-FILE [codec | replay | way]\n"
-		      "       storage RECORDING NEW-FILE repeat EVENTS [cut-off]\n", stderr);
+		      "       storage RECORDING NEW-FILE repeat EVENTS [cut-off]\n"
+		      "       storage - - live BLOCKS\n", stderr);
 		return 2;
+	}
+	if (!strcmp(part, "live") && argc == 5 && parse_u64(argv[4], 10000000, &wanted)) {
+		make_live((uint32_t)wanted);
+		bench_replay();
+		free(events);
+		return 0;
 	}
 	code = find_code();
 	load(argv[1]);

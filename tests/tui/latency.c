@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * How long a key takes to its finished frame.  latency FILE: opens the recording, presses
- * keys in every view and prints a line for each: median, 99th percentile and the longest,
- * in milliseconds; and how long the first screen and all of the events took.
+ * keys in every view, goes to moments all over it, and prints a line for each: median, 99th
+ * percentile and the longest, in milliseconds; and how long the first screen and all of the
+ * events took.
  */
 #include "config.h"
 
@@ -20,6 +21,7 @@
 #define ROWS 50
 #define COLS 200
 #define ROUNDS 12
+#define MOMENTS 30
 
 static struct ui *ui;
 static struct canvas canvas;
@@ -85,6 +87,31 @@ static void look_around(void)
 	press_all(list, COUNT_OF(list));
 }
 
+/* To moments all over the recording, until the screen shows them: @view is one of the views. */
+static void move_in_time(int view, const char *name)
+{
+	uint64_t start = history_start_ns(ui->history), length, state = 42;
+	int row, col;
+
+	length = history_end_ns(ui->history) - start;
+	press('1' + view);
+	n_times = 0;
+	for (int i = 0; i < MOMENTS && length; i++) {
+		uint64_t begin = clock_now_ns();
+
+		state = state * 6364136223846793005ull + 1442695040888963407ull;
+		history_show(ui->history, 0, start + (state >> 20) % length);
+		while (ui_read(ui, UINT64_MAX / 2))
+			;
+		ui_draw(ui, &canvas, &row, &col);
+		ARRAY_GROW(times, cap_times, n_times);
+		times[n_times++] = since_ms(begin);
+	}
+	history_show_end(ui->history);
+	if (n_times)
+		report(name);
+}
+
 int main(int argc, char **argv)
 {
 	struct ui_options o = {.path = argc > 1 ? argv[1] : ""};
@@ -115,6 +142,7 @@ int main(int argc, char **argv)
 		}
 		report(views[view].name);
 	}
+	move_in_time(1, "Time");
 	canvas_release(&canvas);
 	ui_free(ui);
 	free(times);
