@@ -44,11 +44,12 @@ static void print(const struct event *e, const struct replay_step *step)
 {
 	static const char *const kinds[] = {"alloc", "free", "realloc"};
 
-	printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64 " %u\n",
+	printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64
+	       " %u %" PRIx64 "\n",
 	       e->kind < 3 ? kinds[e->kind] : "?", e->free_class, e->thread.v,
 	       step->made ? e->size : 0, step->ended ? step->old.size : 0, e->t_ns,
 	       step->made ? e->address : step->ended ? step->old.address : e->address,
-	       (int64_t)e->usable, e->stack.v);
+	       (int64_t)e->usable, e->stack.v, step->ended ? step->old.address : 0);
 }
 
 int main(int argc, char **argv)
