@@ -49,15 +49,19 @@ void seal_forget_names(struct seal_parts *parts)
 static void add_value(struct buffer *to, sqlite3_stmt *s, int column)
 {
 	int type = sqlite3_column_type(s, column), n;
-	sqlite3_int64 number;
 	const void *bytes;
 
-	buffer_append(to, &type, sizeof(type));
-	if (type == SQLITE_INTEGER) {
-		number = sqlite3_column_int64(s, column);
-		buffer_append(to, &number, sizeof(number));
+	if (type == SQLITE_INTEGER) { /* most are */
+		sqlite3_int64 number = sqlite3_column_int64(s, column);
+		uint8_t both[sizeof(type) + sizeof(number)];
+
+		memcpy(both, &type, sizeof(type));
+		memcpy(both + sizeof(type), &number, sizeof(number));
+		buffer_append(to, both, sizeof(both));
+		return;
 	}
-	if (type == SQLITE_INTEGER || type == SQLITE_NULL)
+	buffer_append(to, &type, sizeof(type));
+	if (type == SQLITE_NULL)
 		return;
 	bytes = sqlite3_column_blob(s, column);
 	n = sqlite3_column_bytes(s, column);
@@ -83,13 +87,14 @@ static int read_table(sqlite3 *db, size_t i, struct seal_part *ret)
 	struct seal_part p = {.is_known = true};
 	struct buffer b = {0};
 	sqlite3_stmt *s = NULL;
-	int code = sqlite3_prepare_v2(db, tables[i].sql, -1, &s, NULL);
+	int code = sqlite3_prepare_v2(db, tables[i].sql, -1, &s, NULL), n_columns;
 
+	n_columns = s ? sqlite3_column_count(s) : 0;
 	buffer_append(&b, &i, sizeof(i));
 	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
 		code = SQLITE_OK;
 		p.n_rows++;
-		for (int c = 0; c < sqlite3_column_count(s); c++)
+		for (int c = 0; c < n_columns; c++)
 			add_value(&b, s, c);
 		add_batch(&p, &b, BATCH_BYTES);
 	}
