@@ -2,11 +2,13 @@
 #include "config.h"
 #include "analyzer/analysis.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyzer/checkpoint.h"
 #include "common/buffer.h"
+#include "common/format.h"
 #include "common/xalloc.h"
 #include "store/loss.h"
 
@@ -55,12 +57,17 @@ bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis
 	/* no event of the window may be before it */
 	uint64_t until_ns = w->since_ns && w->since_ns <= w->until_ns ? w->since_ns - 1
 								      : w->until_ns;
+	struct dropped_events dropped;
 	uint64_t chunk;
 
 	if (until_ns == UINT64_MAX)
 		return store_reader_find_checkpoint(reader, UINT64_MAX, ret);
+	dropped = store_reader_dropped(reader);
 	chunk = store_reader_chunk_at(reader, until_ns);
-	return chunk && store_reader_find_checkpoint(reader, chunk - 1, ret);
+	if (chunk > dropped.chunks && store_reader_find_checkpoint(reader, chunk - 1, ret))
+		return true;
+	return dropped.chunks && until_ns >= dropped.until_ns &&
+	       store_reader_find_checkpoint(reader, dropped.chunks, ret);
 }
 
 static bool restore(struct analysis_pass *p, struct store_reader *reader, uint64_t chunk,
@@ -87,26 +94,64 @@ static void forget(struct analysis_pass *p)
 	totals_init(&p->totals, keys, since_ns);
 }
 
-struct checkpoint_info analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader,
-					     uint64_t until_ns)
+/* From the last checkpoint that serves and is whole; false where there is none. */
+static bool restore_last(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
+			 struct checkpoint_info *ret)
 {
 	struct analysis_window w = {.since_ns = p->totals.since_ns, .until_ns = until_ns};
-	uint64_t first = store_reader_first_chunk(reader);
-	struct checkpoint_info info = {0};
 	struct buffer b = {0};
 	bool is_there = false;
 
-	while (!is_there && analysis_find_checkpoint(reader, &w, &info)) {
-		is_there = restore(p, reader, info.chunk, &b);
+	while (!is_there && analysis_find_checkpoint(reader, &w, ret)) {
+		is_there = restore(p, reader, ret->chunk, &b);
 		if (is_there)
 			break;
 		forget(p); /* a damaged one costs time only */
-		if (!info.t_ns)
+		if (!ret->t_ns)
 			break;
-		w.until_ns = info.t_ns - 1;
+		w.until_ns = ret->t_ns - 1;
 	}
 	buffer_release(&b);
-	return is_there ? info : (struct checkpoint_info){.chunk = first ? first - 1 : 0};
+	return is_there;
+}
+
+/* The events before the first checkpoint are gone, and it is needed. */
+static int cannot_restore(const struct analysis_pass *p, struct store_reader *reader,
+			  uint64_t until_ns, struct err *err)
+{
+	struct dropped_events d = store_reader_dropped(reader);
+	uint64_t since_ns = p->totals.since_ns, start = store_reader_start_ns(reader);
+	char t[FORMAT_MAX];
+
+	format_duration(t, d.until_ns > start ? d.until_ns - start : 0);
+	if (until_ns < d.until_ns || (since_ns && since_ns <= d.until_ns)) {
+		err_set(err, ERR_USAGE, 0,
+			"cannot show this part of the recording: events before %s were dropped", t);
+		err_hint(err, "it was recorded with --max-size: choose a time after %s", t);
+		return -ERANGE;
+	}
+	err_set(err, ERR_RECORDING, 0, "cannot read the recording: the state at %s, before which "
+		"events were dropped, is missing", t);
+	return -EBADMSG;
+}
+
+#define TRIES 100 /* a recorder that drops this often meanwhile is none */
+
+int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
+			  struct checkpoint_info *ret, struct err *err)
+{
+	uint64_t dropped;
+	int tries = 0;
+
+	do {
+		dropped = store_reader_dropped(reader).chunks;
+		if (restore_last(p, reader, until_ns, ret))
+			return 0;
+	} while (store_reader_dropped(reader).chunks != dropped && ++tries < TRIES);
+	if (dropped)
+		return cannot_restore(p, reader, until_ns, err);
+	*ret = (struct checkpoint_info){0};
+	return 0;
 }
 
 static void count(void *totals, const struct event *e, const struct replay_step *step)
@@ -154,10 +199,12 @@ static int feed_all(struct analysis_pass *p, struct store_reader *reader,
 	struct event *events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*events));
 	/* a checkpoint may be after the event, at the same time */
 	uint64_t before_ns = w->until_ns - (w->until_event && w->until_ns);
-	struct chunk_info info = {.id = analysis_pass_restore(p, reader, before_ns).chunk};
-	int r;
+	struct checkpoint_info from = {0};
+	struct chunk_info info = {0};
+	int r = analysis_pass_restore(p, reader, before_ns, &from, err);
 
-	while ((r = store_reader_next_chunk(reader, info.id, &info, events, err)) == 1) {
+	info.id = from.chunk;
+	while (!r && (r = store_reader_next_chunk(reader, info.id, &info, events, err)) == 1) {
 		uint32_t n = events_until(events, &info, w, p->replay.ordinal);
 
 		r = n ? analysis_pass_feed(p, info.space, events, n, err) : 0;
@@ -167,6 +214,18 @@ static int feed_all(struct analysis_pass *p, struct store_reader *reader,
 			progress(p->totals.sums.events);
 	}
 	free(events);
+	return r;
+}
+
+/* A recorder that drops events may be quicker than we are: then from a later checkpoint. */
+static int feed_again(struct analysis_pass *p, struct store_reader *reader,
+		      const struct analysis_window *w, analysis_progress *progress,
+		      struct err *err)
+{
+	int r, tries = 0;
+
+	while ((r = feed_all(p, reader, w, progress, err)) == -ESTALE && ++tries < TRIES)
+		forget(p);
 	return r;
 }
 
@@ -180,13 +239,13 @@ int analysis_make(struct store_reader *reader, enum group_key key,
 
 	window = window ? window : &all;
 	p = analysis_pass_new(1u << key, window->since_ns);
-	r = feed_all(p, reader, window, progress, err);
-
+	r = feed_again(p, reader, window, progress, err);
 	memset(ret, 0, sizeof(*ret));
 	if (!r) {
 		struct space_id last = store_reader_last_space(reader);
 
-		if (window->until_ns == UINT64_MAX && last.v > p->replay.space.v) /* a program that never allocated */
+		/* a program that never allocated */
+		if (window->until_ns == UINT64_MAX && last.v > p->replay.space.v)
 			begin_space(p, last);
 		analysis_pass_get(p, key, true, ret);
 		totals_give_away(&p->totals, key); /* they are its own now */

@@ -20,7 +20,10 @@ struct analysis_window {
 	uint64_t until_event; /* the how manieth is the last, of several at the same time; 0: all */
 };
 
-/* Begins at a checkpoint where there is one.  @window NULL: all. */
+/*
+ * Begins at a checkpoint where there is one.  @window NULL: all.  -ERANGE with @err where it
+ * begins, or ends, in a part that was dropped.
+ */
 int analysis_make(struct store_reader *reader, enum group_key key,
 		  const struct analysis_window *window, analysis_progress *progress,
 		  struct analysis *ret, struct err *err);
@@ -38,11 +41,12 @@ void analysis_pass_free(struct analysis_pass *p);
 bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
 			      struct checkpoint_info *ret);
 /*
- * Takes @p, which is new, there: returns the chunk after which that is, and the time.  Where
- * there is none, or none that is whole, the chunk before the first.
+ * Takes @p, which is new, there: @ret has the chunk after which that is, and the time.  Where
+ * there is none, or none that is whole, 0: the beginning.  Where that was dropped, -ERANGE if
+ * what is wanted is gone with it, -EBADMSG if the recording is damaged, with @err.
  */
-struct checkpoint_info analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader,
-					     uint64_t until_ns);
+int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
+			  struct checkpoint_info *ret, struct err *err);
 /* The next @n events, all of @space.  -EBADMSG with @err where they contradict those before. */
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
 		       size_t n, struct err *err);

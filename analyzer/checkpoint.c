@@ -37,8 +37,8 @@ static void save_group(const struct totals *t, const struct group *g, uint64_t k
 	buffer_append_varint(out, h->temporary_allocs);
 	buffer_append_varint(out, h->live_blocks);
 	buffer_append_varint(out, h->live_bytes);
-	buffer_append_varint(out, zigzag((int64_t)(is_noted ? h->peak_blocks - h->live_blocks : 0)));
-	buffer_append_varint(out, zigzag((int64_t)(is_noted ? h->peak_bytes - h->live_bytes : 0)));
+	buffer_append_varint(out, is_noted ? zigzag((int64_t)(h->peak_blocks - h->live_blocks)) : 0);
+	buffer_append_varint(out, is_noted ? zigzag((int64_t)(h->peak_bytes - h->live_bytes)) : 0);
 }
 
 void checkpoint_save_totals(const struct totals *t, struct buffer *out)

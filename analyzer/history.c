@@ -2,6 +2,7 @@
 #include "config.h"
 #include "analyzer/history.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct position {
 	uint64_t last_ns;  /* of them */
 	bool is_there;	   /* nothing more to read, for now */
 	bool may_jump;	   /* a checkpoint may be nearer than it is */
+	bool is_stale;	   /* what comes next was dropped: it has to */
 };
 
 struct history {
@@ -153,31 +155,51 @@ static uint32_t events_until(const struct history *h, const struct position *p,
 	return n;
 }
 
-/* To the last checkpoint on the way, where that is ahead. */
-static void jump(struct history *h, struct position *p)
+/* What begins in a part that was dropped begins behind it. */
+static void clamp(struct history *h, struct position *p)
 {
-	struct analysis_window w = {.since_ns = p->since_ns, .until_ns = p->until_ns};
+	struct dropped_events d = store_reader_dropped(h->reader);
+
+	if (!d.chunks)
+		return;
+	if (p->since_ns && p->since_ns <= d.until_ns)
+		p->since_ns = d.until_ns + 1;
+	if (p->until_ns < d.until_ns)
+		p->until_ns = d.until_ns;
+}
+
+/* To the last checkpoint on the way, where that is ahead. */
+static int jump(struct history *h, struct position *p, struct err *err)
+{
+	bool must = !p->chunk || p->is_stale;
+	struct analysis_window w;
 	struct checkpoint_info there;
 	struct analysis_pass *pass;
+	int r;
 
-	p->may_jump = false;
+	if (must)
+		clamp(h, p);
+	w = (struct analysis_window){.since_ns = p->since_ns, .until_ns = p->until_ns};
 	if (h->is_held && w.until_ns > h->end.last_ns)
 		w.until_ns = h->end.last_ns;
-	if (p->chunk && (!analysis_find_checkpoint(h->reader, &w, &there) ||
-			 there.chunk <= p->chunk))
-		return;
+	p->may_jump = false;
+	if (!must && (!analysis_find_checkpoint(h->reader, &w, &there) || there.chunk <= p->chunk))
+		return 0;
 	pass = analysis_pass_new(KEYS, p->since_ns);
-	there = analysis_pass_restore(pass, h->reader, w.until_ns);
-	if (there.chunk <= p->chunk) {
+	r = analysis_pass_restore(pass, h->reader, w.until_ns, &there, err);
+	if (r || (there.chunk <= p->chunk && !p->is_stale)) {
 		analysis_pass_free(pass);
-		return;
+		p->may_jump = p->is_stale = r != 0;
+		return r;
 	}
 	analysis_pass_free(p->pass);
 	p->pass = pass;
+	p->is_stale = false;
 	p->chunk = there.chunk;
 	p->events = p->consumed = CHUNK_EVENTS_MAX; /* all that there are */
 	p->last_ns = there.t_ns;
 	h->version += p == shown(h);
+	return 0;
 }
 
 /* One chunk: 1 if there may be more. */
@@ -187,6 +209,10 @@ static int step(struct history *h, struct position *p, struct err *err)
 	int r = read_events(h, p, &info, err);
 	uint32_t n;
 
+	if (r == -ESTALE) {
+		p->is_stale = p->may_jump = true;
+		return 1;
+	}
 	if (r <= 0) {
 		p->is_there = true;
 		return r;
@@ -208,13 +234,17 @@ static int step(struct history *h, struct position *p, struct err *err)
 
 static int read_position(struct history *h, struct position *p, uint64_t until, struct err *err)
 {
-	int r = 1;
+	int r;
 
-	if (p->may_jump)
-		jump(h, p);
-	while (r == 1 && clock_now_ns() < until)
-		r = step(h, p, err);
-	return r;
+	do {
+		r = p->may_jump ? jump(h, p, err) : 0;
+		if (!r)
+			r = step(h, p, err);
+	} while (r == 1 && clock_now_ns() < until);
+	if (r != -ERANGE)
+		return r;
+	p->is_there = h->is_held; /* if not, it was dropped just now: the next time */
+	return h->is_held ? r : 1;
 }
 
 static void close_reader(struct history *h)
@@ -378,6 +408,13 @@ uint64_t history_start_ns(const struct history *h)
 	uint64_t start = (uint64_t)catalog_number(&h->catalog, "start_ns", 0);
 
 	return start ? start : h->timeline.start_ns;
+}
+
+uint64_t history_first_ns(const struct history *h)
+{
+	uint64_t dropped = (uint64_t)catalog_number(&h->catalog, DROPPED_UNTIL_KEY, 0);
+
+	return dropped > history_start_ns(h) ? dropped : history_start_ns(h);
 }
 
 uint64_t history_end_ns(const struct history *h)

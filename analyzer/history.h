@@ -50,7 +50,10 @@ double history_progress(const struct history *h);
 
 /* Shows the end. */
 void history_show_end(struct history *h);
-/* Shows the heap at @at_ns, of blocks allocated at @since_ns or later. */
+/*
+ * Shows the heap at @at_ns, of blocks allocated at @since_ns or later; where that was dropped,
+ * the first moment that can be shown.
+ */
 void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns);
 bool history_shows_end(const struct history *h);
 
@@ -66,6 +69,8 @@ uint64_t history_now_ns(const struct history *h);
 /* When the recording began, and its last moment so far. */
 uint64_t history_start_ns(const struct history *h);
 uint64_t history_end_ns(const struct history *h);
+/* The first moment that can be shown: events before it may have been dropped. */
+uint64_t history_first_ns(const struct history *h);
 const char *history_path(const struct history *h);
 
 #endif

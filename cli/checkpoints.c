@@ -28,6 +28,7 @@ void checkpoints_init(struct checkpoints *c)
 void checkpoints_release(struct checkpoints *c)
 {
 	totals_release(&c->totals);
+	bound_release(&c->bound);
 }
 
 static void count(void *arg, struct space_id space, const struct event *e,
@@ -51,24 +52,34 @@ static uint64_t count_entries(const struct checkpoints *c, const struct replay *
 	return n;
 }
 
+static bool put_kind(struct checkpoint_info *info, struct store_writer *w,
+		     enum checkpoint_kind kind, struct buffer *b)
+{
+	info->bytes = b->len;
+	return store_writer_put_checkpoint(w, kind, info, b->data);
+}
+
 static void put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 		const struct replay *heap)
 {
 	struct checkpoint_info info = {.chunk = chunk, .t_ns = c->totals.sums.last_ns};
 	uint64_t before = store_writer_sizes(w).checkpoints;
 	struct buffer b = {0};
+	bool is_whole;
 
 	checkpoint_save_totals(&c->totals, &b);
-	info.bytes = b.len;
-	store_writer_put_checkpoint(w, CHECKPOINT_TOTALS, &info, b.data);
+	is_whole = put_kind(&info, w, CHECKPOINT_TOTALS, &b);
 	buffer_reset(&b);
 	checkpoint_save_heap(heap, &b);
-	info.bytes = b.len;
-	store_writer_put_checkpoint(w, CHECKPOINT_HEAP, &info, b.data);
+	is_whole = put_kind(&info, w, CHECKPOINT_HEAP, &b) && is_whole;
 	buffer_release(&b);
 	c->last_chunk = chunk;
 	c->last_bytes = store_writer_sizes(w).checkpoints - before;
 	c->last_entries = count_entries(c, heap);
+	if (is_whole)
+		bound_mark(&c->bound, w, &(struct dropped_events){.chunks = chunk,
+								 .events = c->totals.sums.events,
+								 .until_ns = info.t_ns});
 }
 
 /* Bytes that checkpoints may have. */
@@ -92,9 +103,14 @@ static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
 	if (c->last_entries)
 		bytes = (uint64_t)((double)c->last_bytes / (double)c->last_entries *
 				   (double)entries);
-	if (chunk >= c->last_chunk + CHUNKS_BETWEEN &&
-	    sizes.checkpoints + bytes <= allowance(c, sizes.chunks))
+	if ((chunk >= c->last_chunk + CHUNKS_BETWEEN &&
+	     sizes.checkpoints + bytes <= allowance(c, sizes.chunks)) ||
+	    bound_wants_mark(&c->bound, w, bytes))
 		put(c, w, chunk, heap);
+	if (bound_keep(&c->bound, w, bytes, true)) {
+		put(c, w, chunk, heap);
+		bound_keep(&c->bound, w, bytes, false);
+	}
 }
 
 /* What there is at the end is not read event by event again. */
@@ -107,6 +123,7 @@ static void end(void *arg, struct store_writer *w, const struct replay *heap)
 		totals_begin_space(&c->totals);
 		c->space = heap->space;
 	}
+	bound_end(&c->bound, w);
 	if (chunk)
 		put(c, w, chunk, heap);
 }

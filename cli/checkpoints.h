@@ -3,6 +3,7 @@
 #define CLI_CHECKPOINTS_H
 
 #include "analyzer/totals.h"
+#include "cli/bound.h"
 #include "collector/drain.h"
 
 /*
@@ -14,6 +15,7 @@ struct checkpoints {
 	struct space_id space;
 	uint64_t last_chunk, last_bytes; /* of the checkpoint before */
 	uint64_t last_entries;		 /* blocks and groups that were in it */
+	struct bound bound;		 /* of the recording; to be set before it begins */
 };
 
 void checkpoints_init(struct checkpoints *c);

@@ -190,6 +190,7 @@ static void print_text(const struct view *v, const struct rows *rows,
 	       view_lost_events(v) ? "; events were lost: the numbers are incomplete" : "");
 	stack_view_print_health(v);
 	view_print_small(v, "");
+	view_print_dropped(v, "");
 	view_print_state_warnings(v);
 	view_print_no_allocator(v, "WARNING: ");
 	if (!t->live_blocks)

@@ -39,6 +39,8 @@ static const char help[] =
 	"                        caller (only who called the allocator), none\n"
 	"      --min-size SIZE   count blocks below SIZE (64, 4K; 1G at most), but do not\n"
 	"                        record them: a smaller recording of the larger blocks\n"
+	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least): the\n"
+	"                        oldest events are dropped, totals stay exact\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
 	"                        the process wait (default for COMMAND)\n"
 	"      --on-full=drop    … lose events, counted (default for -p)\n"
@@ -62,8 +64,8 @@ static const char help[] =
 	"  heaptrail record -- ./server --port 8080\n"
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
-enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_MIN_SIZE, OPTION_ON_FULL,
-       OPTION_RING_SIZE, OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
+enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_MIN_SIZE, OPTION_MAX_SIZE,
+       OPTION_ON_FULL, OPTION_RING_SIZE, OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -72,6 +74,7 @@ static const struct option options[] = {
 	{"duration", required_argument, NULL, 'd'},
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
+	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
@@ -120,6 +123,12 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		    o->session.min_size > PAIRING_SMALL_MAX)
 			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
 					      "not '%s'", optarg);
+		return 0;
+	case OPTION_MAX_SIZE:
+		if (!parse_bytes(optarg, &o->session.max_size) ||
+		    o->session.max_size < BOUND_MIN || o->session.max_size > INT64_MAX)
+			return usage_error(c, "--max-size is a size such as 200M or 2G, 1M at "
+					      "least, not '%s'", optarg);
 		return 0;
 	case OPTION_ON_FULL:
 		if (!strcmp(optarg, "wait"))
@@ -234,6 +243,15 @@ static void say_it_goes_on(void)
 	    "run on");
 }
 
+static void say_bound_is_too_small(uint64_t state_bytes, uint64_t max_size)
+{
+	char state[FORMAT_MAX], max[FORMAT_MAX];
+
+	say("warning: --max-size %s is too small for this process: the state of its heap alone "
+	    "takes %s; as little as can be is kept besides", format_bytes(max, max_size),
+	    format_bytes(state, state_bytes));
+}
+
 /*
  * Buffers come and go as large as they are: among the small blocks they would leave
  * holes, and the recorder would grow for hours.
@@ -259,6 +277,8 @@ static int run(const struct command *c, int argc, char **argv)
 	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
 	o.session.on_names = o.quiet ? NULL : progress_names;
 	checkpoints_init(&sums);
+	sums.bound.max_size = o.session.max_size;
+	sums.bound.on_too_small = o.quiet ? NULL : say_bound_is_too_small;
 	o.session.observer = checkpoints_observer(&sums);
 	r = session_start(&o.session, &session, &err);
 	if (r < 0) {

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/bound.h"
 #include "cli/invoker.h"
 #include "cli/live.h"
 #include "cli/recorder.h"
@@ -19,7 +20,7 @@
 #include "common/xalloc.h"
 #include "ui/picker.h"
 
-#define MAX_BYTES_DEFAULT ((uint64_t)1 << 30)
+#define MAX_SIZE_DEFAULT "1G"
 
 static const char help[] =
 	"usage: heaptrail top [OPTION...]\n"
@@ -36,7 +37,8 @@ static const char help[] =
 	"  -p, --pid PID         attach to a running process; it is never stopped\n"
 	"  -o, --output FILE     keep the first recording (default: all are removed)\n"
 	"      --force           overwrite a recording of that name\n"
-	"      --max-size SIZE   end a recording that has become so large (1G)\n"
+	"      --max-size SIZE   keep a recording below SIZE (1G): its oldest events are\n"
+	"                        dropped, totals stay exact\n"
 	"      --log FILE        append to it what COMMAND prints (default: to nowhere)\n"
 	"  -d, --duration TIME, --call-graph=HOW, --min-size SIZE,\n"
 	"      --on-full=wait|drop, --ring-size MIB, --as-root, --no-ptrace\n"
@@ -83,7 +85,7 @@ struct top_options {
 	struct recorder_options recorder;
 	char **arguments; /* for the recorder; ends with NULL */
 	size_t n_arguments, cap_arguments;
-	uint64_t max_bytes;
+	const char *max_size;
 	pid_t pid;
 	bool done;
 };
@@ -118,8 +120,10 @@ static int take_option(const struct command *c, struct top_options *o, int optio
 		pass_on(o, "duration", optarg);
 		return 0;
 	case OPTION_MAX_SIZE:
-		if (!parse_bytes(optarg, &o->max_bytes) || !o->max_bytes)
-			return usage_error(c, "'%s' is not a size such as 200M or 2G", optarg);
+		if (!parse_bytes(optarg, &n) || n < BOUND_MIN || n > INT64_MAX)
+			return usage_error(c, "'%s' is not a size such as 200M or 2G, 1M at least",
+					   optarg);
+		o->max_size = optarg;
 		return 0;
 	case OPTION_LOG:
 		o->recorder.log = optarg;
@@ -171,6 +175,7 @@ static int parse(const struct command *c, int argc, char **argv, struct top_opti
 		o->tui.path = argv[optind];
 	else if (optind < argc)
 		return usage_error(c, "one recording at a time; a command comes after --");
+	pass_on(o, "max-size", o->max_size);
 	return check(c, o);
 }
 
@@ -252,8 +257,7 @@ struct top {
 static int start(struct top *t, pid_t pid, struct live **ret, struct err *err)
 {
 	struct live_options o = {.recorder = t->recorder,
-				 .tui = &t->options->tui,
-				 .max_bytes = t->options->max_bytes};
+				 .tui = &t->options->tui};
 
 	return live_start(&o, pid, ret, err);
 }
@@ -384,7 +388,7 @@ static int run(const struct command *c, int argc, char **argv)
 	static char *no_arguments[] = {NULL};
 	struct top_options o = {.tui = TUI_OPTIONS_DEFAULT,
 				.recorder.arguments = no_arguments,
-				.max_bytes = MAX_BYTES_DEFAULT};
+				.max_size = MAX_SIZE_DEFAULT};
 	struct target_identity identity = {0};
 	struct lister lister = {0};
 	struct err err;

@@ -33,8 +33,7 @@ struct live {
 		LIVE_ENDED,
 		LIVE_DIED, /* the recorder did */
 	} state;
-	bool is_full, wants_attach;
-	uint64_t full_bytes;
+	bool wants_attach;
 	char state_text[80], said[600];
 	struct save save;
 };
@@ -96,7 +95,7 @@ static void after_end(struct live *l, const struct recorder_end *e)
 		explain_end(e, &err);
 		snprintf(l->said, sizeof(l->said), "%s; what it had recorded is here", err.what);
 		live_tell(l, true, l->said);
-	} else if (!l->is_full) {
+	} else {
 		live_tell(l, false, "the recording has ended: w saves it, a attaches to another "
 				    "process, q quits");
 	}
@@ -110,25 +109,6 @@ static void stop(struct live *l)
 	l->state = LIVE_ENDING;
 }
 
-static void check_size(struct live *l)
-{
-	char bytes[FORMAT_MAX];
-	uint64_t n;
-
-	if (l->state != LIVE_RECORDING)
-		return;
-	n = store_bytes_on_disk(l->path);
-	if (n < l->options.max_bytes)
-		return;
-	l->is_full = true;
-	l->full_bytes = n;
-	stop(l);
-	snprintf(l->said, sizeof(l->said),
-		 "full: the recording was ended at %s (--max-size); what there is can be browsed",
-		 format_bytes(bytes, n));
-	live_tell(l, true, l->said);
-}
-
 static void poll_all(void *arg)
 {
 	struct live *l = arg;
@@ -138,7 +118,6 @@ static void poll_all(void *arg)
 	if ((l->state == LIVE_RECORDING || l->state == LIVE_ENDING) &&
 	    recorder_has_ended(l->recorder, 0, &e))
 		after_end(l, &e);
-	check_size(l);
 	if (save_has_ended(&l->save, false, &saved))
 		live_tell(l, saved.failed, saved.text);
 }
@@ -162,15 +141,9 @@ static const char *with_status(struct live *l, const char *words, const struct c
 static const char *state(void *arg, const struct history *h, bool *ret_is_growing)
 {
 	const struct catalog *c = history_catalog(h);
-	char bytes[FORMAT_MAX];
 	struct live *l = arg;
 
-	*ret_is_growing = l->state == LIVE_RECORDING && !l->is_full;
-	if (l->is_full) {
-		snprintf(l->state_text, sizeof(l->state_text), "full: ended at %s",
-			 format_bytes(bytes, l->full_bytes));
-		return l->state_text;
-	}
+	*ret_is_growing = l->state == LIVE_RECORDING;
 	if (l->state == LIVE_DIED)
 		return "recorder died";
 	if (catalog_number(c, "exited", 0)) /* it is known before the recorder has ended */

@@ -16,7 +16,6 @@ struct live;
 struct live_options {
 	struct recorder *recorder;
 	const struct tui_options *tui; /* how it is shown */
-	uint64_t max_bytes; /* of the recording: then it is ended */
 };
 
 /*

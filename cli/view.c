@@ -12,6 +12,7 @@
 
 #include "analyzer/rows.h"
 #include "analyzer/command_line.h"
+#include "analyzer/dropped.h"
 #include "analyzer/small.h"
 #include "cli/command.h"
 #include "cli/progress.h"
@@ -404,6 +405,19 @@ void view_print_small(const struct view *v, const char *head)
 	free(text);
 }
 
+void view_print_dropped(const struct view *v, const char *head)
+{
+	struct dropped dropped;
+	char *text;
+
+	if (!dropped_read(&v->catalog, &dropped))
+		return;
+	text = dropped_text(&dropped);
+	fputs(head, stdout);
+	print_wrapped(text, (int)strlen(head));
+	free(text);
+}
+
 static void print_warnings(const struct view *v)
 {
 	const struct analysis *a = &v->analysis;
@@ -472,6 +486,7 @@ void view_print_head(const struct view *v, bool exact)
 	printf("  Lost events %s\n", format_count(x, view_lost_events(v)));
 	stack_view_print_health(v);
 	view_print_small(v, "  Small       ");
+	view_print_dropped(v, "  Dropped     ");
 	print_warnings(v);
 }
 
@@ -534,6 +549,20 @@ static void json_window(const struct view *v, struct json *j)
 	json_end_object(j);
 }
 
+static void json_dropped(const struct view *v, struct json *j)
+{
+	struct dropped d;
+
+	if (!dropped_read(&v->catalog, &d) || !d.events) {
+		json_string(j, "dropped", NULL);
+		return;
+	}
+	json_begin_object(j, "dropped");
+	json_u64(j, "events", d.events);
+	json_u64(j, "until_ns", d.until_ns);
+	json_end_object(j);
+}
+
 void view_json_recording(const struct view *v, struct json *j)
 {
 	json_begin_object(j, "recording");
@@ -550,6 +579,7 @@ void view_json_recording(const struct view *v, struct json *j)
 	json_u64(j, "bytes_on_disk", store_bytes_on_disk(v->path));
 	json_small(v, j);
 	json_window(v, j);
+	json_dropped(v, j);
 	json_end_object(j);
 }
 

@@ -82,6 +82,8 @@ void view_print_state_warnings(const struct view *v);
 void view_print_no_allocator(const struct view *v, const char *head);
 /* That blocks were counted only, if they were; @head before it. */
 void view_print_small(const struct view *v, const char *head);
+/* That events were dropped, or that --max-size could not be kept; @head before it. */
+void view_print_dropped(const struct view *v, const char *head);
 /* The objects "recording" and "summary" of every JSON report. */
 void view_json_recording(const struct view *v, struct json *j);
 void view_json_summary(const struct view *v, struct json *j);

@@ -346,7 +346,8 @@ static int open_recording(struct session *s, struct err *err)
 	const struct target_identity *id = &s->options.identity;
 	struct store_writer_options o = {.overwrite = s->options.overwrite,
 					 .uid = id->change ? id->uid : geteuid(),
-					 .gid = id->change ? id->gid : getegid()};
+					 .gid = id->change ? id->gid : getegid(),
+					 .max_size = s->options.max_size};
 	int r;
 
 	s->path = process_output_path(s->options.output ? s->options.output : OUTPUT_DEFAULT,

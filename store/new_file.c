@@ -185,3 +185,14 @@ int new_file_create(const char *path, bool overwrite, struct err *err)
 		err_hint(err, "record to a folder that you can write, with -o");
 	return r;
 }
+
+char *new_file_resolve(const char *path)
+{
+	char *copy = xstrdup(path), *folder = realpath(dirname(copy), NULL), *full;
+	const char *slash = strrchr(path, '/');
+
+	full = folder ? xasprintf("%s/%s", folder, slash ? slash + 1 : path) : xstrdup(path);
+	free(folder);
+	free(copy);
+	return full;
+}

@@ -14,4 +14,10 @@
  */
 int new_file_create(const char *path, bool overwrite, struct err *err);
 
+/*
+ * @path without symbolic links in its folder's name, to be freed: SQLite, told not to follow
+ * them, follows none there either.
+ */
+char *new_file_resolve(const char *path);
+
 #endif

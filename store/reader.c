@@ -10,12 +10,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include "common/buffer.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
-#include "store/checkpoint_crc.h"
+#include "store/checkpoint_rows.h"
 #include "store/chunk.h"
 #include "store/seal.h"
 
@@ -266,6 +265,14 @@ void store_reader_close(struct store_reader *r)
 	free(r);
 }
 
+static int missing_chunk(struct store_reader *r, uint64_t chunk, struct err *err)
+{
+	err_set(err, ERR_RECORDING, 0,
+		"cannot read the recording '%s': the events of chunk %" PRIu64 " are missing",
+		r->path, chunk);
+	return store_reader_dropped(r).chunks >= chunk ? -ESTALE : -EBADMSG;
+}
+
 int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
 			    struct event *ret_events, struct err *err)
 {
@@ -287,11 +294,8 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 	if (code == SQLITE_ROW) {
 		i.id = (uint64_t)sqlite3_column_int64(s, 0);
 		if (i.id != after + 1) {
-			err_set(err, ERR_RECORDING, 0,
-				"cannot read the recording '%s': the events of chunk %" PRIu64
-				" are missing", r->path, after + 1);
 			sqlite3_reset(s);
-			return -EBADMSG;
+			return missing_chunk(r, after + 1, err);
 		}
 		i.space.v = (uint32_t)sqlite3_column_int64(s, 1);
 		i.events = (uint32_t)sqlite3_column_int64(s, 2);
@@ -313,6 +317,8 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 		*ret_info = i;
 	} else if (code != SQLITE_DONE) {
 		result = sqlite_failed(r, err);
+	} else if (store_reader_dropped(r).chunks > after) {
+		result = missing_chunk(r, after + 1, err);
 	}
 	sqlite3_reset(s);
 	return result;
@@ -323,67 +329,54 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 bool store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
 				  struct checkpoint_info *ret)
 {
-	static const char sql[] =
-		"SELECT chunk, time_ns FROM checkpoint WHERE chunk <= ? GROUP BY chunk"
-		" HAVING count(*) = 2 ORDER BY chunk DESC LIMIT 1";
-	sqlite3_stmt *s = NULL;
-	bool found = false;
-
-	if (sqlite3_prepare_v2(r->db, sql, -1, &s, NULL) == SQLITE_OK) {
-		sqlite3_bind_int64(s, 1, until > INT64_MAX ? INT64_MAX : (sqlite3_int64)until);
-		found = sqlite3_step(s) == SQLITE_ROW;
-	}
-	if (found)
-		*ret = (struct checkpoint_info){
-			.chunk = (uint64_t)sqlite3_column_int64(s, 0),
-			.t_ns = (uint64_t)sqlite3_column_int64(s, 1),
-		};
-	sqlite3_finalize(s);
-	return found;
-}
-
-static bool unpack_checkpoint(enum checkpoint_kind kind, const struct checkpoint_info *info,
-			      uint32_t crc, const void *data, size_t len, struct buffer *ret)
-{
-	if (!len || !info->bytes || info->bytes > CHECKPOINT_BYTES_MAX ||
-	    checkpoint_crc(info, kind, data, len) != crc ||
-	    ZSTD_getFrameContentSize(data, len) != info->bytes)
-		return false;
-	buffer_reset(ret);
-	ARRAY_GROW(ret->data, ret->cap, info->bytes - 1);
-	ret->len = ZSTD_decompress(ret->data, info->bytes, data, len);
-	return ret->len == info->bytes;
+	return checkpoint_rows_find(r->db, until, ret);
 }
 
 bool store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, uint64_t chunk,
 			     struct buffer *ret)
 {
-	static const char sql[] = "SELECT time_ns, bytes, crc, data FROM checkpoint"
-				  " WHERE chunk = ? AND kind = ?";
-	struct checkpoint_info info = {.chunk = chunk};
+	return checkpoint_rows_read(r->db, kind, chunk, ret);
+}
+
+struct dropped_events store_reader_dropped(struct store_reader *r)
+{
+	static const char sql[] = "SELECT key, value FROM recording WHERE key IN"
+				  " ('" DROPPED_CHUNKS_KEY "', '" DROPPED_EVENTS_KEY
+				  "', '" DROPPED_UNTIL_KEY "')";
+	struct dropped_events d = {0};
 	sqlite3_stmt *s = NULL;
-	bool whole = false;
 
 	if (sqlite3_prepare_v2(r->db, sql, -1, &s, NULL) != SQLITE_OK)
-		return false;
-	sqlite3_bind_int64(s, 1, (sqlite3_int64)chunk);
-	sqlite3_bind_int64(s, 2, kind);
-	if (sqlite3_step(s) == SQLITE_ROW) {
-		info.t_ns = (uint64_t)sqlite3_column_int64(s, 0);
-		info.bytes = (uint64_t)sqlite3_column_int64(s, 1);
-		whole = unpack_checkpoint(kind, &info, (uint32_t)sqlite3_column_int64(s, 2),
-					  sqlite3_column_blob(s, 3),
-					  (size_t)sqlite3_column_bytes(s, 3), ret);
+		return d;
+	while (sqlite3_step(s) == SQLITE_ROW) { /* one statement: all of the same moment */
+		const char *key = (const char *)sqlite3_column_text(s, 0);
+		uint64_t *number = !strcmp(key, DROPPED_CHUNKS_KEY)   ? &d.chunks
+				   : !strcmp(key, DROPPED_EVENTS_KEY) ? &d.events
+								      : &d.until_ns;
+		sqlite3_int64 value = sqlite3_column_int64(s, 1);
+
+		*number = value > 0 ? (uint64_t)value : 0;
 	}
 	sqlite3_finalize(s);
-	return whole;
+	return d.chunks ? d : (struct dropped_events){0};
 }
 
 uint64_t store_reader_first_chunk(struct store_reader *r)
 {
+	uint64_t dropped = store_reader_dropped(r).chunks;
 	bool ok;
 
-	return (uint64_t)one_number(r->db, "SELECT coalesce(min(id), 0) FROM chunk", &ok);
+	if (dropped)
+		return dropped + 1;
+	return one_number(r->db, "SELECT max(id) FROM chunk", &ok) > 0;
+}
+
+uint64_t store_reader_start_ns(struct store_reader *r)
+{
+	bool ok;
+
+	return (uint64_t)one_number(r->db, "SELECT value FROM recording WHERE key = 'start_ns'",
+				    &ok);
 }
 
 uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns)

@@ -31,7 +31,10 @@ const struct seal_parts *store_reader_seal_parts(const struct store_reader *r);
 /* Was it cut off, and is the file FILE-wal, which has its last part, missing beside it? */
 bool store_reader_lacks_wal(const struct store_reader *r);
 
-/* The next chunk after number @after, decoded: 1, 0 at the end, or a negative errno. */
+/*
+ * The next chunk after number @after, decoded: 1, 0 at the end, or a negative errno; -ESTALE:
+ * it was dropped meanwhile, store_reader_dropped() tells what there is now.
+ */
 int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
 			    struct event *ret_events, struct err *err);
 
@@ -41,8 +44,15 @@ bool store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
 /* What it has of @kind, unpacked (what was in @ret goes); false if that is not whole. */
 bool store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, uint64_t chunk,
 			     struct buffer *ret);
-/* The first chunk, 0: there are no events.  Those before it were dropped. */
+/* What was dropped to keep it small, by now: it may become more while it is being written. */
+struct dropped_events store_reader_dropped(struct store_reader *r);
+/*
+ * The first chunk, 0: there are no events.  Those before it were dropped; what is left of them
+ * is not to be read.  It need not be there yet.
+ */
 uint64_t store_reader_first_chunk(struct store_reader *r);
+/* When the recording began; 0: that is not known. */
+uint64_t store_reader_start_ns(struct store_reader *r);
 /* The last chunk that begins at @t_ns or before; the one before the first if none does. */
 uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns);
 

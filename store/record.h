@@ -113,6 +113,17 @@ struct checkpoint_info {
 	uint64_t bytes;	      /* unpacked */
 };
 
+/*
+ * Of a recording in bounded space: its chunks until this one are gone; a checkpoint has the
+ * state behind them.  All 0: it is whole.
+ */
+struct dropped_events {
+	uint64_t chunks, events, until_ns; /* until_ns: of the last event that is gone */
+};
+#define DROPPED_CHUNKS_KEY "dropped_chunks"
+#define DROPPED_EVENTS_KEY "dropped_events"
+#define DROPPED_UNTIL_KEY "dropped_until_ns"
+
 /* Strings are the giver's, and valid for the call, or as the reader's call says. */
 struct process_record {
 	uint32_t id;

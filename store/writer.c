@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "common/buffer.h"
 #include "common/xalloc.h"
 #include "store/checkpoint_crc.h"
+#include "store/checkpoint_rows.h"
 #include "store/chunk.h"
 #include "store/new_file.h"
 #include "store/seal.h"
@@ -37,6 +37,9 @@ enum statement {
 	PUT_SITE,
 	PUT_CHUNK,
 	PUT_CHECKPOINT,
+	DROP_CHUNKS,
+	DROP_CHECKPOINTS,
+	THIN_RSS,
 	DELETE_SEAL,
 	DELETE_SYMBOLS,
 	DELETE_SITES,
@@ -60,6 +63,9 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_SITE] = "INSERT OR REPLACE INTO site VALUES (?,?,?,?,?,?,?,?,?,?)",
 	[PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[PUT_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?)",
+	[DROP_CHUNKS] = "DELETE FROM chunk WHERE id <= ?",
+	[DROP_CHECKPOINTS] = "DELETE FROM checkpoint WHERE chunk < ?",
+	[THIN_RSS] = "DELETE FROM rss WHERE time_ns <= ? AND rowid % 64 <> 0",
 	[DELETE_SEAL] = "DELETE FROM recording WHERE key = '" SEAL_KEY "'",
 	[DELETE_SYMBOLS] = "DELETE FROM symbol WHERE frame = ?",
 	[DELETE_SITES] = "DELETE FROM site",
@@ -81,6 +87,7 @@ struct store_writer {
 	size_t timeline_rows;
 	struct buffer blob;
 	struct store_writer_sizes sizes;
+	uint64_t dropped, deleted; /* chunks that were dropped, and whose rows have gone too */
 };
 
 static int errno_of_sqlite(sqlite3 *db, int code)
@@ -234,22 +241,10 @@ static int set_up_database(struct store_writer *w)
 	return writer_exec(w, pragmas) ? 0 : -1;
 }
 
-/* SQLite, told not to follow links, follows none in the folder's name either. */
-static char *resolve_folder(const char *path)
-{
-	char *copy = xstrdup(path), *folder = realpath(dirname(copy), NULL), *full;
-	const char *slash = strrchr(path, '/');
-
-	full = folder ? xasprintf("%s/%s", folder, slash ? slash + 1 : path) : xstrdup(path);
-	free(folder);
-	free(copy);
-	return full;
-}
-
 static int open_database(struct store_writer *w, struct err *err)
 {
 	int how = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX;
-	char *path = resolve_folder(w->path);
+	char *path = new_file_resolve(w->path);
 	int code = sqlite3_open_v2(path, &w->db, how, NULL);
 
 	free(path);
@@ -260,6 +255,13 @@ static int open_database(struct store_writer *w, struct err *err)
 		return 0;
 	*err = w->failure;
 	return -w->failed_errno;
+}
+
+/* Little of what is written stays beside the file, or its bound would mean nothing. */
+static void begin_bound(struct store_writer *w, uint64_t max_size)
+{
+	writer_exec(w, "PRAGMA wal_autocheckpoint=64; PRAGMA journal_size_limit=1048576");
+	store_writer_put_number(w, "max_size", (int64_t)max_size);
 }
 
 int store_writer_create(const char *path, const struct store_writer_options *o,
@@ -284,6 +286,8 @@ int store_writer_create(const char *path, const struct store_writer_options *o,
 	r = open_database(w, err);
 	if (r)
 		unlink(path);
+	else if (o->max_size)
+		begin_bound(w, o->max_size);
 out:
 	if (other_user && (seteuid(euid) < 0 || setegid(egid) < 0))
 		abort(); /* never go on with the wrong rights */
@@ -701,7 +705,7 @@ uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 
 /* ---- checkpoints --------------------------------------------------------------------- */
 
-void store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
+bool store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
 				 const struct checkpoint_info *info, const void *data)
 {
 	size_t n, bound = ZSTD_compressBound(info->bytes);
@@ -710,11 +714,11 @@ void store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind ki
 	/* of events that were given up, too: it does not go with the chunks */
 	if (w->no_more_events || info->bytes > CHECKPOINT_BYTES_MAX ||
 	    !(s = prepare(w, PUT_CHECKPOINT)))
-		return;
+		return false;
 	ARRAY_GROW(w->blob.data, w->blob.cap, bound);
 	n = ZSTD_compress(w->blob.data, bound, data, info->bytes, 1);
 	if (ZSTD_isError(n) || n > CHECKPOINT_PACKED_MAX)
-		return;
+		return false;
 	bind_u64(s, 1, info->chunk);
 	bind_u64(s, 2, kind);
 	bind_u64(s, 3, info->t_ns);
@@ -723,6 +727,46 @@ void store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind ki
 	sqlite3_bind_blob(s, 6, w->blob.data, (int)n, SQLITE_STATIC);
 	step(w, s);
 	w->sizes.checkpoints += n;
+	return !w->failed;
+}
+
+/* ---- bounded space ------------------------------------------------------------------- */
+
+uint64_t store_writer_used_bytes(struct store_writer *w)
+{
+	return checkpoint_rows_used_bytes(w->db);
+}
+
+static void delete_until(struct store_writer *w, enum statement which, uint64_t until)
+{
+	sqlite3_stmt *s = prepare(w, which);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, until);
+	step(w, s);
+}
+
+void store_writer_drop(struct store_writer *w, const struct dropped_events *d)
+{
+	if (w->failed || w->no_more_events)
+		return;
+	store_writer_put_number(w, DROPPED_CHUNKS_KEY, (int64_t)d->chunks);
+	store_writer_put_number(w, DROPPED_EVENTS_KEY, (int64_t)d->events);
+	store_writer_put_number(w, DROPPED_UNTIL_KEY, (int64_t)d->until_ns);
+	delete_until(w, DROP_CHECKPOINTS, d->chunks);
+	delete_until(w, THIN_RSS, d->until_ns);
+	w->dropped = d->chunks;
+}
+
+bool store_writer_drop_rows(struct store_writer *w, uint64_t max)
+{
+	/* after a failure what was dropped last may be there again */
+	if (w->failed || w->no_more_events || w->deleted == w->dropped)
+		return false;
+	w->deleted = w->dropped - w->deleted > max ? w->deleted + max : w->dropped;
+	delete_until(w, DROP_CHUNKS, w->deleted);
+	return w->deleted < w->dropped;
 }
 
 struct store_writer_sizes store_writer_sizes(const struct store_writer *w)

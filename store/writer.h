@@ -24,6 +24,7 @@ struct store_writer_options {
 	bool overwrite; /* an existing file that is a recording, or empty, may go */
 	uid_t uid;	/* who shall own the file, if it is not the effective user */
 	gid_t gid;
+	uint64_t max_size; /* what it is to be kept below, by store_writer_drop(); 0: it may grow */
 };
 
 /*
@@ -100,15 +101,25 @@ uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 
 /*
  * The state after chunk @info->chunk, which must be full or the last; @data has @info->bytes.
- * One that is too large is left out: it saves time, no more.
+ * One that is too large is left out (false): but in bounded space it saves time, no more.
  */
-void store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
+bool store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
 				 const struct checkpoint_info *info, const void *data);
 /* Bytes of all chunks that are full, and of checkpoints, so far; the chunk put last. */
 struct store_writer_sizes {
 	uint64_t chunks, checkpoints, last_chunk;
 };
 struct store_writer_sizes store_writer_sizes(const struct store_writer *w);
+
+/* Of all that is in the file, also what was not flushed yet. */
+uint64_t store_writer_used_bytes(struct store_writer *w);
+/*
+ * The chunks until @d->chunks, behind which a checkpoint of both kinds was put, are gone for
+ * readers with the next flush, and older checkpoints; each call drops more than the one before.
+ */
+void store_writer_drop(struct store_writer *w, const struct dropped_events *d);
+/* Deletes @max chunks that were dropped, which takes a while; true if there are more. */
+bool store_writer_drop_rows(struct store_writer *w, uint64_t max);
 
 /* Commits all that was put.  Returns 0, or the failure that was kept. */
 int store_writer_flush(struct store_writer *w, struct err *err);

@@ -188,6 +188,8 @@ void timeline_move(struct ui *u, int columns);
 void timeline_click(struct ui *u, int col);
 void timeline_to_peak(struct ui *u);
 void timeline_follow(struct ui *u);
+/* What is shown may have moved on, where that moment was dropped from the recording. */
+void timeline_keep_up(struct ui *u);
 void timeline_mark(struct ui *u);
 
 /* ---- keys.c ------------------------------------------------------------------------- */

@@ -114,6 +114,10 @@ static double *make_curve(const struct ui *u, enum curve curve, int n, double *r
 static void mark_time(const struct ui *u, struct canvas *c, struct box b)
 {
 	int cursor = u->has_cursor ? place_of(u, u->cursor_ns, b.cols) : b.cols - 1;
+	int gone = place_of(u, history_first_ns(u->history), b.cols);
+
+	for (int row = 0; row < b.rows; row++)
+		canvas_set_style(c, b.row + row, b.col, gone, STYLE_DIM);
 
 	if (u->has_mark) {
 		int mark = place_of(u, u->mark_ns, b.cols);
@@ -218,10 +222,31 @@ void timeline_draw_large(struct ui *u, struct canvas *c, struct box box)
 
 /* ---- moving about in it ------------------------------------------------------------- */
 
+/* Events before the first moment were dropped. */
+static void stay_behind_first(struct ui *u)
+{
+	uint64_t first = history_first_ns(u->history);
+
+	if (u->has_cursor && u->cursor_ns < first)
+		u->cursor_ns = first;
+	if (u->has_mark && u->mark_ns < first)
+		u->mark_ns = first;
+}
+
+void timeline_keep_up(struct ui *u)
+{
+	if (u->has_cursor && u->cursor_ns < history_now_ns(u->history))
+		u->cursor_ns = history_now_ns(u->history);
+	if (u->has_mark && u->mark_ns < history_since_ns(u->history))
+		u->mark_ns = history_since_ns(u->history);
+}
+
 static void show(struct ui *u)
 {
-	uint64_t since = u->has_mark ? u->mark_ns : 0;
+	uint64_t since;
 
+	stay_behind_first(u);
+	since = u->has_mark ? u->mark_ns : 0;
 	if (u->has_cursor || u->has_mark)
 		history_show(u->history, since, u->has_cursor ? u->cursor_ns : UINT64_MAX);
 	else
@@ -270,6 +295,10 @@ void timeline_to_peak(struct ui *u)
 	history_analysis(u->history, GROUP_THREAD, false, &a);
 	if (!a.totals.peak_bytes) {
 		ui_say(u, true, "there is no peak yet");
+		return;
+	}
+	if (a.peak_time_ns < history_first_ns(u->history)) {
+		ui_say(u, true, "the events around the peak were dropped (--max-size)");
 		return;
 	}
 	u->has_cursor = true;

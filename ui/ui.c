@@ -10,6 +10,7 @@
 
 #include "analyzer/command_line.h"
 #include "analyzer/rows.h"
+#include "analyzer/dropped.h"
 #include "analyzer/small.h"
 #include "common/format.h"
 #include "common/xalloc.h"
@@ -404,6 +405,20 @@ static bool draw_small(const struct ui *u, struct canvas *c, int row)
 	return true;
 }
 
+/* That events were dropped; false where none were. */
+static bool draw_dropped(const struct ui *u, struct canvas *c, int row)
+{
+	struct dropped dropped;
+	char *text;
+
+	if (!dropped_read(history_catalog(u->history), &dropped))
+		return false;
+	text = dropped_text(&dropped);
+	canvas_text(c, row, 1, c->cols - 2, text, STYLE_TEXT, ALIGN_LEFT, CUT_END);
+	free(text);
+	return true;
+}
+
 static void draw_page(struct ui *u, struct page *p, struct canvas *c, struct box b)
 {
 	if (views[p->view].title) {
@@ -417,6 +432,10 @@ static void draw_page(struct ui *u, struct page *p, struct canvas *c, struct box
 		b.rows--;
 	}
 	if (p->view == VIEW_OVERVIEW && draw_small(u, c, b.row)) {
+		b.row++;
+		b.rows--;
+	}
+	if (p->view == VIEW_OVERVIEW && draw_dropped(u, c, b.row)) {
 		b.row++;
 		b.rows--;
 	}
@@ -444,6 +463,7 @@ void ui_draw(struct ui *u, struct canvas *c, int *ret_row, int *ret_col)
 	u->cols = c->cols;
 	u->time_box = (struct box){0};
 	canvas_clear(c);
+	timeline_keep_up(u);
 	page_make(u, p);
 	draw_title(u, c);
 	draw_numbers(u, c);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/checkpoint.h"
 #include "store/replay.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
@@ -52,6 +53,21 @@ static void print(const struct event *e, const struct replay_step *step)
 	       (int64_t)e->usable, e->stack.v, step->ended ? step->old.address : 0);
 }
 
+/* Where the oldest events were dropped: from the checkpoint on that is left of them. */
+static void begin(struct store_reader *reader, struct replay *replay, struct chunk_info *info)
+{
+	uint64_t dropped = store_reader_dropped(reader).chunks;
+	struct buffer b = {0};
+
+	if (dropped && (!store_reader_checkpoint(reader, CHECKPOINT_HEAP, dropped, &b) ||
+			!checkpoint_restore_heap(replay, b.data, b.len))) {
+		fprintf(stderr, "dump: the state behind what was dropped is missing\n");
+		exit(1);
+	}
+	info->id = dropped;
+	buffer_release(&b);
+}
+
 int main(int argc, char **argv)
 {
 	bool sizes = argc == 3 && !strcmp(argv[1], "--sizes");
@@ -67,6 +83,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "dump: %s\n", argc == 2 + sizes ? err.what : "which recording?");
 		return 1;
 	}
+	begin(reader, &replay, &info);
 	while ((r = store_reader_next_chunk(reader, info.id, &info, events, &err)) == 1) {
 		if (info.space.v != replay.space.v)
 			replay_begin_space(&replay, info.space);

@@ -95,7 +95,8 @@ static inline void feed_mark(enum ring_kind kind)
 
 static inline void begin(void)
 {
-	struct store_writer_options o = {true, geteuid(), getegid()};
+	struct store_writer_options o = {
+		.overwrite = true, .uid = geteuid(), .gid = getegid()};
 	struct err err;
 
 	if (store_writer_create(path, &o, &writer, &err))

@@ -53,7 +53,8 @@ static inline void put_event(struct store_writer *w, uint32_t space, struct even
 
 static inline struct store_writer *create(const char *path, bool overwrite)
 {
-	struct store_writer_options o = {overwrite, geteuid(), getegid()};
+	struct store_writer_options o = {
+		.overwrite = overwrite, .uid = geteuid(), .gid = getegid()};
 	struct store_writer *w = NULL;
 
 	memset(&err, 0, sizeof(err));

@@ -78,7 +78,8 @@ static off_t file_size(const char *path)
 
 static int create_fails(const char *path, bool overwrite)
 {
-	struct store_writer_options o = {overwrite, geteuid(), getegid()};
+	struct store_writer_options o = {
+		.overwrite = overwrite, .uid = geteuid(), .gid = getegid()};
 	struct store_writer *w = NULL;
 	int r;
 

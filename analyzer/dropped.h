@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ANALYZER_DROPPED_H
+#define ANALYZER_DROPPED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store/catalog.h"
+
+/* The oldest events of a recording that was kept below a size (--max-size). */
+struct dropped {
+	uint64_t events;
+	uint64_t until_ns;    /* when the last of them was, since the recording began */
+	uint64_t max_size;    /* 0: no bound was given */
+	uint64_t state_bytes; /* 0; else the bound could not be kept: the heap's state had so many */
+};
+
+/* False where none were, and the bound, if there was one, could be kept. */
+bool dropped_read(const struct catalog *c, struct dropped *ret);
+/* "Events before 12.3 s were dropped (--max-size): …", in one line; to be freed. */
+char *dropped_text(const struct dropped *d);
+
+#endif
