@@ -118,22 +118,32 @@ static void timeline_double(struct drain *d)
 	d->timeline_width_ns *= 2;
 }
 
+/* The last bucket is to be that of @t_ns; @live: what was live until then. */
+static void timeline_extend(struct drain *d, uint64_t t_ns, uint64_t live)
+{
+	size_t i;
+
+	if (!d->timeline_start_ns)
+		d->timeline_start_ns = t_ns;
+	while ((t_ns - d->timeline_start_ns) / d->timeline_width_ns >= TIMELINE_BUCKETS)
+		timeline_double(d);
+	i = (t_ns - d->timeline_start_ns) / d->timeline_width_ns;
+	for (; d->timeline_used <= i; d->timeline_used++)
+		d->timeline[d->timeline_used].live_bytes =
+			d->timeline[d->timeline_used].max_live_bytes = live;
+	d->timeline_until_ns =
+		d->timeline_start_ns + d->timeline_used * d->timeline_width_ns;
+}
+
 /* @before: what was live before the event. */
 static void timeline_add(struct drain *d, const struct event *e, uint64_t before)
 {
 	uint64_t live = d->heap.live_bytes;
 	struct timeline_bucket *b;
-	size_t i;
 
-	if (!d->timeline_start_ns)
-		d->timeline_start_ns = e->t_ns;
-	while ((e->t_ns - d->timeline_start_ns) / d->timeline_width_ns >= TIMELINE_BUCKETS)
-		timeline_double(d);
-	i = (e->t_ns - d->timeline_start_ns) / d->timeline_width_ns;
-	for (; d->timeline_used <= i; d->timeline_used++)
-		d->timeline[d->timeline_used].live_bytes =
-			d->timeline[d->timeline_used].max_live_bytes = before;
-	b = &d->timeline[i];
+	if (e->t_ns >= d->timeline_until_ns)
+		timeline_extend(d, e->t_ns, before);
+	b = &d->timeline[d->timeline_used - 1];
 	if (event_allocates(e)) {
 		b->allocs++;
 		b->allocated_bytes += e->size;

@@ -96,6 +96,7 @@ struct drain {
 	struct timeline_bucket timeline[TIMELINE_BUCKETS];
 	uint64_t timeline_start_ns, timeline_width_ns;
 	size_t timeline_used;
+	uint64_t timeline_until_ns; /* the last of these begins one width before */
 	/* called for a RING_EXEC, after the old space was closed and a new one begun */
 	void (*on_exec)(void *arg);
 	/* called for a RING_MAPS */

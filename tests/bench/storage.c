@@ -336,7 +336,7 @@ static void feed(struct drain *d, const struct raw *raw, size_t at)
 static struct store_writer *begin(const char *path, struct drain *d)
 {
 	static const uint64_t no_losses;
-	struct store_writer_options o = {true, geteuid(), getegid()};
+	struct store_writer_options o = {.overwrite = true, .uid = geteuid(), .gid = getegid()};
 	struct store_writer *w;
 	struct err err;
 
