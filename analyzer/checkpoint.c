@@ -124,99 +124,197 @@ enum heap_column {
 	HEAP_COLUMNS
 };
 
-static void save_difference(struct buffer *column, uint64_t to, uint64_t from)
-{
-	buffer_append_varint(column, zigzag((int64_t)(to - from)));
-}
+/* ---- the heap: saving ----------------------------------------------------------------- */
 
-static uint64_t restore_difference(struct cursor *column, uint64_t from)
-{
-	return from + (uint64_t)unzigzag(cursor_varint(column));
-}
-
-static void save_block(struct buffer *col, const struct replay_block *b,
-		       const struct replay_block *before)
-{
-	uint64_t time = b->t_ns - before->t_ns;
-	uint8_t low = (uint8_t)time;
-
-	buffer_append(&col[HEAP_TIME_LOW], &low, 1);
-	buffer_append_varint(&col[HEAP_TIME_HIGH], time >> 8);
-	/* most are multiples of 16 */
-	save_difference(&col[HEAP_ADDRESS], b->address >> 4 | b->address << 60,
-			before->address >> 4 | before->address << 60);
-	buffer_append_varint(&col[HEAP_SIZE], b->size);
-	buffer_append_varint(&col[HEAP_USABLE], b->usable == USABLE_UNKNOWN ? 0 : 1);
-	if (b->usable != USABLE_UNKNOWN)
-		save_difference(&col[HEAP_USABLE], b->usable, chunk_usual_usable(b->size));
-	buffer_append_varint(&col[HEAP_STACK], b->stack.v);
-	buffer_append_varint(&col[HEAP_THREAD], b->thread.v);
-	buffer_append(&col[HEAP_FAMILY], &b->family, 1);
-}
-
-struct made {
-	uint64_t t_ns;
-	uint32_t slot;
+/* Bytes on their way: counted only, or handed on. */
+struct outlet {
+	checkpoint_put *put; /* NULL: counted only */
+	void *arg;
+	uint64_t bytes; /* so far */
+	size_t n;
+	uint8_t data[16384];
 };
 
-static int compare_made(const void *a, const void *b)
+static void flush(struct outlet *o)
 {
-	const struct made *x = a, *y = b;
-
-	if (x->t_ns != y->t_ns)
-		return x->t_ns > y->t_ns ? 1 : -1;
-	return (x->slot > y->slot) - (x->slot < y->slot);
+	if (o->put)
+		o->put(o->arg, o->data, o->n);
+	o->bytes += o->n;
+	o->n = 0;
 }
 
-/* The live blocks as they were made: what comes together is alike.  To be freed. */
-static struct made *sort_blocks(const struct replay *heap)
+static void out_byte(struct outlet *o, uint8_t byte)
 {
-	struct made *made = xcalloc(heap->live_blocks + 1, sizeof(*made));
+	if (o->n == sizeof(o->data))
+		flush(o);
+	o->data[o->n++] = byte;
+}
+
+static void out_number(struct outlet *o, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		out_byte(o, (uint8_t)v | 0x80);
+	out_byte(o, (uint8_t)v);
+}
+
+static void out_difference(struct outlet *o, uint64_t to, uint64_t from)
+{
+	out_number(o, zigzag((int64_t)(to - from)));
+}
+
+static int compare_made(const void *a, const void *b, void *arg)
+{
+	const struct replay *heap = arg;
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	uint64_t t = replay_at(heap, x)->t_ns, u = replay_at(heap, y)->t_ns;
+
+	if (t != u)
+		return t > u ? 1 : -1;
+	return (x > y) - (x < y);
+}
+
+/* The slots of the live blocks as they were made: what comes together is alike.  To be freed. */
+static uint32_t *sort_blocks(const struct replay *heap)
+{
+	uint32_t *slots = xcalloc(heap->live_blocks + 1, sizeof(*slots));
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < heap->slots.next; i++)
 		if (replay_at(heap, i)->is_live)
-			made[n++] = (struct made){replay_at(heap, i)->t_ns, i};
+			slots[n++] = i;
 	if (n)
-		qsort(made, n, sizeof(*made), compare_made);
-	return made;
+		qsort_r(slots, n, sizeof(*slots), compare_made, (void *)heap);
+	return slots;
 }
 
-void checkpoint_save_heap(const struct replay *heap, struct buffer *out)
+/* Most addresses are multiples of 16. */
+static uint64_t turn(uint64_t address)
 {
-	struct made *made = sort_blocks(heap);
-	struct buffer col[HEAP_COLUMNS] = {0};
-	struct replay_block before = {0};
+	return address >> 4 | address << 60;
+}
+
+static void out_usable(struct outlet *o, const struct replay_block *b)
+{
+	out_number(o, b->usable == USABLE_UNKNOWN ? 0 : 1);
+	if (b->usable != USABLE_UNKNOWN)
+		out_difference(o, b->usable, chunk_usual_usable(b->size));
+}
+
+static void out_value(struct outlet *o, enum heap_column column, const struct replay_block *b,
+		      const struct replay_block *before)
+{
+	switch (column) {
+	case HEAP_TIME_LOW:
+		out_byte(o, (uint8_t)(b->t_ns - before->t_ns));
+		break;
+	case HEAP_TIME_HIGH:
+		out_number(o, (b->t_ns - before->t_ns) >> 8);
+		break;
+	case HEAP_ADDRESS:
+		out_difference(o, turn(b->address), turn(before->address));
+		break;
+	case HEAP_SIZE:
+		out_number(o, b->size);
+		break;
+	case HEAP_USABLE:
+		out_usable(o, b);
+		break;
+	case HEAP_STACK:
+		out_number(o, b->stack.v);
+		break;
+	case HEAP_THREAD:
+		out_number(o, b->thread.v);
+		break;
+	case HEAP_FAMILY:
+		out_byte(o, b->family);
+		break;
+	case HEAP_FREED:
+	case HEAP_SLOTS:
+	case HEAP_LAST:
+	case HEAP_COLUMNS:
+		break;
+	}
+}
+
+static void out_slots(struct outlet *o, const uint32_t *slots, size_t n)
+{
 	uint32_t last = 0;
 
-	for (size_t i = 0; i < heap->slots.n_freed; i++) {
-		save_difference(&col[HEAP_FREED], heap->slots.freed[i], last);
-		last = heap->slots.freed[i];
+	for (size_t i = 0; i < n; i++) {
+		out_difference(o, slots[i], last);
+		last = slots[i];
 	}
-	last = 0;
-	for (uint64_t i = 0; i < heap->live_blocks; i++) {
-		const struct replay_block *b = replay_at(heap, made[i].slot);
+}
 
-		save_difference(&col[HEAP_SLOTS], made[i].slot, last);
-		last = made[i].slot;
-		save_block(col, b, &before);
-		before = *b;
-	}
-	free(made);
+static void out_last(struct outlet *o, const struct replay *heap)
+{
 	for (uint32_t i = 0; i < heap->n_threads; i++)
 		if (heap->last_made[i]) {
-			buffer_append_varint(&col[HEAP_LAST], i);
-			buffer_append_varint(&col[HEAP_LAST], heap->last_made[i] - 1);
+			out_number(o, i);
+			out_number(o, heap->last_made[i] - 1);
 		}
-	buffer_append_varint(out, heap->space.v);
-	buffer_append_varint(out, heap->ordinal);
-	buffer_append_varint(out, heap->live_blocks);
-	buffer_append_varint(out, heap->slots.n_freed);
-	for (int i = 0; i < HEAP_COLUMNS; i++) {
-		buffer_append_varint(out, col[i].len);
-		buffer_append(out, col[i].data, col[i].len);
-		buffer_release(&col[i]);
+}
+
+/* @slots: of the live blocks, as they were made. */
+static void out_column(struct outlet *o, enum heap_column column, const struct replay *heap,
+		       const uint32_t *slots)
+{
+	static const struct replay_block none;
+	const struct replay_block *before = &none;
+
+	switch (column) {
+	case HEAP_FREED:
+		out_slots(o, heap->slots.freed, heap->slots.n_freed);
+		break;
+	case HEAP_SLOTS:
+		out_slots(o, slots, heap->live_blocks);
+		break;
+	case HEAP_LAST:
+		out_last(o, heap);
+		break;
+	default:
+		for (uint64_t i = 0; i < heap->live_blocks; i++) {
+			const struct replay_block *b = replay_at(heap, slots[i]);
+
+			out_value(o, column, b, before);
+			before = b;
+		}
 	}
+}
+
+/* One column after the other, so that the heap is never there twice. */
+uint64_t checkpoint_save_heap(const struct replay *heap, checkpoint_put *put, void *arg)
+{
+	uint32_t *slots = sort_blocks(heap);
+	uint64_t bytes;
+	struct outlet *o = xcalloc(1, sizeof(*o)), *counted = xcalloc(1, sizeof(*counted));
+
+	o->put = put;
+	o->arg = arg;
+	out_number(o, heap->space.v);
+	out_number(o, heap->ordinal);
+	out_number(o, heap->live_blocks);
+	out_number(o, heap->slots.n_freed);
+	for (int i = 0; i < HEAP_COLUMNS; i++) {
+		counted->bytes = 0;
+		out_column(counted, (enum heap_column)i, heap, slots);
+		flush(counted);
+		out_number(o, counted->bytes);
+		out_column(o, (enum heap_column)i, heap, slots);
+	}
+	flush(o);
+	bytes = o->bytes;
+	free(o);
+	free(counted);
+	free(slots);
+	return bytes;
+}
+
+/* ---- the heap: restoring -------------------------------------------------------------- */
+
+static uint64_t restore_difference(struct cursor *column, uint64_t from)
+{
+	return from + (uint64_t)unzigzag(cursor_varint(column));
 }
 
 static void restore_block(struct cursor *col, struct replay_block *b)
@@ -224,7 +322,7 @@ static void restore_block(struct cursor *col, struct replay_block *b)
 	uint64_t low = cursor_byte(&col[HEAP_TIME_LOW]), turned;
 
 	b->t_ns += cursor_varint(&col[HEAP_TIME_HIGH]) << 8 | low;
-	turned = restore_difference(&col[HEAP_ADDRESS], b->address >> 4 | b->address << 60);
+	turned = restore_difference(&col[HEAP_ADDRESS], turn(b->address));
 	b->address = turned << 4 | turned >> 60;
 	b->size = cursor_varint(&col[HEAP_SIZE]);
 	b->usable = USABLE_UNKNOWN;

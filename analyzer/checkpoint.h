@@ -19,7 +19,12 @@ void checkpoint_save_totals(const struct totals *t, struct buffer *out);
 /* @t: newly initialised, for all times; of groups only those of its keys are taken. */
 bool checkpoint_restore_totals(struct totals *t, const void *data, size_t len);
 
-void checkpoint_save_heap(const struct replay *heap, struct buffer *out);
+/*
+ * Hands its bytes to @put, some at a time; returns how many these are.  Needs 8 bytes a live
+ * block.
+ */
+typedef void checkpoint_put(void *arg, const void *data, size_t len);
+uint64_t checkpoint_save_heap(const struct replay *heap, checkpoint_put *put, void *arg);
 /* @heap: empty. */
 bool checkpoint_restore_heap(struct replay *heap, const void *data, size_t len);
 

@@ -16,6 +16,8 @@
 #define SHARE_PERCENT_MAX 18
 #define EVENT_CENTIBYTES 285
 #define CHUNKS_BETWEEN 4
+/* More live blocks would keep the ring waiting for too long: only at the end, or in need. */
+#define BLOCKS_AT_ONCE 250000
 /* What a block or a group takes, until there is one to go by. */
 #define ENTRY_BYTES 7
 
@@ -52,34 +54,38 @@ static uint64_t count_entries(const struct checkpoints *c, const struct replay *
 	return n;
 }
 
-static bool put_kind(struct checkpoint_info *info, struct store_writer *w,
-		     enum checkpoint_kind kind, struct buffer *b)
+static bool put_totals(const struct checkpoints *c, struct store_writer *w, uint64_t chunk)
 {
-	info->bytes = b->len;
-	return store_writer_put_checkpoint(w, kind, info, b->data);
+	struct buffer b = {0};
+
+	checkpoint_save_totals(&c->totals, &b);
+	store_writer_begin_checkpoint(w, CHECKPOINT_TOTALS, chunk, c->totals.sums.last_ns);
+	store_writer_add_to_checkpoint(w, b.data, b.len);
+	buffer_release(&b);
+	return store_writer_end_checkpoint(w);
+}
+
+static bool put_heap(const struct checkpoints *c, struct store_writer *w, uint64_t chunk,
+		     const struct replay *heap)
+{
+	store_writer_begin_checkpoint(w, CHECKPOINT_HEAP, chunk, c->totals.sums.last_ns);
+	checkpoint_save_heap(heap, store_writer_add_to_checkpoint, w);
+	return store_writer_end_checkpoint(w);
 }
 
 static void put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 		const struct replay *heap)
 {
-	struct checkpoint_info info = {.chunk = chunk, .t_ns = c->totals.sums.last_ns};
 	uint64_t before = store_writer_sizes(w).checkpoints;
-	struct buffer b = {0};
-	bool is_whole;
+	bool is_whole = put_totals(c, w, chunk) && put_heap(c, w, chunk, heap);
 
-	checkpoint_save_totals(&c->totals, &b);
-	is_whole = put_kind(&info, w, CHECKPOINT_TOTALS, &b);
-	buffer_reset(&b);
-	checkpoint_save_heap(heap, &b);
-	is_whole = put_kind(&info, w, CHECKPOINT_HEAP, &b) && is_whole;
-	buffer_release(&b);
 	c->last_chunk = chunk;
 	c->last_bytes = store_writer_sizes(w).checkpoints - before;
 	c->last_entries = count_entries(c, heap);
 	if (is_whole)
 		bound_mark(&c->bound, w, &(struct dropped_events){.chunks = chunk,
 								 .events = c->totals.sums.events,
-								 .until_ns = info.t_ns});
+								 .until_ns = c->totals.sums.last_ns});
 }
 
 /* Bytes that checkpoints may have. */
@@ -103,7 +109,7 @@ static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
 	if (c->last_entries)
 		bytes = (uint64_t)((double)c->last_bytes / (double)c->last_entries *
 				   (double)entries);
-	if ((chunk >= c->last_chunk + CHUNKS_BETWEEN &&
+	if ((chunk >= c->last_chunk + CHUNKS_BETWEEN && heap->live_blocks <= BLOCKS_AT_ONCE &&
 	     sizes.checkpoints + bytes <= allowance(c, sizes.chunks)) ||
 	    bound_wants_mark(&c->bound, w, bytes))
 		put(c, w, chunk, heap);

@@ -45,16 +45,19 @@ void drain_set_min_size(struct drain *d, uint64_t min_size)
 
 void drain_end_events(struct drain *d)
 {
-	if (d->observer.end && d->space.id.v)
-		d->observer.end(d->observer.arg, d->writer, &d->heap);
+	struct drain_observer o = d->observer;
+
 	d->observer = (struct drain_observer){0};
 	pairing_release(&d->pairing);
-	replay_release(&d->heap);
 	hashmap_release(&d->stacks);
 	hashmap_release(&d->older_stacks);
 	hashmap_release(&d->sites.by_branch);
 	hashmap_release(&d->sites.by_frame);
 	hashmap_release(&d->sites.by_address);
+	/* it may need the room */
+	if (o.end && d->space.id.v)
+		o.end(o.arg, d->writer, &d->heap);
+	replay_release(&d->heap);
 }
 
 void drain_release(struct drain *d)

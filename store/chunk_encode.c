@@ -172,11 +172,15 @@ static bool numbering_get(struct numbering *n, uint64_t key, uint32_t *ret)
 	return true;
 }
 
-/* Room for @n more values, which then are put without looking. */
-static void reserve(struct buffer *column, size_t n, size_t value_bytes)
+/* Empty, with room for @bytes, which then are put without looking: memory that is not used. */
+static void reserve(struct buffer *column, size_t bytes)
 {
-	if (n)
-		ARRAY_GROW(column->data, column->cap, column->len + n * value_bytes - 1);
+	buffer_reset(column);
+	if (column->cap >= bytes)
+		return;
+	free(column->data);
+	column->data = xmalloc(bytes);
+	column->cap = bytes;
 }
 
 static inline void put_byte(struct buffer *column, uint8_t byte)
@@ -324,15 +328,14 @@ static void code_by_thread(struct chunk_scratch *s, const struct event *events, 
 	}
 }
 
-static void reserve_columns(struct chunk_scratch *s, uint32_t n)
+static void reserve_columns(struct chunk_scratch *s)
 {
 	for (enum chunk_column i = 0; i < CHUNK_COLUMNS; i++) {
 		size_t most = chunk_column_is_bytes(i) ? 1 : VARINT_MAX;
 
 		if (i == COLUMN_ADDRESS || i == COLUMN_USABLE || i == COLUMN_CALLS)
 			most = 2 * VARINT_MAX;
-		buffer_reset(&s->columns[i]);
-		reserve(&s->columns[i], n, most);
+		reserve(&s->columns[i], (CHUNK_EVENTS_MAX + 1) * most);
 	}
 }
 
@@ -366,7 +369,7 @@ void chunk_encoder_finish(struct chunk_encoder *c, struct buffer *out)
 	struct chunk_scratch *s = scratch_of(c);
 	uint32_t n = c->info.events;
 
-	reserve_columns(s, n);
+	reserve_columns(s);
 	code_threads(s, c->events, n);
 	code_times(s, c->events, n);
 	code_addresses(s, c->events, n);

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include "common/buffer.h"
 #include "common/xalloc.h"
@@ -87,6 +86,7 @@ struct store_writer {
 	size_t timeline_rows;
 	struct buffer blob;
 	struct store_writer_sizes sizes;
+	struct checkpoint_packer packer;
 	uint64_t dropped, deleted; /* chunks that were dropped, and whose rows have gone too */
 };
 
@@ -431,6 +431,7 @@ int store_writer_close(struct store_writer *w, struct err *err)
 	}
 	chunk_encoder_release(&w->chunk);
 	buffer_release(&w->blob);
+	checkpoint_packer_release(&w->packer);
 	free(w->path);
 	free(w);
 	return r;
@@ -705,28 +706,35 @@ uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 
 /* ---- checkpoints --------------------------------------------------------------------- */
 
-bool store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
-				 const struct checkpoint_info *info, const void *data)
+void store_writer_begin_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
+				   uint64_t chunk, uint64_t t_ns)
 {
-	size_t n, bound = ZSTD_compressBound(info->bytes);
+	checkpoint_packer_begin(&w->packer, kind, chunk, t_ns);
+}
+
+void store_writer_add_to_checkpoint(void *writer, const void *data, size_t len)
+{
+	checkpoint_packer_add(&((struct store_writer *)writer)->packer, data, len);
+}
+
+bool store_writer_end_checkpoint(struct store_writer *w)
+{
+	const struct checkpoint_packer *p = &w->packer;
 	sqlite3_stmt *s;
 
-	/* of events that were given up, too: it does not go with the chunks */
-	if (w->no_more_events || info->bytes > CHECKPOINT_BYTES_MAX ||
+	/* of events that were given up, too: it would not go with the chunks */
+	if (!checkpoint_packer_end(&w->packer) || w->no_more_events ||
 	    !(s = prepare(w, PUT_CHECKPOINT)))
 		return false;
-	ARRAY_GROW(w->blob.data, w->blob.cap, bound);
-	n = ZSTD_compress(w->blob.data, bound, data, info->bytes, 1);
-	if (ZSTD_isError(n) || n > CHECKPOINT_PACKED_MAX)
-		return false;
-	bind_u64(s, 1, info->chunk);
-	bind_u64(s, 2, kind);
-	bind_u64(s, 3, info->t_ns);
-	bind_u64(s, 4, info->bytes);
-	bind_u64(s, 5, checkpoint_crc(info, kind, w->blob.data, n));
-	sqlite3_bind_blob(s, 6, w->blob.data, (int)n, SQLITE_STATIC);
+	bind_u64(s, 1, p->info.chunk);
+	bind_u64(s, 2, p->kind);
+	bind_u64(s, 3, p->info.t_ns);
+	bind_u64(s, 4, p->info.bytes);
+	bind_u64(s, 5, checkpoint_crc(&p->info, p->kind, p->packed.data, p->packed.len));
+	sqlite3_bind_blob(s, 6, p->packed.data, (int)p->packed.len, SQLITE_STATIC);
 	step(w, s);
-	w->sizes.checkpoints += n;
+	w->sizes.checkpoints += p->packed.len;
+	checkpoint_packer_release(&w->packer); /* it may be large */
 	return !w->failed;
 }
 

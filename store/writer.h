@@ -100,11 +100,15 @@ uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 				const struct event *e);
 
 /*
- * The state after chunk @info->chunk, which must be full or the last; @data has @info->bytes.
+ * The state after chunk @chunk, which must be full or the last, and whose last event is of
+ * @t_ns: begun, its bytes in any number of parts (@writer is a struct store_writer), ended.
  * One that is too large is left out (false): but in bounded space it saves time, no more.
+ * Nothing else may be put meanwhile.
  */
-bool store_writer_put_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
-				 const struct checkpoint_info *info, const void *data);
+void store_writer_begin_checkpoint(struct store_writer *w, enum checkpoint_kind kind,
+				   uint64_t chunk, uint64_t t_ns);
+void store_writer_add_to_checkpoint(void *writer, const void *data, size_t len);
+bool store_writer_end_checkpoint(struct store_writer *w);
 /* Bytes of all chunks that are full, and of checkpoints, so far; the chunk put last. */
 struct store_writer_sizes {
 	uint64_t chunks, checkpoints, last_chunk;

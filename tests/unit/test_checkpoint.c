@@ -58,6 +58,11 @@ static bool are_equal(struct state *a, struct state *b)
 	return equal;
 }
 
+static void collect(void *arg, const void *data, size_t len)
+{
+	buffer_append(arg, data, len);
+}
+
 static bool restore(struct state *s, unsigned int keys, const struct buffer *totals,
 		    const struct buffer *heap)
 {
@@ -82,7 +87,7 @@ static void test_states(void)
 		totals_init(&whole.totals, GROUPS_ALL, 0);
 		feed(&whole, 0, at);
 		checkpoint_save_totals(&whole.totals, &totals);
-		checkpoint_save_heap(&whole.heap, &heap);
+		checkpoint_save_heap(&whole.heap, collect, &heap);
 		same += restore(&again, GROUPS_ALL, &totals, &heap) && are_equal(&whole, &again);
 		feed(&whole, at, n_stream);
 		feed(&again, at, n_stream);
@@ -116,7 +121,7 @@ static void test_damage(void)
 	totals_init(&whole.totals, GROUPS_ALL, 0);
 	feed(&whole, 0, n_stream);
 	checkpoint_save_totals(&whole.totals, &totals);
-	checkpoint_save_heap(&whole.heap, &heap);
+	checkpoint_save_heap(&whole.heap, collect, &heap);
 	for (int i = 0; i < 6000; i++) {
 		const struct buffer *from = blobs[i % 2];
 		size_t len = random_below(4) ? from->len : random_below(from->len);
@@ -166,17 +171,16 @@ static void write_recording(const char *path, unsigned int one_in)
 		feed(&s, i, i + 1);
 		chunk = store_writer_put_event(w, (struct space_id){spaces[i]}, &stream[i]);
 		if (chunk && one_in && !random_below(one_in)) {
-			struct checkpoint_info info = {.chunk = chunk, .t_ns = stream[i].t_ns};
 			struct buffer b = {0};
 
 			checkpoint_save_totals(&s.totals, &b);
-			info.bytes = b.len;
-			store_writer_put_checkpoint(w, CHECKPOINT_TOTALS, &info, b.data);
-			buffer_reset(&b);
-			checkpoint_save_heap(&s.heap, &b);
-			info.bytes = b.len;
-			store_writer_put_checkpoint(w, CHECKPOINT_HEAP, &info, b.data);
+			store_writer_begin_checkpoint(w, CHECKPOINT_TOTALS, chunk, stream[i].t_ns);
+			store_writer_add_to_checkpoint(w, b.data, b.len);
 			buffer_release(&b);
+			store_writer_end_checkpoint(w);
+			store_writer_begin_checkpoint(w, CHECKPOINT_HEAP, chunk, stream[i].t_ns);
+			checkpoint_save_heap(&s.heap, store_writer_add_to_checkpoint, w);
+			store_writer_end_checkpoint(w);
 		}
 	}
 	release(&s);
