@@ -13,14 +13,17 @@
 /*
  * The state of totals and heap as bytes, so that reading a recording can begin there;
  * heaptrail-recording(5) says what they mean.  What is restored is untrusted: false where it
- * is no state; what was restored by then is to be thrown away.
+ * is no state, or one that no @most_events events can lead to; what was restored by then is
+ * to be thrown away.
  */
 void checkpoint_save_totals(const struct totals *t, struct buffer *out);
 /* @t: newly initialised, for all times; of groups only those of its keys are taken. */
-bool checkpoint_restore_totals(struct totals *t, const void *data, size_t len);
+bool checkpoint_restore_totals(struct totals *t, uint64_t most_events, const void *data,
+			       size_t len);
 
 void checkpoint_save_heap(const struct replay *heap, struct buffer *out);
 /* @heap: empty. */
-bool checkpoint_restore_heap(struct replay *heap, const void *data, size_t len);
+bool checkpoint_restore_heap(struct replay *heap, uint64_t most_events, const void *data,
+			     size_t len);
 
 #endif

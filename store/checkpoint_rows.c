@@ -32,6 +32,7 @@ static bool unpack_checkpoint(enum checkpoint_kind kind, const struct checkpoint
 			      uint32_t crc, const void *data, size_t len, struct buffer *ret)
 {
 	if (!len || !info->bytes || info->bytes > CHECKPOINT_BYTES_MAX ||
+	    info->bytes / CHECKPOINT_CHUNK_BYTES_MAX > info->chunk ||
 	    checkpoint_crc(info, kind, data, len) != crc ||
 	    ZSTD_getFrameContentSize(data, len) != info->bytes)
 		return false;
