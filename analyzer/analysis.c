@@ -195,26 +195,70 @@ static uint32_t events_until(const struct event *events, const struct chunk_info
 	return n;
 }
 
+/* How far a pass has come. */
+struct feeding {
+	struct analysis_pass *pass;
+	struct store_reader *reader;
+	uint64_t until_ns;
+	struct event *events; /* room for a chunk */
+	struct chunk_info last; /* of which @fed events were fed */
+	uint32_t fed;
+	bool is_at_end; /* of what is wanted */
+};
+
+/*
+ * The next chunk, or the one before it if that has grown: while it is the last one it does,
+ * and when there is another it does so no more.
+ */
+static int read_chunk(struct feeding *f, struct chunk_info *ret, struct err *err)
+{
+	uint64_t id = f->last.id;
+	int r = store_reader_next_chunk(f->reader, id, ret, f->events, err);
+
+	if (r != 1 || !f->fed || f->fed == CHUNK_EVENTS_MAX ||
+	    store_reader_is_sealed(f->reader))
+		return r;
+	r = store_reader_next_chunk(f->reader, id - 1, ret, f->events, err);
+	if (r != 1 || ret->events > f->fed)
+		return r;
+	return store_reader_next_chunk(f->reader, id, ret, f->events, err);
+}
+
+static int feed_chunk(struct feeding *f, struct err *err)
+{
+	struct chunk_info info;
+	int r = read_chunk(f, &info, err);
+	uint32_t n, from = 0;
+
+	if (r != 1)
+		return r;
+	if (info.id == f->last.id)
+		from = f->fed;
+	n = events_until(f->events, &info, f->until_ns);
+	f->is_at_end = n < info.events;
+	f->last = info;
+	f->fed = n;
+	if (n > from)
+		r = analysis_pass_feed(f->pass, info.space, f->events + from, n - from, err);
+	return r < 0 ? r : 1;
+}
+
 static int feed_all(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
 		    analysis_progress *progress, struct err *err)
 {
-	struct event *events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*events));
+	struct feeding f = {.pass = p, .reader = reader, .until_ns = until_ns};
 	struct checkpoint_info from = {0};
-	struct chunk_info info = {0};
 	int r = analysis_pass_restore(p, reader, until_ns, &from, err);
 
-	info.id = from.chunk;
-	while (!r && (r = store_reader_next_chunk(reader, info.id, &info, events, err)) == 1) {
-		uint32_t n = events_until(events, &info, until_ns);
-
-		r = n ? analysis_pass_feed(p, info.space, events, n, err) : 0;
-		if (r || n < info.events)
-			break;
+	if (r)
+		return r;
+	f.events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*f.events));
+	f.last.id = from.chunk;
+	while (!f.is_at_end && (r = feed_chunk(&f, err)) == 1)
 		if (progress)
 			progress(p->totals.sums.events);
-	}
-	free(events);
-	return r;
+	free(f.events);
+	return r < 0 ? r : 0;
 }
 
 /* A recorder that drops events may be quicker than we are: then from a later checkpoint. */

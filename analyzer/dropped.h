@@ -12,7 +12,7 @@ struct dropped {
 	uint64_t events;
 	uint64_t until_ns;    /* when the last of them was, since the recording began */
 	uint64_t max_size;    /* 0: no bound was given */
-	uint64_t state_bytes; /* 0; else the bound could not be kept: the heap's state had so many */
+	uint64_t state_bytes; /* of the heap's state, where the bound could not be kept; or 0 */
 };
 
 /* False where none were, and the bound, if there was one, could be kept. */

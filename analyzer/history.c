@@ -122,18 +122,27 @@ static int reopen(struct history *h, struct err *err)
 	return load_catalog(h, true, err);
 }
 
-/* The next events of the chunk that is being read, or of the one behind it. */
+/*
+ * The next events of the chunk that is being read, or of the one behind it: when that is there
+ * the one before grows no more.
+ */
 static int read_events(struct history *h, struct position *p, struct chunk_info *ret,
 		       struct err *err)
 {
 	bool is_full = h->is_sealed || p->events == CHUNK_EVENTS_MAX;
-	int r = 0;
+	bool is_done = !p->chunk || (is_full && p->events && p->consumed == p->events);
+	int r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
 
-	if (p->chunk && !(is_full && p->events && p->consumed == p->events))
+	if (!is_done && r >= 0) {
+		bool is_last = !r;
+
 		r = store_reader_next_chunk(h->reader, p->chunk - 1, ret, h->events, err);
-	if (r < 0 || (r == 1 && ret->events > p->consumed))
-		return r;
-	r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
+		if (r <= 0 || ret->events > p->consumed)
+			return r;
+		if (is_last)
+			return 0;
+		r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
+	}
 	if (r == 1)
 		p->consumed = p->events = 0;
 	return r;

@@ -72,9 +72,11 @@ static void put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 	c->last_bytes = store_writer_sizes(w).checkpoints - before;
 	c->last_entries = count_entries(c, heap);
 	if (is_whole)
-		bound_mark(&c->bound, w, &(struct dropped_events){.chunks = chunk,
-								 .events = c->totals.sums.events,
-								 .until_ns = info.t_ns});
+		bound_mark(&c->bound, w,
+			   &(struct dropped_events){.chunks = chunk,
+						    .events = c->totals.sums.events,
+						    .until_ns = info.t_ns},
+			   before);
 }
 
 static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,

@@ -65,7 +65,8 @@ static const char help[] =
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_MIN_SIZE, OPTION_MAX_SIZE,
-       OPTION_ON_FULL, OPTION_RING_SIZE, OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
+       OPTION_ON_FULL, OPTION_RING_SIZE,
+       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -192,13 +193,16 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	return 0;
 }
 
-static void say_how_it_ended(const struct session_result *r)
+static void say_how_it_ended(const struct session_result *r, uint64_t dropped)
 {
 	char events[FORMAT_MAX], bytes[FORMAT_MAX], lost[FORMAT_MAX], path[4096];
 
 	format_safe(path, sizeof(path), r->path);
 	say("recorded %s events in '%s' (%s), %s lost", format_count(events, r->events), path,
 	    format_bytes(bytes, store_bytes_on_disk(r->path)), format_count(lost, r->lost_events));
+	if (dropped)
+		say("dropped the oldest %s of them (--max-size); totals are exact",
+		    format_count(events, dropped));
 	if (r->small_alloc_calls)
 		say("counted %s allocations below --min-size, which are not recorded",
 		    format_count(events, r->small_alloc_calls));
@@ -266,6 +270,7 @@ static int run(const struct command *c, int argc, char **argv)
 	struct session *session;
 	struct analysis all;
 	struct err err;
+	uint64_t dropped;
 	int status, r, close_r;
 
 	status = parse(c, argc, argv, &o);
@@ -296,6 +301,7 @@ static int run(const struct command *c, int argc, char **argv)
 	if (r >= 0 && !result.abandoned)
 		store_writer_seal(session_writer(session));
 	status = r < 0 ? fail(&o, -r, &err) : command_status(&result);
+	dropped = sums.bound.base.before.events;
 	checkpoints_release(&sums);
 	/* the size and the name to print are those of the closed file */
 	result.path = strdup(result.path);
@@ -304,7 +310,7 @@ static int run(const struct command *c, int argc, char **argv)
 	if (close_r < 0 && r >= 0)
 		status = fail(&o, -close_r, &err);
 	if (!o.quiet && result.path && r >= 0)
-		say_how_it_ended(&result);
+		say_how_it_ended(&result, dropped);
 	free((char *)result.path);
 	free((char *)result.warning);
 	return status;

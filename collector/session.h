@@ -37,7 +37,7 @@ struct session_options {
 	bool linkage_names; /* functions' names are not demangled */
 	enum stack_mode stack_mode;
 	uint64_t min_size; /* smaller blocks are counted, not recorded; at most PAIRING_SMALL_MAX */
-	uint64_t max_size; /* what the file is to be kept below: the observer does; 0: it may grow */
+	uint64_t max_size; /* the observer keeps the file below that; 0: it may grow */
 	/* the user's first interrupt, which is for the command: recording goes on; or NULL */
 	void (*on_interrupt)(void);
 	/* while names are looked up, every second or more often: frames done, of all; or NULL */

@@ -65,7 +65,8 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?)",
 	[DROP_CHUNKS] = "DELETE FROM chunk WHERE id <= ?",
 	[DROP_CHECKPOINTS] = "DELETE FROM checkpoint WHERE chunk < ?",
-	[THIN_RSS] = "DELETE FROM rss WHERE time_ns <= ? AND rowid % 64 <> 0",
+	[THIN_RSS] = "DELETE FROM rss WHERE time_ns <= ? AND rowid % 64 <> 0"
+		     " AND rowid < (SELECT max(rowid) FROM rss) - 4096",
 	[DELETE_SEAL] = "DELETE FROM recording WHERE key = '" SEAL_KEY "'",
 	[DELETE_SYMBOLS] = "DELETE FROM symbol WHERE frame = ?",
 	[DELETE_SITES] = "DELETE FROM site",
