@@ -66,7 +66,7 @@ bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis
 	chunk = store_reader_chunk_at(reader, until_ns);
 	if (chunk > dropped.chunks && store_reader_find_checkpoint(reader, chunk - 1, ret))
 		return true;
-	return dropped.chunks && until_ns >= dropped.until_ns &&
+	return dropped.events && until_ns >= dropped.until_ns &&
 	       store_reader_find_checkpoint(reader, dropped.chunks, ret);
 }
 
@@ -126,12 +126,15 @@ static int cannot_restore(const struct analysis_pass *p, struct store_reader *re
 	format_duration(t, d.until_ns > start ? d.until_ns - start : 0);
 	if (until_ns < d.until_ns || (since_ns && since_ns <= d.until_ns)) {
 		err_set(err, ERR_USAGE, 0,
-			"cannot show this part of the recording: events before %s were dropped", t);
-		err_hint(err, "it was recorded with --max-size: choose a time after %s", t);
+			"cannot show this part of the recording: events before %s %s", t,
+			d.chunks ? "were dropped" : "are in earlier files");
+		err_hint(err, d.chunks ? "it was recorded with --max-size: choose a time after %s"
+				       : "it was recorded with --every: look into the files "
+					 "before, or choose a time after %s", t);
 		return -ERANGE;
 	}
-	err_set(err, ERR_RECORDING, 0, "cannot read the recording: the state at %s, before which "
-		"events were dropped, is missing", t);
+	err_set(err, ERR_RECORDING, 0, "cannot read the recording: the state at %s, of which the "
+		"events before are not there, is missing", t);
 	return -EBADMSG;
 }
 
@@ -144,10 +147,10 @@ int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, 
 	int tries = 0;
 
 	do {
-		dropped = store_reader_dropped(reader).chunks;
+		dropped = store_reader_dropped(reader).events;
 		if (restore_last(p, reader, until_ns, ret))
 			return 0;
-	} while (store_reader_dropped(reader).chunks != dropped && ++tries < TRIES);
+	} while (store_reader_dropped(reader).events != dropped && ++tries < TRIES);
 	if (dropped)
 		return cannot_restore(p, reader, until_ns, err);
 	*ret = (struct checkpoint_info){0};

@@ -21,6 +21,7 @@ struct position {
 	uint64_t last_ns;  /* of them */
 	bool is_there;	   /* nothing more to read, for now */
 	bool may_jump;	   /* a checkpoint may be nearer than it is */
+	bool has_begun;	   /* its pass is at some chunk's end, or in it */
 	bool is_stale;	   /* what comes next was dropped: it has to */
 };
 
@@ -169,7 +170,7 @@ static void clamp(struct history *h, struct position *p)
 {
 	struct dropped_events d = store_reader_dropped(h->reader);
 
-	if (!d.chunks)
+	if (!d.events)
 		return;
 	if (p->since_ns && p->since_ns <= d.until_ns)
 		p->since_ns = d.until_ns + 1;
@@ -180,7 +181,7 @@ static void clamp(struct history *h, struct position *p)
 /* To the last checkpoint on the way, where that is ahead. */
 static int jump(struct history *h, struct position *p, struct err *err)
 {
-	bool must = !p->chunk || p->is_stale;
+	bool must = !p->has_begun || p->is_stale;
 	struct analysis_window w;
 	struct checkpoint_info there;
 	struct analysis_pass *pass;
@@ -196,7 +197,7 @@ static int jump(struct history *h, struct position *p, struct err *err)
 		return 0;
 	pass = analysis_pass_new(KEYS, p->since_ns);
 	r = analysis_pass_restore(pass, h->reader, w.until_ns, &there, err);
-	if (r || (there.chunk <= p->chunk && !p->is_stale)) {
+	if (r || (there.chunk <= p->chunk && !must)) {
 		analysis_pass_free(pass);
 		p->may_jump = p->is_stale = r != 0;
 		return r;
@@ -204,6 +205,7 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	analysis_pass_free(p->pass);
 	p->pass = pass;
 	p->is_stale = false;
+	p->has_begun = true;
 	p->chunk = there.chunk;
 	p->events = p->consumed = CHUNK_EVENTS_MAX; /* all that there are */
 	p->last_ns = there.t_ns;

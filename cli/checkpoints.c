@@ -54,7 +54,7 @@ static bool put_kind(struct checkpoint_info *info, struct store_writer *w,
 	return store_writer_put_checkpoint(w, kind, info, b->data);
 }
 
-static void put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
+static bool put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 		const struct replay *heap)
 {
 	struct checkpoint_info info = {.chunk = chunk, .t_ns = c->totals.sums.last_ns};
@@ -77,6 +77,17 @@ static void put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 						    .events = c->totals.sums.events,
 						    .until_ns = info.t_ns},
 			   before);
+	return is_whole;
+}
+
+static bool put_state(void *arg, struct store_writer *w, const struct replay *heap, uint64_t chunk,
+		      struct dropped_events *ret)
+{
+	struct checkpoints *c = arg;
+
+	*ret = (struct dropped_events){.events = c->totals.sums.events,
+				       .until_ns = c->totals.sums.last_ns};
+	return put(c, w, chunk, heap);
 }
 
 static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
@@ -116,5 +127,6 @@ static void end(void *arg, struct store_writer *w, const struct replay *heap)
 
 struct drain_observer checkpoints_observer(struct checkpoints *c)
 {
-	return (struct drain_observer){.arg = c, .step = count, .chunk = chunk_is_full, .end = end};
+	return (struct drain_observer){.arg = c, .step = count, .chunk = chunk_is_full,
+				       .state = put_state, .end = end};
 }

@@ -16,11 +16,14 @@
 #include "cli/invoker.h"
 #include "cli/progress.h"
 #include "cli/checkpoints.h"
+#include "cli/rotated.h"
 #include "cli/summary.h"
 #include "collector/pairing.h"
 #include "collector/refusal.h"
 #include "collector/session.h"
 #include "common/format.h"
+
+#define EVERY_MIN_NS 1000000000ull
 
 static const char help[] =
 	"usage: heaptrail record [OPTION...] -- COMMAND [ARGUMENT...]\n"
@@ -34,13 +37,15 @@ static const char help[] =
 	"      --force           overwrite a recording of that name\n"
 	"  -p, --pid PID         attach to a running process; it is never stopped\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
+	"      --every TIME      a new file each TIME (10m, 1h): FILE.1.trail, then\n"
+	"                        FILE.2.trail; each has the totals since the start\n"
 	"      --call-graph=HOW  how call stacks are taken: auto (default: by the files'\n"
 	"                        unwind information), fp (by frame pointers alone),\n"
 	"                        caller (only who called the allocator), none\n"
 	"      --min-size SIZE   count blocks below SIZE (64, 4K; 1G at most), but do not\n"
 	"                        record them: a smaller recording of the larger blocks\n"
-	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least): the\n"
-	"                        oldest events are dropped, totals stay exact\n"
+	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least):\n"
+	"                        the oldest events are dropped, totals stay exact\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
 	"                        the process wait (default for COMMAND)\n"
 	"      --on-full=drop    … lose events, counted (default for -p)\n"
@@ -64,8 +69,8 @@ static const char help[] =
 	"  heaptrail record -- ./server --port 8080\n"
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
-enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_MIN_SIZE, OPTION_MAX_SIZE,
-       OPTION_ON_FULL, OPTION_RING_SIZE,
+enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH, OPTION_MIN_SIZE,
+       OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
        OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
 static const struct option options[] = {
@@ -73,6 +78,7 @@ static const struct option options[] = {
 	{"force", no_argument, NULL, OPTION_FORCE},
 	{"pid", required_argument, NULL, 'p'},
 	{"duration", required_argument, NULL, 'd'},
+	{"every", required_argument, NULL, OPTION_EVERY},
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
 	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
@@ -113,6 +119,12 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		if (!parse_duration(optarg, &o->session.duration_ns) || !o->session.duration_ns)
 			return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m",
 					   optarg);
+		return 0;
+	case OPTION_EVERY:
+		if (!parse_duration(optarg, &o->session.rotation.every_ns) ||
+		    o->session.rotation.every_ns < EVERY_MIN_NS)
+			return usage_error(c, "--every is a time such as 10m or 1h, 1s at least, "
+					      "not '%s'", optarg);
 		return 0;
 	case OPTION_CALL_GRAPH:
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
@@ -188,6 +200,8 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 		o->session.argv = argv + optind;
 	if (!o->session.argv && !o->session.pid)
 		return usage_error(c, "nothing to record: give -p PID or -- COMMAND");
+	if (o->session.rotation.every_ns && o->session.max_size)
+		return usage_error(c, "either --every or --max-size");
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
 	return 0;
@@ -200,6 +214,8 @@ static void say_how_it_ended(const struct session_result *r, uint64_t dropped)
 	format_safe(path, sizeof(path), r->path);
 	say("recorded %s events in '%s' (%s), %s lost", format_count(events, r->events), path,
 	    format_bytes(bytes, store_bytes_on_disk(r->path)), format_count(lost, r->lost_events));
+	if (r->files > 1)
+		say("in %u files, of which it is the last, with the totals of all", r->files);
 	if (dropped)
 		say("dropped the oldest %s of them (--max-size); totals are exact",
 		    format_count(events, dropped));
@@ -247,6 +263,11 @@ static void say_it_goes_on(void)
 	    "run on");
 }
 
+static void say_no_next_file(const struct err *e)
+{
+	say("warning: %s; recording goes on in the file before", e->what);
+}
+
 static void say_bound_is_too_small(uint64_t state_bytes, uint64_t max_size)
 {
 	char state[FORMAT_MAX], max[FORMAT_MAX];
@@ -281,6 +302,8 @@ static int run(const struct command *c, int argc, char **argv)
 		invoker_find(&o.session.identity);
 	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
 	o.session.on_names = o.quiet ? NULL : progress_names;
+	o.session.rotation.on_closed = rotated_complete;
+	o.session.rotation.on_failure = say_no_next_file;
 	checkpoints_init(&sums);
 	sums.bound.max_size = o.session.max_size;
 	sums.bound.on_too_small = o.quiet ? NULL : say_bound_is_too_small;
@@ -309,6 +332,7 @@ static int run(const struct command *c, int argc, char **argv)
 	close_r = session_close(session, &err);
 	if (close_r < 0 && r >= 0)
 		status = fail(&o, -close_r, &err);
+	rotated_wait();
 	if (!o.quiet && result.path && r >= 0)
 		say_how_it_ended(&result, dropped);
 	free((char *)result.path);

@@ -24,10 +24,11 @@ static int write_rest(struct store_writer *w, const struct view *v, enum incompl
 			store_writer_put_number(w, "cut_off", 1);
 	}
 	store_writer_put_number(w, "events", (int64_t)v->analysis.events);
-	store_writer_put_number(w,
-				why == INCOMPLETE_SAVED ? "saved_realtime_ns"
-							: "repaired_realtime_ns",
-				(int64_t)clock_realtime_ns());
+	if (why != INCOMPLETE_ROTATED)
+		store_writer_put_number(w,
+					why == INCOMPLETE_SAVED ? "saved_realtime_ns"
+								: "repaired_realtime_ns",
+					(int64_t)clock_realtime_ns());
 	symbolize(w, &v->catalog, &as_usual, &result);
 	*ret_named = result.frames;
 	return store_writer_flush(w, err);

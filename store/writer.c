@@ -17,8 +17,10 @@
 #include "store/checkpoint_crc.h"
 #include "store/checkpoint_rows.h"
 #include "store/chunk.h"
+#include "store/continuation.h"
 #include "store/new_file.h"
 #include "store/seal.h"
+#include "store/write_error.h"
 
 enum statement {
 	PUT_RECORDING,
@@ -82,6 +84,7 @@ struct store_writer {
 	struct err failure;
 	struct chunk_encoder chunk;
 	bool chunk_dirty; /* it holds events that its row does not */
+	bool chunk_has_ended;
 	bool no_more_events;
 	bool wants_seal;
 	struct seal_parts parts; /* of the seal, that are known */
@@ -91,43 +94,11 @@ struct store_writer {
 	uint64_t dropped, deleted; /* chunks that were dropped, and whose rows have gone too */
 };
 
-static int errno_of_sqlite(sqlite3 *db, int code)
-{
-	int sys = db ? sqlite3_system_errno(db) : 0;
-
-	switch (code & 0xff) {
-	case SQLITE_FULL:
-		return sys == EDQUOT ? EDQUOT : ENOSPC;
-	case SQLITE_READONLY:
-		return EROFS;
-	case SQLITE_NOMEM:
-		return ENOMEM;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return EBUSY;
-	default:
-		return sys ? sys : EIO;
-	}
-}
-
-/* SQLite often says no more than "I/O error": ask once more what is wrong with the file. */
-static int look_at_file(const struct store_writer *w)
-{
-	int fd = open(w->path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno == EROFS || errno == ENOENT ? errno : EIO;
-	close(fd);
-	return EIO;
-}
-
 /* Keeps the first failure; the rest follows from it. */
 static void writer_failed(struct store_writer *w, int code)
 {
-	int e = errno_of_sqlite(w->db, code);
+	int e = write_error_errno(w->db, code, w->path);
 
-	if (e == EIO)
-		e = look_at_file(w);
 	if (w->failed)
 		return;
 	w->failed = true;
@@ -250,8 +221,8 @@ static int open_database(struct store_writer *w, struct err *err)
 
 	free(path);
 	if (code != SQLITE_OK)
-		return err_set(err, ERR_FAILED, errno_of_sqlite(w->db, code), "cannot open '%s'",
-			       w->path);
+		return err_set(err, ERR_FAILED, write_error_errno(w->db, code, NULL),
+			       "cannot open '%s'", w->path);
 	if (set_up_database(w) == 0)
 		return 0;
 	*err = w->failure;
@@ -312,6 +283,30 @@ int store_writer_open(const char *path, struct store_writer **ret, struct err *e
 		return r;
 	}
 	*ret = w;
+	return 0;
+}
+
+int store_writer_continue(struct store_writer *w, const char *path,
+			  const struct store_writer_options *o,
+			  const struct dropped_events *earlier, struct store_writer **ret_old,
+			  struct err *err)
+{
+	struct store_writer *next, old;
+	int r = store_writer_create(path, o, &next, err);
+
+	if (r)
+		return r;
+	r = continuation_copy(next->db, w->path, next->path, earlier, err);
+	if (r) {
+		unlink(path);
+		store_writer_close(next, NULL);
+		return r;
+	}
+	next->timeline_rows = w->timeline_rows;
+	old = *w;
+	*w = *next;
+	*next = old;
+	*ret_old = next;
 	return 0;
 }
 
@@ -692,7 +687,9 @@ uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 
 	if (w->failed || w->no_more_events)
 		return 0;
-	if (!i->id || i->events == CHUNK_EVENTS_MAX || i->space.v != space.v) {
+	if (!i->id || i->events == CHUNK_EVENTS_MAX || i->space.v != space.v ||
+	    w->chunk_has_ended) {
+		w->chunk_has_ended = false;
 		put_chunk(w);
 		chunk_encoder_reset(&w->chunk, i->id + 1, space);
 	}
@@ -702,6 +699,12 @@ uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 		return 0;
 	put_chunk(w);
 	return i->id;
+}
+
+uint64_t store_writer_end_chunk(struct store_writer *w)
+{
+	w->chunk_has_ended = true;
+	return w->chunk.info.id;
 }
 
 /* ---- checkpoints --------------------------------------------------------------------- */

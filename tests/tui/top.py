@@ -358,6 +358,8 @@ def max_size():
     top = Top(f"--max-size 1M -p {target.pid}")
     target.process.stdin.write(b"full\n")
     target.process.stdin.flush()
+    top.is_recording()
+    top.keys("1")
     tap.ok(top.sees(r"Events before \d.* were dropped \(--max-size\): [\d,]+; totals"), "what was dropped is said")
     tap.ok(top.sees("● recording", top.title) and grows(top.calls), f"and recording goes on: {top.title()}")
     size = os.path.getsize(top.trail())
