@@ -99,6 +99,32 @@ struct record_options {
 	bool as_root, quiet, done;
 };
 
+/* How much is recorded, and kept. */
+static int parse_amount(const struct command *c, struct record_options *o, int option)
+{
+	switch (option) {
+	case OPTION_EVERY:
+		if (!parse_duration(optarg, &o->session.rotation.every_ns) ||
+		    o->session.rotation.every_ns < EVERY_MIN_NS)
+			return usage_error(c, "--every is a time such as 10m or 1h, 1s at least, "
+					      "not '%s'", optarg);
+		return 0;
+	case OPTION_MIN_SIZE:
+		if (!parse_bytes(optarg, &o->session.min_size) ||
+		    o->session.min_size > PAIRING_SMALL_MAX)
+			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
+					      "not '%s'", optarg);
+		return 0;
+	case OPTION_MAX_SIZE:
+		if (!parse_bytes(optarg, &o->session.max_size) ||
+		    o->session.max_size < BOUND_MIN || o->session.max_size > INT64_MAX)
+			return usage_error(c, "--max-size is a size such as 200M or 2G, 1M at "
+					      "least, not '%s'", optarg);
+		return 0;
+	}
+	return 0;
+}
+
 static int parse_option(const struct command *c, struct record_options *o, int option)
 {
 	uint64_t n;
@@ -120,29 +146,15 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 			return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m",
 					   optarg);
 		return 0;
-	case OPTION_EVERY:
-		if (!parse_duration(optarg, &o->session.rotation.every_ns) ||
-		    o->session.rotation.every_ns < EVERY_MIN_NS)
-			return usage_error(c, "--every is a time such as 10m or 1h, 1s at least, "
-					      "not '%s'", optarg);
-		return 0;
 	case OPTION_CALL_GRAPH:
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
 			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
 					      "not '%s'", optarg);
 		return 0;
+	case OPTION_EVERY:
 	case OPTION_MIN_SIZE:
-		if (!parse_bytes(optarg, &o->session.min_size) ||
-		    o->session.min_size > PAIRING_SMALL_MAX)
-			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
-					      "not '%s'", optarg);
-		return 0;
 	case OPTION_MAX_SIZE:
-		if (!parse_bytes(optarg, &o->session.max_size) ||
-		    o->session.max_size < BOUND_MIN || o->session.max_size > INT64_MAX)
-			return usage_error(c, "--max-size is a size such as 200M or 2G, 1M at "
-					      "least, not '%s'", optarg);
-		return 0;
+		return parse_amount(c, o, option);
 	case OPTION_ON_FULL:
 		if (!strcmp(optarg, "wait"))
 			o->session.on_full = ON_FULL_WAIT;
@@ -302,6 +314,7 @@ static int run(const struct command *c, int argc, char **argv)
 		invoker_find(&o.session.identity);
 	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
 	o.session.on_names = o.quiet ? NULL : progress_names;
+	rotated_begin(&o.session.identity);
 	o.session.rotation.on_closed = rotated_complete;
 	o.session.rotation.on_failure = say_no_next_file;
 	checkpoints_init(&sums);

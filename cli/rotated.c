@@ -17,6 +17,7 @@
 
 #define NICE 10
 
+static struct target_identity owner; /* of the files */
 static pid_t *children;
 static size_t n_children, cap_children;
 
@@ -30,7 +31,11 @@ static _Noreturn void complete(const char *path)
 
 	/* the probes, the target's and the guard's files: they are to end with the recorder */
 	close_range(STDERR_FILENO + 1, ~0U, 0);
-	privileges_keep_writing(path);
+	if (!owner.change)
+		privileges_keep_writing(path);
+	else if (setresgid(owner.gid, owner.gid, owner.gid) < 0 ||
+		 setresuid(owner.uid, owner.uid, owner.uid) < 0)
+		_exit(ERR_FAILED); /* see rotation_keep_user() */
 	setpriority(PRIO_PROCESS, 0, NICE);
 	r = view_open(&v, path, GROUP_STACK, &err);
 	if (!r)
@@ -55,6 +60,11 @@ static void reap(bool wait)
 			children[left++] = children[i];
 	}
 	n_children = left;
+}
+
+void rotated_begin(const struct target_identity *id)
+{
+	owner = *id;
 }
 
 void rotated_complete(const char *path)

@@ -4,10 +4,13 @@
 
 #include <stddef.h>
 
+#include "collector/target.h"
 #include "common/err.h"
 
 /* The files of a recording that was made with --every. */
 
+/* They belong to @id. */
+void rotated_begin(const struct target_identity *id);
 /*
  * Completes one that its recorder has left, names and summaries included, in a child that waits
  * for others: the recorder goes on.

@@ -38,7 +38,7 @@ void rotation_put_facts(const struct rotation *r, struct store_writer *w);
  * there are few.
  */
 void rotation_keep_user(const struct rotation *r, const struct target_identity *id);
-/* Is it time for the next file, @now?  Counted from @start_ns on; then not before the time after. */
+/* Is it time for the next file, @now?  Counted from @start_ns on; then not for a while. */
 bool rotation_is_due(struct rotation *r, uint64_t start_ns, uint64_t now);
 /*
  * The next file begins: *@path is its name then.  What the old one says of its

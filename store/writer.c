@@ -236,18 +236,29 @@ static void begin_bound(struct store_writer *w, uint64_t max_size)
 	store_writer_put_number(w, "max_size", (int64_t)max_size);
 }
 
+static bool act_as(const struct store_writer_options *o)
+{
+	return (o->gid == getegid() || !setegid(o->gid)) &&
+	       (o->uid == geteuid() || !seteuid(o->uid));
+}
+
+static void act_as_before(uid_t uid, gid_t gid)
+{
+	if ((uid != geteuid() && seteuid(uid) < 0) || (gid != getegid() && setegid(gid) < 0))
+		abort(); /* never go on with the wrong rights */
+}
+
 int store_writer_create(const char *path, const struct store_writer_options *o,
 			struct store_writer **ret, struct err *err)
 {
 	uid_t euid = geteuid();
 	gid_t egid = getegid();
-	bool other_user = o->uid != euid || o->gid != egid;
 	struct store_writer *w = xcalloc(1, sizeof(*w));
 	int r;
 
 	w->path = xstrdup(path);
 	/* -wal and -shm come with the first transaction: all of it as that user */
-	if (other_user && (setegid(o->gid) < 0 || seteuid(o->uid) < 0)) {
+	if (!act_as(o)) {
 		r = err_set(err, ERR_PRIVILEGE, errno, "cannot become user %u to write '%s'",
 			    (unsigned int)o->uid, path);
 		goto out;
@@ -261,8 +272,7 @@ int store_writer_create(const char *path, const struct store_writer_options *o,
 	else if (o->max_size)
 		begin_bound(w, o->max_size);
 out:
-	if (other_user && (seteuid(euid) < 0 || setegid(egid) < 0))
-		abort(); /* never go on with the wrong rights */
+	act_as_before(euid, egid);
 	if (r) {
 		store_writer_close(w, NULL);
 		return r;
@@ -291,12 +301,15 @@ int store_writer_continue(struct store_writer *w, const char *path,
 			  const struct dropped_events *earlier, struct store_writer **ret_old,
 			  struct err *err)
 {
+	uid_t euid = geteuid();
+	gid_t egid = getegid();
 	struct store_writer *next, old;
 	int r = store_writer_create(path, o, &next, err);
 
 	if (r)
 		return r;
-	r = continuation_copy(next->db, w->path, next->path, earlier, err);
+	r = act_as(o) ? continuation_copy(next->db, w->path, next->path, earlier, err) : -EPERM;
+	act_as_before(euid, egid);
 	if (r) {
 		unlink(path);
 		store_writer_close(next, NULL);
@@ -354,14 +367,19 @@ static void leave_wal_mode(struct store_writer *w)
 	}
 }
 
-void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame)
+static void delete_by(struct store_writer *w, enum statement which, uint64_t number)
 {
-	sqlite3_stmt *s = prepare(w, DELETE_SYMBOLS);
+	sqlite3_stmt *s = prepare(w, which);
 
 	if (!s)
 		return;
-	bind_u64(s, 1, frame.v);
+	bind_u64(s, 1, number);
 	step(w, s);
+}
+
+void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame)
+{
+	delete_by(w, DELETE_SYMBOLS, frame.v);
 }
 
 static void clear(struct store_writer *w, enum statement statement)
@@ -449,11 +467,11 @@ void store_writer_put_number(struct store_writer *w, const char *key, int64_t va
 {
 	sqlite3_stmt *s = prepare(w, PUT_RECORDING);
 
-	if (!s)
-		return;
-	bind_text(s, 1, key);
-	sqlite3_bind_int64(s, 2, value);
-	step(w, s);
+	if (s) {
+		bind_text(s, 1, key);
+		bind_u64(s, 2, (uint64_t)value);
+		step(w, s);
+	}
 }
 
 void store_writer_put_process(struct store_writer *w, const struct process_record *p)
@@ -741,16 +759,6 @@ uint64_t store_writer_used_bytes(struct store_writer *w)
 	return checkpoint_rows_used_bytes(w->db);
 }
 
-static void delete_until(struct store_writer *w, enum statement which, uint64_t until)
-{
-	sqlite3_stmt *s = prepare(w, which);
-
-	if (!s)
-		return;
-	bind_u64(s, 1, until);
-	step(w, s);
-}
-
 void store_writer_drop(struct store_writer *w, const struct dropped_events *d)
 {
 	if (w->failed || w->no_more_events)
@@ -758,8 +766,8 @@ void store_writer_drop(struct store_writer *w, const struct dropped_events *d)
 	store_writer_put_number(w, DROPPED_CHUNKS_KEY, (int64_t)d->chunks);
 	store_writer_put_number(w, DROPPED_EVENTS_KEY, (int64_t)d->events);
 	store_writer_put_number(w, DROPPED_UNTIL_KEY, (int64_t)d->until_ns);
-	delete_until(w, DROP_CHECKPOINTS, d->chunks);
-	delete_until(w, THIN_RSS, d->until_ns);
+	delete_by(w, DROP_CHECKPOINTS, d->chunks);
+	delete_by(w, THIN_RSS, d->until_ns);
 	w->dropped = d->chunks;
 }
 
@@ -769,16 +777,14 @@ bool store_writer_drop_rows(struct store_writer *w, uint64_t max)
 	if (w->failed || w->no_more_events || w->deleted == w->dropped)
 		return false;
 	w->deleted = w->dropped - w->deleted > max ? w->deleted + max : w->dropped;
-	delete_until(w, DROP_CHUNKS, w->deleted);
+	delete_by(w, DROP_CHUNKS, w->deleted);
 	return w->deleted < w->dropped;
 }
 
 struct store_writer_sizes store_writer_sizes(const struct store_writer *w)
 {
-	struct store_writer_sizes sizes = w->sizes;
-
-	sizes.last_chunk = w->chunk.info.id;
-	return sizes;
+	return (struct store_writer_sizes){w->sizes.chunks, w->sizes.checkpoints,
+					   w->chunk.info.id};
 }
 
 int store_writer_flush(struct store_writer *w, struct err *err)
