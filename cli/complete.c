@@ -16,7 +16,14 @@ static int write_rest(struct store_writer *w, const struct view *v, enum incompl
 		      size_t *ret_named, struct err *err)
 {
 	const struct symbolize_options as_usual = {0};
+	struct dropped_events dropped = store_reader_dropped(v->reader);
 	struct symbolize_result result;
+
+	/* a recorder that was killed may have left rows of them */
+	if (dropped.chunks)
+		store_writer_drop(w, &dropped);
+	while (store_writer_drop_rows(w, UINT64_MAX))
+		;
 
 	if (!catalog_text(&v->catalog, "end_ns")) {
 		store_writer_put_number(w, "end_ns", (int64_t)v->analysis.last_ns);
