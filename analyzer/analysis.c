@@ -51,30 +51,35 @@ static void begin_space(struct analysis_pass *p, struct space_id space)
 	replay_begin_space(&p->replay, space);
 }
 
-/* A checkpoint after this chunk, or one before, is before the window; 0: none is. */
-static uint64_t last_chunk_before(struct store_reader *reader, const struct analysis_window *w)
+/* A checkpoint after chunk *@ret, or after one before, is before the window; false: none is. */
+static bool last_chunk_before(struct store_reader *reader, const struct analysis_window *w,
+			      uint64_t *ret)
 {
 	/* no event of the window may be before it */
 	uint64_t until_ns = w->since_ns && w->since_ns <= w->until_ns ? w->since_ns - 1
 								      : w->until_ns;
 	struct dropped_events dropped;
-	uint64_t chunk;
 
+	*ret = UINT64_MAX;
 	if (until_ns == UINT64_MAX)
-		return UINT64_MAX;
+		return true;
 	dropped = store_reader_dropped(reader);
-	chunk = store_reader_chunk_at(reader, until_ns);
-	if (chunk > dropped.chunks)
-		return chunk - 1;
-	return until_ns >= dropped.until_ns ? dropped.chunks : 0;
+	*ret = store_reader_chunk_at(reader, until_ns);
+	if (*ret > dropped.chunks) {
+		*ret -= 1;
+		return true;
+	}
+	*ret = dropped.chunks;
+	return dropped.events && until_ns >= dropped.until_ns;
 }
 
 bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
 			      struct checkpoint_info *ret)
 {
-	uint64_t chunk = last_chunk_before(reader, w);
+	uint64_t chunk;
 
-	return chunk && store_reader_find_checkpoint(reader, chunk, ret);
+	return last_chunk_before(reader, w, &chunk) &&
+	       store_reader_find_checkpoint(reader, chunk, ret);
 }
 
 static bool restore(struct analysis_pass *p, struct store_reader *reader, uint64_t chunk,
@@ -82,7 +87,9 @@ static bool restore(struct analysis_pass *p, struct store_reader *reader, uint64
 {
 	uint64_t most_events;
 
-	if (__builtin_mul_overflow(chunk, CHUNK_EVENTS_MAX, &most_events))
+	/* the files before have events, too */
+	if (__builtin_mul_overflow(chunk, CHUNK_EVENTS_MAX, &most_events) ||
+	    __builtin_add_overflow(most_events, store_reader_dropped(reader).events, &most_events))
 		return false;
 	if (!store_reader_checkpoint(reader, CHECKPOINT_HEAP, chunk, b) ||
 	    !checkpoint_restore_heap(&p->replay, most_events, b->data, b->len))
@@ -110,16 +117,18 @@ static bool restore_last(struct analysis_pass *p, struct store_reader *reader, u
 			 struct checkpoint_info *ret)
 {
 	struct analysis_window w = {.since_ns = p->totals.since_ns, .until_ns = until_ns};
-	uint64_t chunk = last_chunk_before(reader, &w);
 	struct buffer b = {0};
-	bool is_there = false;
+	bool is_there = false, more;
+	uint64_t chunk;
 
 	/* what a row says of its place may be damaged, too: each time an earlier one */
-	while (!is_there && chunk && store_reader_find_checkpoint(reader, chunk, ret) &&
+	more = last_chunk_before(reader, &w, &chunk);
+	while (!is_there && more && store_reader_find_checkpoint(reader, chunk, ret) &&
 	       ret->chunk <= chunk) {
 		is_there = restore(p, reader, ret->chunk, &b);
 		if (!is_there)
 			forget(p); /* a damaged one costs time only */
+		more = ret->chunk > 0;
 		chunk = ret->chunk - 1;
 	}
 	buffer_release(&b);
@@ -137,12 +146,15 @@ static int cannot_restore(const struct analysis_pass *p, struct store_reader *re
 	format_duration(t, d.until_ns > start ? d.until_ns - start : 0);
 	if (until_ns < d.until_ns || (since_ns && since_ns <= d.until_ns)) {
 		err_set(err, ERR_USAGE, 0,
-			"cannot show this part of the recording: events before %s were dropped", t);
-		err_hint(err, "it was recorded with --max-size: choose a time after %s", t);
+			"cannot show this part of the recording: events before %s %s", t,
+			d.chunks ? "were dropped" : "are in earlier files");
+		err_hint(err, d.chunks ? "it was recorded with --max-size: choose a time after %s"
+				       : "it was recorded with --every: look into the files "
+					 "before, or choose a time after %s", t);
 		return -ERANGE;
 	}
-	err_set(err, ERR_RECORDING, 0, "cannot read the recording: the state at %s, before which "
-		"events were dropped, is missing", t);
+	err_set(err, ERR_RECORDING, 0, "cannot read the recording: the state at %s, of which the "
+		"events before are not there, is missing", t);
 	return -EBADMSG;
 }
 
@@ -155,10 +167,10 @@ int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, 
 	int tries = 0;
 
 	do {
-		dropped = store_reader_dropped(reader).chunks;
+		dropped = store_reader_dropped(reader).events;
 		if (restore_last(p, reader, until_ns, ret))
 			return 0;
-	} while (store_reader_dropped(reader).chunks != dropped && ++tries < TRIES);
+	} while (store_reader_dropped(reader).events != dropped && ++tries < TRIES);
 	if (dropped)
 		return cannot_restore(p, reader, until_ns, err);
 	*ret = (struct checkpoint_info){0};
@@ -204,28 +216,72 @@ static uint32_t events_until(const struct event *events, const struct chunk_info
 	return n;
 }
 
+/* How far a pass has come. */
+struct feeding {
+	struct analysis_pass *pass;
+	struct store_reader *reader;
+	const struct analysis_window *window;
+	struct event *events; /* room for a chunk */
+	struct chunk_info last; /* of which @fed events were fed */
+	uint32_t fed;
+	bool is_at_end; /* of what is wanted */
+};
+
+/*
+ * The next chunk, or the one before it if that has grown: while it is the last one it does,
+ * and when there is another it does so no more.
+ */
+static int read_chunk(struct feeding *f, struct chunk_info *ret, struct err *err)
+{
+	uint64_t id = f->last.id;
+	int r = store_reader_next_chunk(f->reader, id, ret, f->events, err);
+
+	if (r != 1 || !f->fed || f->fed == CHUNK_EVENTS_MAX ||
+	    store_reader_is_sealed(f->reader))
+		return r;
+	r = store_reader_next_chunk(f->reader, id - 1, ret, f->events, err);
+	if (r != 1 || ret->events > f->fed)
+		return r;
+	return store_reader_next_chunk(f->reader, id, ret, f->events, err);
+}
+
+static int feed_chunk(struct feeding *f, struct err *err)
+{
+	struct chunk_info info;
+	int r = read_chunk(f, &info, err);
+	uint32_t n, from = 0;
+
+	if (r != 1)
+		return r;
+	if (info.id == f->last.id)
+		from = f->fed;
+	n = events_until(f->events, &info, f->window, f->pass->replay.ordinal - from);
+	f->is_at_end = n < info.events;
+	f->last = info;
+	f->fed = n;
+	if (n > from)
+		r = analysis_pass_feed(f->pass, info.space, f->events + from, n - from, err);
+	return r < 0 ? r : 1;
+}
+
 static int feed_all(struct analysis_pass *p, struct store_reader *reader,
 		    const struct analysis_window *w, analysis_progress *progress, struct err *err)
 {
-	struct event *events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*events));
+	struct feeding f = {.pass = p, .reader = reader, .window = w};
 	/* a checkpoint may be after the event, at the same time */
 	uint64_t before_ns = w->until_ns - (w->until_event && w->until_ns);
 	struct checkpoint_info from = {0};
-	struct chunk_info info = {0};
 	int r = analysis_pass_restore(p, reader, before_ns, &from, err);
 
-	info.id = from.chunk;
-	while (!r && (r = store_reader_next_chunk(reader, info.id, &info, events, err)) == 1) {
-		uint32_t n = events_until(events, &info, w, p->replay.ordinal);
-
-		r = n ? analysis_pass_feed(p, info.space, events, n, err) : 0;
-		if (r || n < info.events)
-			break;
+	if (r)
+		return r;
+	f.events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*f.events));
+	f.last.id = from.chunk;
+	while (!f.is_at_end && (r = feed_chunk(&f, err)) == 1)
 		if (progress)
 			progress(p->totals.sums.events);
-	}
-	free(events);
-	return r;
+	free(f.events);
+	return r < 0 ? r : 0;
 }
 
 /* A recorder that drops events may be quicker than we are: then from a later checkpoint. */

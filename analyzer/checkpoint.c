@@ -25,6 +25,11 @@ static void list_sums(struct totals *t, uint64_t *ret[SUMS])
 	memcpy(ret, sums, sizeof(sums));
 }
 
+static void save_difference(struct buffer *column, uint64_t to, uint64_t from)
+{
+	buffer_append_varint(column, zigzag((int64_t)(to - from)));
+}
+
 static void save_group(const struct totals *t, const struct group *g, uint64_t key_before,
 		       struct buffer *out)
 {
@@ -37,8 +42,8 @@ static void save_group(const struct totals *t, const struct group *g, uint64_t k
 	buffer_append_varint(out, h->temporary_allocs);
 	buffer_append_varint(out, h->live_blocks);
 	buffer_append_varint(out, h->live_bytes);
-	buffer_append_varint(out, is_noted ? zigzag((int64_t)(h->peak_blocks - h->live_blocks)) : 0);
-	buffer_append_varint(out, is_noted ? zigzag((int64_t)(h->peak_bytes - h->live_bytes)) : 0);
+	save_difference(out, is_noted ? h->peak_blocks : h->live_blocks, h->live_blocks);
+	save_difference(out, is_noted ? h->peak_bytes : h->live_bytes, h->live_bytes);
 }
 
 void checkpoint_save_totals(const struct totals *t, struct buffer *out)

@@ -23,8 +23,9 @@ bool dropped_read(const struct catalog *c, struct dropped *ret)
 		.max_size = number(c, "max_size"),
 		.state_bytes = number(c, "max_size_too_small"),
 	};
-	if (number(c, DROPPED_CHUNKS_KEY)) {
-		ret->events = number(c, DROPPED_EVENTS_KEY);
+	ret->events = number(c, DROPPED_EVENTS_KEY);
+	if (ret->events) {
+		ret->are_elsewhere = !number(c, DROPPED_CHUNKS_KEY);
 		ret->until_ns = until > start ? until - start : 0;
 	}
 	return ret->events || ret->state_bytes;
@@ -36,8 +37,10 @@ char *dropped_text(const struct dropped *d)
 	char *events = NULL, *small = NULL, *text;
 
 	if (d->events)
-		events = xasprintf("Events before %s were dropped (--max-size): %s; totals, peak "
-				   "and what is live are exact", format_duration(t, d->until_ns),
+		events = xasprintf("Events before %s %s: %s; totals, peak and what is live are "
+				   "exact", format_duration(t, d->until_ns),
+				   d->are_elsewhere ? "are in earlier files (--every)"
+						    : "were dropped (--max-size)",
 				   format_count(n, d->events));
 	if (d->state_bytes)
 		small = xasprintf("--max-size %s was too small: the state of the heap alone took "

@@ -21,6 +21,7 @@ struct position {
 	uint64_t last_ns;  /* of them */
 	bool is_there;	   /* nothing more to read, for now */
 	bool may_jump;	   /* a checkpoint may be nearer than it is */
+	bool has_begun;	   /* its pass is at some chunk's end, or in it */
 	bool is_stale;	   /* what comes next was dropped: it has to */
 };
 
@@ -122,18 +123,27 @@ static int reopen(struct history *h, struct err *err)
 	return load_catalog(h, true, err);
 }
 
-/* The next events of the chunk that is being read, or of the one behind it. */
+/*
+ * The next events of the chunk that is being read, or of the one behind it: when that is there
+ * the one before grows no more.
+ */
 static int read_events(struct history *h, struct position *p, struct chunk_info *ret,
 		       struct err *err)
 {
 	bool is_full = h->is_sealed || p->events == CHUNK_EVENTS_MAX;
-	int r = 0;
+	bool is_done = !p->chunk || (is_full && p->events && p->consumed == p->events);
+	int r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
 
-	if (p->chunk && !(is_full && p->events && p->consumed == p->events))
+	if (!is_done && r >= 0) {
+		bool is_last = !r;
+
 		r = store_reader_next_chunk(h->reader, p->chunk - 1, ret, h->events, err);
-	if (r < 0 || (r == 1 && ret->events > p->consumed))
-		return r;
-	r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
+		if (r <= 0 || ret->events > p->consumed)
+			return r;
+		if (is_last)
+			return 0;
+		r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
+	}
 	if (r == 1)
 		p->consumed = p->events = 0;
 	return r;
@@ -160,7 +170,7 @@ static void clamp(struct history *h, struct position *p)
 {
 	struct dropped_events d = store_reader_dropped(h->reader);
 
-	if (!d.chunks)
+	if (!d.events)
 		return;
 	if (p->since_ns && p->since_ns <= d.until_ns)
 		p->since_ns = d.until_ns + 1;
@@ -171,7 +181,7 @@ static void clamp(struct history *h, struct position *p)
 /* To the last checkpoint on the way, where that is ahead. */
 static int jump(struct history *h, struct position *p, struct err *err)
 {
-	bool must = !p->chunk || p->is_stale;
+	bool must = !p->has_begun || p->is_stale;
 	struct analysis_window w;
 	struct checkpoint_info there;
 	struct analysis_pass *pass;
@@ -187,7 +197,7 @@ static int jump(struct history *h, struct position *p, struct err *err)
 		return 0;
 	pass = analysis_pass_new(KEYS, p->since_ns);
 	r = analysis_pass_restore(pass, h->reader, w.until_ns, &there, err);
-	if (r || (there.chunk <= p->chunk && !p->is_stale)) {
+	if (r || (there.chunk <= p->chunk && !must)) {
 		analysis_pass_free(pass);
 		p->may_jump = p->is_stale = r != 0;
 		return r;
@@ -195,6 +205,7 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	analysis_pass_free(p->pass);
 	p->pass = pass;
 	p->is_stale = false;
+	p->has_begun = true;
 	p->chunk = there.chunk;
 	p->events = p->consumed = CHUNK_EVENTS_MAX; /* all that there are */
 	p->last_ns = there.t_ns;

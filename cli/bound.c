@@ -35,19 +35,29 @@ static uint64_t least(const struct bound *b, uint64_t state_bytes)
 	return part > state_bytes / 2 ? part : state_bytes / 2;
 }
 
-void bound_mark(struct bound *b, const struct store_writer *w, const struct dropped_events *before)
+void bound_mark(struct bound *b, const struct store_writer *w, const struct dropped_events *before,
+		uint64_t checkpoint_bytes)
 {
+	uint64_t chunks = store_writer_sizes(w).chunks;
+
 	if (!b->max_size)
 		return;
 	ARRAY_GROW(b->marks, b->cap_marks, b->n_marks);
-	b->marks[b->n_marks++] =
-		(struct bound_mark){*before, .chunk_bytes = store_writer_sizes(w).chunks};
+	b->marks[b->n_marks++] = (struct bound_mark){
+		*before, .chunk_bytes = chunks, .bytes = chunks + checkpoint_bytes};
+}
+
+/* Of chunks behind the last checkpoint. */
+static uint64_t bytes_since_mark(const struct bound *b, const struct store_writer *w)
+{
+	const struct bound_mark *last = b->n_marks ? &b->marks[b->n_marks - 1] : &b->base;
+
+	return store_writer_sizes(w).chunks - last->chunk_bytes;
 }
 
 bool bound_wants_mark(const struct bound *b, const struct store_writer *w, uint64_t state_bytes)
 {
-	const struct bound_mark *last = b->n_marks ? &b->marks[b->n_marks - 1] : &b->base;
-	uint64_t bytes = store_writer_sizes(w).chunks - last->chunk_bytes;
+	uint64_t bytes = bytes_since_mark(b, w);
 
 	return b->max_size && bytes >= room(b) / 8 && bytes >= 2 * state_bytes;
 }
@@ -67,7 +77,7 @@ static bool choose(const struct bound *b, uint64_t state_bytes, size_t *ret)
 	uint64_t enough = least(b, state_bytes);
 
 	for (size_t i = 0; i < b->n_marks; i++) {
-		uint64_t bytes = b->marks[i].chunk_bytes - b->base.chunk_bytes;
+		uint64_t bytes = b->marks[i].bytes - b->base.bytes;
 
 		*ret = i;
 		if (bytes >= enough)
@@ -108,7 +118,8 @@ bool bound_keep(struct bound *b, struct store_writer *w, uint64_t state_bytes, b
 		store_writer_drop_rows(w, ROWS_AT_ONCE);
 		return false;
 	}
-	if (may_mark && chunks - b->base.chunk_bytes >= least(b, state_bytes))
+	/* one takes its time: not after every chunk */
+	if (may_mark && bytes_since_mark(b, w) >= least(b, state_bytes))
 		return true;
 	if (store_writer_used_bytes(w) > b->max_size)
 		say_it_is_too_small(b, w, state_bytes);

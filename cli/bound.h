@@ -23,6 +23,7 @@ struct bound {
 	struct bound_mark { /* a checkpoint behind the one that the recording begins with */
 		struct dropped_events before;
 		uint64_t chunk_bytes; /* of all chunks until there, the dropped ones too */
+		uint64_t bytes;	      /* of these, and of all checkpoints before it */
 	} *marks; /* the oldest first */
 	size_t n_marks, cap_marks;
 	struct bound_mark base;
@@ -33,9 +34,10 @@ struct bound {
 };
 
 void bound_release(struct bound *b);
-/* A checkpoint was put behind @before. */
-void bound_mark(struct bound *b, const struct store_writer *w, const struct dropped_events *before);
-/* Is one of @state_bytes due after the last full chunk, so that there is something to drop later? */
+/* A checkpoint was put behind @before; older ones have @checkpoint_bytes. */
+void bound_mark(struct bound *b, const struct store_writer *w, const struct dropped_events *before,
+		uint64_t checkpoint_bytes);
+/* Is one of @state_bytes due after the last full chunk, so that it can be dropped there later? */
 bool bound_wants_mark(const struct bound *b, const struct store_writer *w, uint64_t state_bytes);
 /*
  * After a full chunk; a checkpoint would have @state_bytes.  Drops what there is no room for.

@@ -73,7 +73,7 @@ static bool put_heap(const struct checkpoints *c, struct store_writer *w, uint64
 	return store_writer_end_checkpoint(w);
 }
 
-static void put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
+static bool put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 		const struct replay *heap)
 {
 	uint64_t before = store_writer_sizes(w).checkpoints;
@@ -83,9 +83,22 @@ static void put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 	c->last_bytes = store_writer_sizes(w).checkpoints - before;
 	c->last_entries = count_entries(c, heap);
 	if (is_whole)
-		bound_mark(&c->bound, w, &(struct dropped_events){.chunks = chunk,
-								 .events = c->totals.sums.events,
-								 .until_ns = c->totals.sums.last_ns});
+		bound_mark(&c->bound, w,
+			   &(struct dropped_events){.chunks = chunk,
+						    .events = c->totals.sums.events,
+						    .until_ns = c->totals.sums.last_ns},
+			   before);
+	return is_whole;
+}
+
+static bool put_state(void *arg, struct store_writer *w, const struct replay *heap, uint64_t chunk,
+		      struct dropped_events *ret)
+{
+	struct checkpoints *c = arg;
+
+	*ret = (struct dropped_events){.events = c->totals.sums.events,
+				       .until_ns = c->totals.sums.last_ns};
+	return put(c, w, chunk, heap);
 }
 
 /* Bytes that checkpoints may have. */
@@ -136,5 +149,6 @@ static void end(void *arg, struct store_writer *w, const struct replay *heap)
 
 struct drain_observer checkpoints_observer(struct checkpoints *c)
 {
-	return (struct drain_observer){.arg = c, .step = count, .chunk = chunk_is_full, .end = end};
+	return (struct drain_observer){.arg = c, .step = count, .chunk = chunk_is_full,
+				       .state = put_state, .end = end};
 }

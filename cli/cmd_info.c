@@ -10,18 +10,21 @@
 
 #include "analyzer/rows.h"
 #include "cli/package.h"
+#include "cli/rotated.h"
 #include "cli/view.h"
 #include "common/format.h"
 #include "store/loss.h"
 
 static const char help[] =
-	"usage: heaptrail info [--json] FILE\n"
+	"usage: heaptrail info [--json] FILE...\n"
 	"\n"
 	"Says how a recording came about and how far it can be trusted: what was\n"
 	"recorded, how it ended, what was lost or could not be told, how many stacks are\n"
 	"complete and where the others end, where the probes were.\n"
 	"\n"
 	"      --json   JSON, schema heaptrail-info/1\n"
+	"\n"
+	"Several FILEs are those of one recording with --every: the last has the totals.\n"
 	"\n"
 	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n";
 
@@ -253,6 +256,7 @@ static void print_json(const struct view *v)
 
 static int run(const struct command *c, int argc, char **argv)
 {
+	const char *path;
 	bool json = false;
 	struct view v;
 	struct err err;
@@ -263,10 +267,10 @@ static int run(const struct command *c, int argc, char **argv)
 			return other_option(c, option);
 		json = true;
 	}
-	if (optind + 1 != argc)
-		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
-				   optind == argc ? "?" : " at a time");
-	if (view_open(&v, argv[optind], GROUP_STACK, &err) < 0)
+	if (optind == argc)
+		return usage_error(c, "which recording?");
+	if (rotated_last(argv + optind, (size_t)(argc - optind), &path, &err) < 0 ||
+	    view_open(&v, path, GROUP_STACK, &err) < 0)
 		return print_error(&err);
 	if (json) {
 		view_warn_if_incomplete(&v);

@@ -9,13 +9,14 @@
 #include <string.h>
 
 #include "analyzer/rows.h"
+#include "cli/rotated.h"
 #include "cli/stack_view.h"
 #include "cli/view.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 
 static const char help[] =
-	"usage: heaptrail leaks [OPTION...] FILE\n"
+	"usage: heaptrail leaks [OPTION...] FILE...\n"
 	"\n"
 	"Shows the blocks that were never freed, by the call stack that allocated them.\n"
 	"They are called leaked where the recording saw the process exit, else unfreed.\n"
@@ -33,6 +34,8 @@ static const char help[] =
 	"ALLOCATED BY names the function that asked for a block: the innermost of its\n"
 	"stack that is not the allocator, the C library, a language's runtime or a\n"
 	"wrapper around malloc.\n"
+	"\n"
+	"Several FILEs are those of one recording with --every: the last has the totals.\n"
 	"\n"
 	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
 	"\n"
@@ -59,6 +62,8 @@ static const struct option options[] = {
 
 struct leaks_options {
 	struct when when;
+	char *const *paths;
+	size_t n_paths;
 	const char *path;
 	uint64_t rows, frames;
 	const char **skip; /* patterns */
@@ -113,10 +118,10 @@ static int parse(const struct command *c, int argc, char **argv, struct leaks_op
 			return other_option(c, option);
 		}
 	}
-	if (optind + 1 != argc)
-		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
-				   optind == argc ? "?" : " at a time");
-	o->path = argv[optind];
+	if (optind == argc)
+		return usage_error(c, "which recording?");
+	o->paths = argv + optind;
+	o->n_paths = (size_t)(argc - optind);
 	return 0;
 }
 
@@ -248,7 +253,9 @@ static int run(const struct command *c, int argc, char **argv)
 	int status;
 
 	status = parse(c, argc, argv, &o);
-	if (!status && !o.done && view_open_when(&v, o.path, GROUP_STACK, &o.when, &err) < 0)
+	if (!status && !o.done &&
+	    (rotated_last(o.paths, o.n_paths, &o.path, &err) < 0 ||
+	     view_open_when(&v, o.path, GROUP_STACK, &o.when, &err) < 0))
 		status = print_error(&err);
 	if (status || o.done) {
 		free(o.skip);

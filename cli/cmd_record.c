@@ -16,11 +16,14 @@
 #include "cli/invoker.h"
 #include "cli/progress.h"
 #include "cli/checkpoints.h"
+#include "cli/rotated.h"
 #include "cli/summary.h"
 #include "collector/pairing.h"
 #include "collector/refusal.h"
 #include "collector/session.h"
 #include "common/format.h"
+
+#define EVERY_MIN_NS 1000000000ull
 
 static const char help[] =
 	"usage: heaptrail record [OPTION...] -- COMMAND [ARGUMENT...]\n"
@@ -34,13 +37,15 @@ static const char help[] =
 	"      --force           overwrite a recording of that name\n"
 	"  -p, --pid PID         attach to a running process; it is never stopped\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
+	"      --every TIME      a new file each TIME (10m, 1h): FILE.1.trail, then\n"
+	"                        FILE.2.trail; each has the totals since the start\n"
 	"      --call-graph=HOW  how call stacks are taken: auto (default: by the files'\n"
 	"                        unwind information), fp (by frame pointers alone),\n"
 	"                        caller (only who called the allocator), none\n"
 	"      --min-size SIZE   count blocks below SIZE (64, 4K; 1G at most), but do not\n"
 	"                        record them: a smaller recording of the larger blocks\n"
-	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least): the\n"
-	"                        oldest events are dropped, totals stay exact\n"
+	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least):\n"
+	"                        the oldest events are dropped, totals stay exact\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
 	"                        the process wait (default for COMMAND)\n"
 	"      --on-full=drop    … lose events, counted (default for -p)\n"
@@ -64,14 +69,16 @@ static const char help[] =
 	"  heaptrail record -- ./server --port 8080\n"
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
-enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_CALL_GRAPH, OPTION_MIN_SIZE, OPTION_MAX_SIZE,
-       OPTION_ON_FULL, OPTION_RING_SIZE, OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
+enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH, OPTION_MIN_SIZE,
+       OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
+       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
 	{"force", no_argument, NULL, OPTION_FORCE},
 	{"pid", required_argument, NULL, 'p'},
 	{"duration", required_argument, NULL, 'd'},
+	{"every", required_argument, NULL, OPTION_EVERY},
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
 	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
@@ -91,6 +98,32 @@ struct record_options {
 	struct session_options session;
 	bool as_root, quiet, done;
 };
+
+/* How much is recorded, and kept. */
+static int parse_amount(const struct command *c, struct record_options *o, int option)
+{
+	switch (option) {
+	case OPTION_EVERY:
+		if (!parse_duration(optarg, &o->session.rotation.every_ns) ||
+		    o->session.rotation.every_ns < EVERY_MIN_NS)
+			return usage_error(c, "--every is a time such as 10m or 1h, 1s at least, "
+					      "not '%s'", optarg);
+		return 0;
+	case OPTION_MIN_SIZE:
+		if (!parse_bytes(optarg, &o->session.min_size) ||
+		    o->session.min_size > PAIRING_SMALL_MAX)
+			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
+					      "not '%s'", optarg);
+		return 0;
+	case OPTION_MAX_SIZE:
+		if (!parse_bytes(optarg, &o->session.max_size) ||
+		    o->session.max_size < BOUND_MIN || o->session.max_size > INT64_MAX)
+			return usage_error(c, "--max-size is a size such as 200M or 2G, 1M at "
+					      "least, not '%s'", optarg);
+		return 0;
+	}
+	return 0;
+}
 
 static int parse_option(const struct command *c, struct record_options *o, int option)
 {
@@ -118,18 +151,10 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
 					      "not '%s'", optarg);
 		return 0;
+	case OPTION_EVERY:
 	case OPTION_MIN_SIZE:
-		if (!parse_bytes(optarg, &o->session.min_size) ||
-		    o->session.min_size > PAIRING_SMALL_MAX)
-			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
-					      "not '%s'", optarg);
-		return 0;
 	case OPTION_MAX_SIZE:
-		if (!parse_bytes(optarg, &o->session.max_size) ||
-		    o->session.max_size < BOUND_MIN || o->session.max_size > INT64_MAX)
-			return usage_error(c, "--max-size is a size such as 200M or 2G, 1M at "
-					      "least, not '%s'", optarg);
-		return 0;
+		return parse_amount(c, o, option);
 	case OPTION_ON_FULL:
 		if (!strcmp(optarg, "wait"))
 			o->session.on_full = ON_FULL_WAIT;
@@ -187,18 +212,25 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 		o->session.argv = argv + optind;
 	if (!o->session.argv && !o->session.pid)
 		return usage_error(c, "nothing to record: give -p PID or -- COMMAND");
+	if (o->session.rotation.every_ns && o->session.max_size)
+		return usage_error(c, "either --every or --max-size");
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
 	return 0;
 }
 
-static void say_how_it_ended(const struct session_result *r)
+static void say_how_it_ended(const struct session_result *r, uint64_t dropped)
 {
 	char events[FORMAT_MAX], bytes[FORMAT_MAX], lost[FORMAT_MAX], path[4096];
 
 	format_safe(path, sizeof(path), r->path);
 	say("recorded %s events in '%s' (%s), %s lost", format_count(events, r->events), path,
 	    format_bytes(bytes, store_bytes_on_disk(r->path)), format_count(lost, r->lost_events));
+	if (r->files > 1)
+		say("in %u files, of which it is the last, with the totals of all", r->files);
+	if (dropped)
+		say("dropped the oldest %s of them (--max-size); totals are exact",
+		    format_count(events, dropped));
 	if (r->small_alloc_calls)
 		say("counted %s allocations below --min-size, which are not recorded",
 		    format_count(events, r->small_alloc_calls));
@@ -243,6 +275,11 @@ static void say_it_goes_on(void)
 	    "run on");
 }
 
+static void say_no_next_file(const struct err *e)
+{
+	say("warning: %s; recording goes on in the file before", e->what);
+}
+
 static void say_bound_is_too_small(uint64_t state_bytes, uint64_t max_size)
 {
 	char state[FORMAT_MAX], max[FORMAT_MAX];
@@ -266,6 +303,7 @@ static int run(const struct command *c, int argc, char **argv)
 	struct session *session;
 	struct analysis all;
 	struct err err;
+	uint64_t dropped;
 	int status, r, close_r;
 
 	status = parse(c, argc, argv, &o);
@@ -276,6 +314,9 @@ static int run(const struct command *c, int argc, char **argv)
 		invoker_find(&o.session.identity);
 	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
 	o.session.on_names = o.quiet ? NULL : progress_names;
+	rotated_begin(&o.session.identity);
+	o.session.rotation.on_closed = rotated_complete;
+	o.session.rotation.on_failure = say_no_next_file;
 	checkpoints_init(&sums);
 	sums.bound.max_size = o.session.max_size;
 	sums.bound.on_too_small = o.quiet ? NULL : say_bound_is_too_small;
@@ -296,6 +337,7 @@ static int run(const struct command *c, int argc, char **argv)
 	if (r >= 0 && !result.abandoned)
 		store_writer_seal(session_writer(session));
 	status = r < 0 ? fail(&o, -r, &err) : command_status(&result);
+	dropped = sums.bound.base.before.events;
 	checkpoints_release(&sums);
 	/* the size and the name to print are those of the closed file */
 	result.path = strdup(result.path);
@@ -303,8 +345,9 @@ static int run(const struct command *c, int argc, char **argv)
 	close_r = session_close(session, &err);
 	if (close_r < 0 && r >= 0)
 		status = fail(&o, -close_r, &err);
+	rotated_wait();
 	if (!o.quiet && result.path && r >= 0)
-		say_how_it_ended(&result);
+		say_how_it_ended(&result, dropped);
 	free((char *)result.path);
 	free((char *)result.warning);
 	return status;

@@ -10,13 +10,14 @@
 
 #include "analyzer/rows.h"
 #include "cli/hints.h"
+#include "cli/rotated.h"
 #include "cli/stack_view.h"
 #include "cli/view.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 
 static const char help[] =
-	"usage: heaptrail report [OPTION...] FILE\n"
+	"usage: heaptrail report [OPTION...] FILE...\n"
 	"\n"
 	"Shows where the heap of a recording went: its totals, and a row for each source\n"
 	"file, function, call stack, thread or size.\n"
@@ -44,6 +45,8 @@ static const char help[] =
 	"PEAK is what a row had live at the moment the whole heap was largest; LEAKED is\n"
 	"what was live when the process exited (UNFREED: at the end of the recording);\n"
 	"TEMP are blocks freed by the very next heap call of their thread.\n"
+	"\n"
+	"Several FILEs are those of one recording with --every: the last has the totals.\n"
 	"\n"
 	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
 	"\n"
@@ -81,6 +84,8 @@ static const struct option options[] = {
 
 struct report_options {
 	struct when when;
+	char *const *paths;
+	size_t n_paths;
 	const char *path, *sort;
 	enum rows_by by;
 	uint64_t rows, frames;
@@ -155,14 +160,14 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 			return other_option(c, option);
 		}
 	}
-	if (optind + 1 != argc)
-		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
-				   optind == argc ? "?" : " at a time");
+	if (optind == argc)
+		return usage_error(c, "which recording?");
 	if (o->inclusive && (o->by == ROWS_BY_STACK || rows_group_key(o->by) != GROUP_STACK))
 		return usage_error(c, "--inclusive is for files, lines, functions and modules");
 	if (o->json && o->csv)
 		return usage_error(c, "either --json or --csv");
-	o->path = argv[optind];
+	o->paths = argv + optind;
+	o->n_paths = (size_t)(argc - optind);
 	return 0;
 }
 
@@ -365,7 +370,9 @@ static int run(const struct command *c, int argc, char **argv)
 	int status;
 
 	status = parse(c, argc, argv, &o);
-	if (!status && !o.done && view_open_when(&v, o.path, rows_group_key(o.by), &o.when, &err) < 0)
+	if (!status && !o.done &&
+	    (rotated_last(o.paths, o.n_paths, &o.path, &err) < 0 ||
+	     view_open_when(&v, o.path, rows_group_key(o.by), &o.when, &err) < 0))
 		status = print_error(&err);
 	if (status || o.done) {
 		free(o.skip);

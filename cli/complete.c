@@ -16,7 +16,14 @@ static int write_rest(struct store_writer *w, const struct view *v, enum incompl
 		      size_t *ret_named, struct err *err)
 {
 	const struct symbolize_options as_usual = {0};
+	struct dropped_events dropped = store_reader_dropped(v->reader);
 	struct symbolize_result result;
+
+	/* a recorder that was killed may have left rows of them */
+	if (dropped.chunks)
+		store_writer_drop(w, &dropped);
+	while (store_writer_drop_rows(w, UINT64_MAX))
+		;
 
 	if (!catalog_text(&v->catalog, "end_ns")) {
 		store_writer_put_number(w, "end_ns", (int64_t)v->analysis.last_ns);
@@ -24,10 +31,11 @@ static int write_rest(struct store_writer *w, const struct view *v, enum incompl
 			store_writer_put_number(w, "cut_off", 1);
 	}
 	store_writer_put_number(w, "events", (int64_t)v->analysis.events);
-	store_writer_put_number(w,
-				why == INCOMPLETE_SAVED ? "saved_realtime_ns"
-							: "repaired_realtime_ns",
-				(int64_t)clock_realtime_ns());
+	if (why != INCOMPLETE_ROTATED)
+		store_writer_put_number(w,
+					why == INCOMPLETE_SAVED ? "saved_realtime_ns"
+								: "repaired_realtime_ns",
+					(int64_t)clock_realtime_ns());
 	symbolize(w, &v->catalog, &as_usual, &result);
 	*ret_named = result.frames;
 	return store_writer_flush(w, err);

@@ -12,6 +12,7 @@
 enum incomplete {
 	INCOMPLETE_CUT_OFF, /* its recorder died */
 	INCOMPLETE_SAVED,   /* it is a copy of one that goes on */
+	INCOMPLETE_ROTATED, /* its recorder has gone on to another file */
 };
 
 struct complete_result {

@@ -486,7 +486,7 @@ void view_print_head(const struct view *v, bool exact)
 	printf("  Lost events %s\n", format_count(x, view_lost_events(v)));
 	stack_view_print_health(v);
 	view_print_small(v, "  Small       ");
-	view_print_dropped(v, "  Dropped     ");
+	view_print_dropped(v, "  Earlier     ");
 	print_warnings(v);
 }
 
@@ -560,6 +560,7 @@ static void json_dropped(const struct view *v, struct json *j)
 	json_begin_object(j, "dropped");
 	json_u64(j, "events", d.events);
 	json_u64(j, "until_ns", d.until_ns);
+	json_bool(j, "in_earlier_files", d.are_elsewhere);
 	json_end_object(j);
 }
 

@@ -51,6 +51,12 @@ struct drain_observer {
 		     const struct replay_step *step);
 	/* after the last event of a full chunk */
 	void (*chunk)(void *arg, struct store_writer *w, uint64_t chunk, const struct replay *heap);
+	/*
+	 * The state after chunk @chunk, the last one, or 0 at the beginning of a file that goes on
+	 * from another; @ret has what was until there.  False: it is too large.
+	 */
+	bool (*state)(void *arg, struct store_writer *w, const struct replay *heap, uint64_t chunk,
+		      struct dropped_events *ret);
 	/* when there are no more: what is to be put belongs to the chunk that is the last */
 	void (*end)(void *arg, struct store_writer *w, const struct replay *heap);
 };

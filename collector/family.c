@@ -81,3 +81,13 @@ uint64_t family_usable(const struct family *family, uint64_t size_word)
 	/* a chunk of the heap also has the next one's first word */
 	return chunk - (size_word & IS_MMAPPED ? 16 : 8);
 }
+
+void families_put(struct store_writer *w)
+{
+	for (size_t i = 0; i < n_families; i++)
+		store_writer_put_family(w, &(struct family_record){
+			.id = families[i].id,
+			.name = families[i].name,
+			.layer = layer_name(families[i].layer),
+		});
+}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "collector/ring_events.h"
+#include "store/writer.h"
 
 /*
  * Allocator families are data: to teach the collector another one, add a table.
@@ -55,5 +56,8 @@ uint64_t family_cookie(const struct family *family, const struct family_function
 
 /* What the allocator gave for the size word the probe read; USABLE_UNKNOWN if that is not known. */
 uint64_t family_usable(const struct family *family, uint64_t size_word);
+
+/* Writes them to the recording. */
+void families_put(struct store_writer *w);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common/buffer.h"
@@ -216,4 +217,14 @@ enum process_identity_state process_identity_state(const char *identity)
 	return process_start_ticks(pid) == start && process_status_bytes(pid, "VmSize")
 		       ? PROCESS_IS_THERE
 		       : PROCESS_IS_GONE;
+}
+
+void process_put_system(struct store_writer *w)
+{
+	struct utsname u;
+
+	if (uname(&u))
+		return;
+	store_writer_put_text(w, "kernel", u.release);
+	store_writer_put_text(w, "machine", u.machine);
 }

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "store/writer.h"
+
 /* What /proc says of a process.  Strings are the caller's to free. */
 
 /* Its name, without a slash: of @argv if it is to be launched, else of process @pid. */
@@ -34,5 +36,8 @@ enum process_identity_state {
 
 char *process_identity(void);
 enum process_identity_state process_identity_state(const char *identity);
+
+/* Facts: the kernel that runs, and the machine. */
+void process_put_system(struct store_writer *w);
 
 #endif

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "collector/code_watch.h"
@@ -48,6 +47,7 @@ struct session {
 	struct target target;
 	struct probes *probes;
 	struct store_writer *writer;
+	struct store_writer_options file; /* of each */
 	struct drain drain;
 	struct code_watch code;
 	char *path;
@@ -99,7 +99,6 @@ static void put_process(struct session *s, bool ended, uint64_t end_ns)
 static void put_facts(struct session *s)
 {
 	char *recorder = process_identity();
-	struct utsname u;
 
 	store_writer_put_text(s->writer, "recorder", recorder);
 	free(recorder);
@@ -113,16 +112,8 @@ static void put_facts(struct session *s)
 	store_writer_put_number(s->writer, "start_ns", (int64_t)s->start_ns);
 	store_writer_put_number(s->writer, "start_realtime_ns", (int64_t)clock_realtime_ns());
 	store_writer_put_number(s->writer, "ring_bytes", (int64_t)s->options.ring_bytes);
-	if (!uname(&u)) {
-		store_writer_put_text(s->writer, "kernel", u.release);
-		store_writer_put_text(s->writer, "machine", u.machine);
-	}
-	for (size_t i = 0; i < n_families; i++)
-		store_writer_put_family(s->writer, &(struct family_record){
-			.id = families[i].id,
-			.name = families[i].name,
-			.layer = layer_name(families[i].layer),
-		});
+	process_put_system(s->writer);
+	families_put(s->writer);
 	put_process(s, false, 0);
 }
 
@@ -344,15 +335,17 @@ static int open_target(struct session *s, struct err *err)
 static int open_recording(struct session *s, struct err *err)
 {
 	const struct target_identity *id = &s->options.identity;
-	struct store_writer_options o = {.overwrite = s->options.overwrite,
-					 .uid = id->change ? id->uid : geteuid(),
-					 .gid = id->change ? id->gid : getegid(),
-					 .max_size = s->options.max_size};
 	int r;
 
-	s->path = process_output_path(s->options.output ? s->options.output : OUTPUT_DEFAULT,
-				      s->target.pid, s->options.argv);
-	r = store_writer_create(s->path, &o, &s->writer, err);
+	s->file = (struct store_writer_options){.overwrite = s->options.overwrite,
+						.uid = id->change ? id->uid : geteuid(),
+						.gid = id->change ? id->gid : getegid(),
+						.max_size = s->options.max_size};
+	s->path = rotation_begin(&s->options.rotation,
+				 process_output_path(s->options.output ? s->options.output
+								       : OUTPUT_DEFAULT,
+						     s->target.pid, s->options.argv));
+	r = store_writer_create(s->path, &s->file, &s->writer, err);
 	if (r) {
 		refusal_explain(REFUSED_OUTPUT, -r, err);
 		return r;
@@ -366,6 +359,8 @@ static int open_recording(struct session *s, struct err *err)
 	s->drain.on_maps = after_maps;
 	s->drain.on_arg = s;
 	put_facts(s);
+	rotation_put_facts(&s->options.rotation, s->writer);
+	rotation_keep_user(&s->options.rotation, &s->options.identity);
 	return 0;
 }
 
@@ -618,6 +613,16 @@ static int write_out(struct session *s, uint64_t now, struct err *err)
 	return store_writer_flush(s->writer, err);
 }
 
+/* The next file, where it is time for one. */
+static int begin_next_file(struct session *s, uint64_t now, struct err *err)
+{
+	if (!s->is_armed || !rotation_is_due(&s->options.rotation, s->armed_ns, now))
+		return 0;
+	drain_finish(&s->drain);
+	losses_put(s->writer, s->probes, &s->drain);
+	return rotation_turn(&s->options.rotation, &s->drain, &s->file, &s->path, err);
+}
+
 /* How long may we sleep?  The fuller the ring was last time, the shorter. */
 static int sleep_ms(const struct session *s, uint64_t events, uint64_t now)
 {
@@ -661,6 +666,8 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 			return SESSION_TARGET_ENDED;
 		if (!*ret_error)
 			*ret_error = write_out(s, now, err);
+		if (!*ret_error)
+			*ret_error = begin_next_file(s, now, err);
 		if (*ret_error)
 			return SESSION_FAILED;
 		read_signals(s);
@@ -761,6 +768,7 @@ int session_run(struct session *s, struct session_result *ret, struct err *err)
 	ret->launched = s->target.launched;
 	ret->abandoned = s->is_abandoned;
 	ret->path = s->path;
+	ret->files = s->options.rotation.number;
 	ret->only_callers = probes_stack_mode_reason(s->probes);
 	ret->warning = s->warning;
 	return r ? r : finished;
@@ -786,6 +794,7 @@ int session_close(struct session *s, struct err *err)
 		drain_release(&s->drain);
 	r = store_writer_close(s->writer, err);
 	interrupts_end(&s->interrupts);
+	rotation_release(&s->options.rotation);
 	free(s->path);
 	free(s->command);
 	free(s->warning);

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "collector/drain.h"
+#include "collector/rotation.h"
 #include "collector/stack_mode.h"
 #include "collector/target.h"
 #include "common/err.h"
@@ -37,7 +38,8 @@ struct session_options {
 	bool linkage_names; /* functions' names are not demangled */
 	enum stack_mode stack_mode;
 	uint64_t min_size; /* smaller blocks are counted, not recorded; at most PAIRING_SMALL_MAX */
-	uint64_t max_size; /* what the file is to be kept below: the observer does; 0: it may grow */
+	uint64_t max_size; /* the observer keeps the file below that; 0: it may grow */
+	struct rotation rotation; /* every_ns and whom to tell */
 	/* the user's first interrupt, which is for the command: recording goes on; or NULL */
 	void (*on_interrupt)(void);
 	/* while names are looked up, every second or more often: frames done, of all; or NULL */
@@ -66,9 +68,10 @@ struct session_result {
 	uint64_t events, lost_events;
 	uint64_t small_alloc_calls; /* of blocks that were counted, not recorded */
 	uint64_t lost_in_ring; /* of them: a larger ring prevents it */
+	unsigned int files; /* 0: it has but one, without a number */
 	bool launched;
 	bool abandoned; /* it is not to be completed */
-	const char *path; /* of the recording; lives as long as the session */
+	const char *path; /* of the recording, or its last file; lives as long as the session */
 	const char *only_callers; /* why no stacks were recorded that were wanted, or NULL */
 	const char *warning; /* what the user should know of the numbers, or NULL */
 };

@@ -28,13 +28,21 @@ bool checkpoint_rows_find(sqlite3 *db, uint64_t until, struct checkpoint_info *r
 	return found;
 }
 
+/* A file that goes on from others begins with chunk 0: of those nothing is known here. */
+static bool is_possible_size(const struct checkpoint_info *info, size_t packed_bytes)
+{
+	if (!info->chunk)
+		return info->bytes / packed_bytes <= CHECKPOINT_RATIO_MAX;
+	return info->bytes / CHECKPOINT_CHUNK_BYTES_MAX <= info->chunk;
+}
+
 static bool unpack_checkpoint(enum checkpoint_kind kind, const struct checkpoint_info *info,
 			      uint32_t crc, const void *data, size_t len, struct buffer *ret)
 {
 	size_t n;
 
 	if (!len || !info->bytes || info->bytes > CHECKPOINT_BYTES_MAX ||
-	    info->bytes / CHECKPOINT_CHUNK_BYTES_MAX > info->chunk ||
+	    !is_possible_size(info, len) ||
 	    checkpoint_crc(info, kind, data, len) != crc)
 		return false;
 	buffer_reset(ret);

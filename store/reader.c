@@ -358,16 +358,16 @@ struct dropped_events store_reader_dropped(struct store_reader *r)
 		*number = value > 0 ? (uint64_t)value : 0;
 	}
 	sqlite3_finalize(s);
-	return d.chunks ? d : (struct dropped_events){0};
+	return d.events ? d : (struct dropped_events){0};
 }
 
 uint64_t store_reader_first_chunk(struct store_reader *r)
 {
-	uint64_t dropped = store_reader_dropped(r).chunks;
+	struct dropped_events dropped = store_reader_dropped(r);
 	bool ok;
 
-	if (dropped)
-		return dropped + 1;
+	if (dropped.events)
+		return dropped.chunks + 1;
 	return one_number(r->db, "SELECT max(id) FROM chunk", &ok) > 0;
 }
 

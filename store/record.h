@@ -115,7 +115,8 @@ struct checkpoint_info {
 
 /*
  * Of a recording in bounded space: its chunks until this one are gone; a checkpoint has the
- * state behind them.  All 0: it is whole.
+ * state behind them.  Of one that goes on from another file: 0 chunks, but the events of the
+ * files before.  No events: it is whole.
  */
 struct dropped_events {
 	uint64_t chunks, events, until_ns; /* until_ns: of the last event that is gone */

@@ -16,8 +16,10 @@
 #include "store/checkpoint_crc.h"
 #include "store/checkpoint_rows.h"
 #include "store/chunk.h"
+#include "store/continuation.h"
 #include "store/new_file.h"
 #include "store/seal.h"
+#include "store/write_error.h"
 
 enum statement {
 	PUT_RECORDING,
@@ -64,7 +66,8 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?)",
 	[DROP_CHUNKS] = "DELETE FROM chunk WHERE id <= ?",
 	[DROP_CHECKPOINTS] = "DELETE FROM checkpoint WHERE chunk < ?",
-	[THIN_RSS] = "DELETE FROM rss WHERE time_ns <= ? AND rowid % 64 <> 0",
+	[THIN_RSS] = "DELETE FROM rss WHERE time_ns <= ? AND rowid % 64 <> 0"
+		     " AND rowid < (SELECT max(rowid) FROM rss) - 4096",
 	[DELETE_SEAL] = "DELETE FROM recording WHERE key = '" SEAL_KEY "'",
 	[DELETE_SYMBOLS] = "DELETE FROM symbol WHERE frame = ?",
 	[DELETE_SITES] = "DELETE FROM site",
@@ -80,6 +83,7 @@ struct store_writer {
 	struct err failure;
 	struct chunk_encoder chunk;
 	bool chunk_dirty; /* it holds events that its row does not */
+	bool chunk_has_ended;
 	bool no_more_events;
 	bool wants_seal;
 	struct seal_parts parts; /* of the seal, that are known */
@@ -90,43 +94,11 @@ struct store_writer {
 	uint64_t dropped, deleted; /* chunks that were dropped, and whose rows have gone too */
 };
 
-static int errno_of_sqlite(sqlite3 *db, int code)
-{
-	int sys = db ? sqlite3_system_errno(db) : 0;
-
-	switch (code & 0xff) {
-	case SQLITE_FULL:
-		return sys == EDQUOT ? EDQUOT : ENOSPC;
-	case SQLITE_READONLY:
-		return EROFS;
-	case SQLITE_NOMEM:
-		return ENOMEM;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return EBUSY;
-	default:
-		return sys ? sys : EIO;
-	}
-}
-
-/* SQLite often says no more than "I/O error": ask once more what is wrong with the file. */
-static int look_at_file(const struct store_writer *w)
-{
-	int fd = open(w->path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno == EROFS || errno == ENOENT ? errno : EIO;
-	close(fd);
-	return EIO;
-}
-
 /* Keeps the first failure; the rest follows from it. */
 static void writer_failed(struct store_writer *w, int code)
 {
-	int e = errno_of_sqlite(w->db, code);
+	int e = write_error_errno(w->db, code, w->path);
 
-	if (e == EIO)
-		e = look_at_file(w);
 	if (w->failed)
 		return;
 	w->failed = true;
@@ -249,8 +221,8 @@ static int open_database(struct store_writer *w, struct err *err)
 
 	free(path);
 	if (code != SQLITE_OK)
-		return err_set(err, ERR_FAILED, errno_of_sqlite(w->db, code), "cannot open '%s'",
-			       w->path);
+		return err_set(err, ERR_FAILED, write_error_errno(w->db, code, NULL),
+			       "cannot open '%s'", w->path);
 	if (set_up_database(w) == 0)
 		return 0;
 	*err = w->failure;
@@ -264,18 +236,29 @@ static void begin_bound(struct store_writer *w, uint64_t max_size)
 	store_writer_put_number(w, "max_size", (int64_t)max_size);
 }
 
+static bool act_as(const struct store_writer_options *o)
+{
+	return (o->gid == getegid() || !setegid(o->gid)) &&
+	       (o->uid == geteuid() || !seteuid(o->uid));
+}
+
+static void act_as_before(uid_t uid, gid_t gid)
+{
+	if ((uid != geteuid() && seteuid(uid) < 0) || (gid != getegid() && setegid(gid) < 0))
+		abort(); /* never go on with the wrong rights */
+}
+
 int store_writer_create(const char *path, const struct store_writer_options *o,
 			struct store_writer **ret, struct err *err)
 {
 	uid_t euid = geteuid();
 	gid_t egid = getegid();
-	bool other_user = o->uid != euid || o->gid != egid;
 	struct store_writer *w = xcalloc(1, sizeof(*w));
 	int r;
 
 	w->path = xstrdup(path);
 	/* -wal and -shm come with the first transaction: all of it as that user */
-	if (other_user && (setegid(o->gid) < 0 || seteuid(o->uid) < 0)) {
+	if (!act_as(o)) {
 		r = err_set(err, ERR_PRIVILEGE, errno, "cannot become user %u to write '%s'",
 			    (unsigned int)o->uid, path);
 		goto out;
@@ -289,8 +272,7 @@ int store_writer_create(const char *path, const struct store_writer_options *o,
 	else if (o->max_size)
 		begin_bound(w, o->max_size);
 out:
-	if (other_user && (seteuid(euid) < 0 || setegid(egid) < 0))
-		abort(); /* never go on with the wrong rights */
+	act_as_before(euid, egid);
 	if (r) {
 		store_writer_close(w, NULL);
 		return r;
@@ -311,6 +293,33 @@ int store_writer_open(const char *path, struct store_writer **ret, struct err *e
 		return r;
 	}
 	*ret = w;
+	return 0;
+}
+
+int store_writer_continue(struct store_writer *w, const char *path,
+			  const struct store_writer_options *o,
+			  const struct dropped_events *earlier, struct store_writer **ret_old,
+			  struct err *err)
+{
+	uid_t euid = geteuid();
+	gid_t egid = getegid();
+	struct store_writer *next, old;
+	int r = store_writer_create(path, o, &next, err);
+
+	if (r)
+		return r;
+	r = act_as(o) ? continuation_copy(next->db, w->path, next->path, earlier, err) : -EPERM;
+	act_as_before(euid, egid);
+	if (r) {
+		unlink(path);
+		store_writer_close(next, NULL);
+		return r;
+	}
+	next->timeline_rows = w->timeline_rows;
+	old = *w;
+	*w = *next;
+	*next = old;
+	*ret_old = next;
 	return 0;
 }
 
@@ -358,14 +367,19 @@ static void leave_wal_mode(struct store_writer *w)
 	}
 }
 
-void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame)
+static void delete_by(struct store_writer *w, enum statement which, uint64_t number)
 {
-	sqlite3_stmt *s = prepare(w, DELETE_SYMBOLS);
+	sqlite3_stmt *s = prepare(w, which);
 
 	if (!s)
 		return;
-	bind_u64(s, 1, frame.v);
+	bind_u64(s, 1, number);
 	step(w, s);
+}
+
+void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame)
+{
+	delete_by(w, DELETE_SYMBOLS, frame.v);
 }
 
 static void clear(struct store_writer *w, enum statement statement)
@@ -454,11 +468,11 @@ void store_writer_put_number(struct store_writer *w, const char *key, int64_t va
 {
 	sqlite3_stmt *s = prepare(w, PUT_RECORDING);
 
-	if (!s)
-		return;
-	bind_text(s, 1, key);
-	sqlite3_bind_int64(s, 2, value);
-	step(w, s);
+	if (s) {
+		bind_text(s, 1, key);
+		bind_u64(s, 2, (uint64_t)value);
+		step(w, s);
+	}
 }
 
 void store_writer_put_process(struct store_writer *w, const struct process_record *p)
@@ -692,7 +706,9 @@ uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 
 	if (w->failed || w->no_more_events)
 		return 0;
-	if (!i->id || i->events == CHUNK_EVENTS_MAX || i->space.v != space.v) {
+	if (!i->id || i->events == CHUNK_EVENTS_MAX || i->space.v != space.v ||
+	    w->chunk_has_ended) {
+		w->chunk_has_ended = false;
 		put_chunk(w);
 		chunk_encoder_reset(&w->chunk, i->id + 1, space);
 	}
@@ -702,6 +718,12 @@ uint64_t store_writer_put_event(struct store_writer *w, struct space_id space,
 		return 0;
 	put_chunk(w);
 	return i->id;
+}
+
+uint64_t store_writer_end_chunk(struct store_writer *w)
+{
+	w->chunk_has_ended = true;
+	return w->chunk.info.id;
 }
 
 /* ---- checkpoints --------------------------------------------------------------------- */
@@ -745,16 +767,6 @@ uint64_t store_writer_used_bytes(struct store_writer *w)
 	return checkpoint_rows_used_bytes(w->db);
 }
 
-static void delete_until(struct store_writer *w, enum statement which, uint64_t until)
-{
-	sqlite3_stmt *s = prepare(w, which);
-
-	if (!s)
-		return;
-	bind_u64(s, 1, until);
-	step(w, s);
-}
-
 void store_writer_drop(struct store_writer *w, const struct dropped_events *d)
 {
 	if (w->failed || w->no_more_events)
@@ -762,8 +774,8 @@ void store_writer_drop(struct store_writer *w, const struct dropped_events *d)
 	store_writer_put_number(w, DROPPED_CHUNKS_KEY, (int64_t)d->chunks);
 	store_writer_put_number(w, DROPPED_EVENTS_KEY, (int64_t)d->events);
 	store_writer_put_number(w, DROPPED_UNTIL_KEY, (int64_t)d->until_ns);
-	delete_until(w, DROP_CHECKPOINTS, d->chunks);
-	delete_until(w, THIN_RSS, d->until_ns);
+	delete_by(w, DROP_CHECKPOINTS, d->chunks);
+	delete_by(w, THIN_RSS, d->until_ns);
 	w->dropped = d->chunks;
 }
 
@@ -773,16 +785,14 @@ bool store_writer_drop_rows(struct store_writer *w, uint64_t max)
 	if (w->failed || w->no_more_events || w->deleted == w->dropped)
 		return false;
 	w->deleted = w->dropped - w->deleted > max ? w->deleted + max : w->dropped;
-	delete_until(w, DROP_CHUNKS, w->deleted);
+	delete_by(w, DROP_CHUNKS, w->deleted);
 	return w->deleted < w->dropped;
 }
 
 struct store_writer_sizes store_writer_sizes(const struct store_writer *w)
 {
-	struct store_writer_sizes sizes = w->sizes;
-
-	sizes.last_chunk = w->chunk.info.id;
-	return sizes;
+	return (struct store_writer_sizes){w->sizes.chunks, w->sizes.checkpoints,
+					   w->chunk.info.id};
 }
 
 int store_writer_flush(struct store_writer *w, struct err *err)

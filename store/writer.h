@@ -40,6 +40,19 @@ int store_writer_create(const char *path, const struct store_writer_options *opt
  */
 int store_writer_open(const char *path, struct store_writer **ret, struct err *err);
 
+/* The chunk put last gets no more events: the next is of another.  Its number, or 0. */
+uint64_t store_writer_end_chunk(struct store_writer *w);
+/*
+ * @w goes on in the new file @path, with an empty one that has all that later events may refer
+ * to; chunks count from 1 again.  A checkpoint of both kinds is to be put of chunk 0, if there
+ * are @earlier events.  What was put before is in the old file, which must have been
+ * flushed and is to be closed by @ret_old.  After an error @w is as it was.
+ */
+int store_writer_continue(struct store_writer *w, const char *path,
+			  const struct store_writer_options *o,
+			  const struct dropped_events *earlier, struct store_writer **ret_old,
+			  struct err *err);
+
 /*
  * After a failure: goes back to what was last flushed and, if there is room for
  * that much, writes down why it failed (fact "stopped").  Events are not taken any

@@ -298,7 +298,7 @@ void timeline_to_peak(struct ui *u)
 		return;
 	}
 	if (a.peak_time_ns < history_first_ns(u->history)) {
-		ui_say(u, true, "the events around the peak were dropped (--max-size)");
+		ui_say(u, true, "the events around the peak are not in this recording any more");
 		return;
 	}
 	u->has_cursor = true;

@@ -61,15 +61,16 @@ static void print(const struct event *e, const struct replay_step *step, bool is
 /* Where the oldest events were dropped: from the checkpoint on that is left of them. */
 static void begin(struct store_reader *reader, struct replay *replay, struct chunk_info *info)
 {
-	uint64_t dropped = store_reader_dropped(reader).chunks;
+	struct dropped_events dropped = store_reader_dropped(reader);
 	struct buffer b = {0};
 
-	if (dropped && (!store_reader_checkpoint(reader, CHECKPOINT_HEAP, dropped, &b) ||
-			!checkpoint_restore_heap(replay, UINT64_MAX, b.data, b.len))) {
+	if (dropped.events &&
+	    (!store_reader_checkpoint(reader, CHECKPOINT_HEAP, dropped.chunks, &b) ||
+	     !checkpoint_restore_heap(replay, UINT64_MAX, b.data, b.len))) {
 		fprintf(stderr, "dump: the state behind what was dropped is missing\n");
 		exit(1);
 	}
-	info->id = dropped;
+	info->id = dropped.chunks;
 	buffer_release(&b);
 }
 

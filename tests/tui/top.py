@@ -353,17 +353,27 @@ def command():
 
 
 def max_size():
+    """At the bound it goes on: the oldest events are dropped, and the cursor cannot go there."""
     target = busy()
-    top = Top(f"--max-size 600K -p {target.pid}")
+    top = Top(f"--max-size 1M -p {target.pid}")
     target.process.stdin.write(b"full\n")
     target.process.stdin.flush()
-    # it looks four times a second, and the process is as quick as it can be
-    tap.ok(top.sees(r"· full: ended at (\d+ KiB|\d(\.\d+)? MiB)", top.title), f"at the bound it ends: {top.title()}")
-    tap.ok(top.sees(r"full: the recording was ended at .*--max-size"), "and says so")
-    tap.ok(target.is_clean() and target.lives(), "the target runs on, without probes")
+    top.is_recording()
+    top.keys("1")
+    tap.ok(top.sees(r"Events before \d.* were dropped \(--max-size\): [\d,]+; totals"), "what was dropped is said")
+    tap.ok(top.sees("● recording", top.title) and grows(top.calls), f"and recording goes on: {top.title()}")
+    size = os.path.getsize(top.trail())
+    tap.ok(size < 1.1 * 2 ** 20 + 2 ** 21, f"the file stays small: {size}")
+    for _ in range(12):
+        top.keys("{")
+    tap.ok(top.sees(r"recording +\d.* of \d", top.title), f"back in time no further than that: {top.title()}")
+    top.keys("f")
     top.save(f"{work}/full.trail")
-    tap.ok(top.sees("saved to '.*full.trail'") and beside.info(f"{work}/full.trail")["recording"]["complete"], "it is complete")
-    top.quits("q when it is full")
+    saved = beside.info(f"{work}/full.trail") if top.sees("saved to '.*full.trail'") else None
+    tap.ok(isinstance(saved, dict) and saved["recording"]["complete"] and saved["recording"]["dropped"]["events"] > 0,
+           "a copy is complete, and says what was dropped")
+    top.quits("q then")
+    tap.ok(target.is_clean() and target.lives(), "the target runs on, without probes")
     target.end()
 
 

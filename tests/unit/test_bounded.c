@@ -107,7 +107,7 @@ static bool same(const char *a_path, const char *b_path, enum group_key key,
 	return equal;
 }
 
-static bool is_refused(const char *path, const struct analysis_window *w)
+static bool is_refused(const char *path, const struct analysis_window *w, const char *words)
 {
 	struct store_reader *r = open_reader(path);
 	struct analysis a = {0};
@@ -115,7 +115,7 @@ static bool is_refused(const char *path, const struct analysis_window *w)
 
 	store_reader_close(r);
 	analysis_release(&a);
-	return result == -ERANGE && strstr(err.what, "were dropped") && err.hint[0];
+	return result == -ERANGE && strstr(err.what, words) && err.hint[0];
 }
 
 /* The same as of a recording of the same events that has all of them. */
@@ -159,7 +159,7 @@ static void test_end_and_windows(void)
 					.since_ns = d.until_ns - random_below(1000),
 					.until_ns = UINT64_MAX};
 			gone++;
-			refused += is_refused(bounded, &w);
+			refused += is_refused(bounded, &w, "were dropped");
 		}
 		drop_stream();
 	}
@@ -351,6 +351,77 @@ static void test_killed(void)
 	free(copy);
 }
 
+/* In the next file from now on. */
+static void turn(struct recorder *r, const char *path)
+{
+	struct store_writer_options o = {.overwrite = true, .uid = geteuid(), .gid = getegid()};
+	struct drain_observer observer = checkpoints_observer(&r->sums);
+	struct dropped_events earlier;
+	struct store_writer *old;
+
+	if (!observer.state(observer.arg, r->w, &r->heap, store_writer_end_chunk(r->w), &earlier) ||
+	    store_writer_flush(r->w, &err) ||
+	    store_writer_continue(r->w, path, &o, &earlier, &old, &err) ||
+	    !observer.state(observer.arg, r->w, &r->heap, 0, &earlier))
+		bail_out("%s", err.what);
+	store_writer_seal(old);
+	if (store_writer_close(old, &err))
+		bail_out("%s", err.what);
+}
+
+#define FILES 6
+
+static void test_files(void)
+{
+	char *plain = xstrdup(in_folder("plain")), *files[FILES];
+	size_t ends = 0, windows = 0, refused = 0, at = 0;
+	uint64_t until[FILES];
+	struct recorder r;
+
+	make_stream(500000, 2);
+	record(plain, 0);
+	for (int i = 0; i < FILES; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "file%d", i);
+		files[i] = xstrdup(in_folder(name));
+		if (i)
+			turn(&r, files[i]);
+		else
+			start(&r, files[i], 0);
+		at = i + 1 < FILES ? at + 1 + random_below(i % 3 ? 150000 : 900) : n_stream;
+		while (at < n_stream && stream[at].t_ns == stream[at - 1].t_ns)
+			at++; /* a window ends with all events of its last moment */
+		put(&r, at);
+		until[i] = stream[at - 1].t_ns;
+	}
+	finish(&r);
+	for (int i = 0; i < FILES; i++) {
+		struct analysis_window then = {0, until[i]};
+
+		for (int k = 0; k < GROUP_KEYS; k++)
+			ends += same(plain, files[i], (enum group_key)k, &then);
+		for (int k = 0; k < 8 && i; k++) {
+			uint64_t t = until[i - 1] + random_below(until[i] - until[i - 1] + 1);
+			struct analysis_window w = {k % 2 ? t + 1 : 0, k % 2 ? until[i] : t};
+
+			windows += same(plain, files[i], (enum group_key)(k % 4), &w);
+			w.since_ns = k % 2 ? until[i - 1] - random_below(100) : 0;
+			w.until_ns = k % 2 ? UINT64_MAX : until[i - 1] - 1 - random_below(100);
+			refused += is_refused(files[i], &w, "are in earlier files");
+		}
+	}
+	ok(ends == FILES * GROUP_KEYS, "%zu of %d files know what was until their end", ends,
+	   FILES * GROUP_KEYS);
+	ok(windows == (FILES - 1) * 8, "%zu of %d windows in them", windows, (FILES - 1) * 8);
+	ok(refused == (FILES - 1) * 8, "%zu of %d before them are refused", refused,
+	   (FILES - 1) * 8);
+	for (int i = 0; i < FILES; i++)
+		free(files[i]);
+	drop_stream();
+	free(plain);
+}
+
 /* Without the state behind what was dropped there is nothing to begin with. */
 static void test_damage(void)
 {
@@ -387,6 +458,7 @@ int main(void)
 	test_too_small();
 	test_growing();
 	test_killed();
+	test_files();
 	test_damage();
 	empty_folder();
 	ok(tear_down(), "nothing is left behind");

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLI_ROTATED_H
+#define CLI_ROTATED_H
+
+#include <stddef.h>
+
+#include "collector/target.h"
+#include "common/err.h"
+
+/* The files of a recording that was made with --every. */
+
+/* They belong to @id. */
+void rotated_begin(const struct target_identity *id);
+/*
+ * Completes one that its recorder has left, names and summaries included, in a child that waits
+ * for others: the recorder goes on.
+ */
+void rotated_complete(const char *path);
+/* Until all of them are. */
+void rotated_wait(void);
+/*
+ * Of several files of one recording, one after the other in any order, the last, which has what
+ * all of them sum up to.  -errno with @err where they are none.
+ */
+int rotated_last(char *const *paths, size_t n, const char **ret, struct err *err);
+
+#endif

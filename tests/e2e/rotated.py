@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""record --every: files that open alone, and whose last has what a recording in one file has."""
+import glob
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+import beside
+import tap
+from beside import sql
+
+HEAPTRAIL, TARGETS = os.environ["HEAPTRAIL"], os.environ["TARGETS"]
+CALLS = "2000000"
+work = tempfile.mkdtemp(prefix="heaptrail-rotated.")
+libs = tap.private_libc(work)
+env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
+whole = f"{work}/whole.trail"
+names = f"{work}/part.trail"
+
+
+def number(path):
+    return int(re.search(r"\.(\d+)\.trail$", path).group(1))
+
+
+def parts():
+    return sorted(glob.glob(f"{work}/part.*.trail"), key=number)
+
+
+def clear():
+    for path in glob.glob(f"{work}/part.*"):
+        os.unlink(path)
+
+
+def run(*args, **more):
+    return subprocess.run([HEAPTRAIL, *args], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=tap.PATIENCE, **more)
+
+
+def report(*paths):
+    out = subprocess.check_output([HEAPTRAIL, "report", "--json", "--by", "line", *paths], text=True, timeout=tap.PATIENCE)
+    return json.loads(out)
+
+
+def numbers(*paths):
+    """All that does not depend on when it was."""
+    data = report(*paths)
+    leaks = json.loads(subprocess.check_output([HEAPTRAIL, "leaks", "--json", *paths], text=True, timeout=tap.PATIENCE))
+    return ({k: v for k, v in data["summary"].items() if k not in ("peak_time_ns", "peak_rss_bytes")}, data["rows"],
+            [{k: leak[k] for k in ("bytes", "blocks", "function", "line")} for leak in leaks["leaks"]])
+
+
+def exact():
+    subprocess.run([HEAPTRAIL, "record", "-q", "-o", whole, "--", f"{TARGETS}/sizes", "64", CALLS], env=env, check=True,
+                   stdout=subprocess.DEVNULL, timeout=tap.PATIENCE)
+    r = run("record", "--every", "1s", "-o", names, "--", f"{TARGETS}/sizes", "64", CALLS, env=env)
+    files = parts()
+    tap.ok(r.returncode == 0 and len(files) >= 3 and [number(f) for f in files] == list(range(1, len(files) + 1)) and
+           f"in {len(files)} files, of which it is the last" in r.stdout, f"{len(files)} files")
+    tap.ok(not glob.glob(f"{work}/part*-wal") and all(json.loads(run("info", "--json", f).stdout)["recording"]["complete"] for f in files),
+           "all are complete")
+    all_numbers = numbers(whole)
+    tap.ok(numbers(files[-1]) == all_numbers, "the last has the numbers of a recording in one file")
+    tap.ok(numbers(*files) == all_numbers and numbers(*reversed(files)) == all_numbers, "so have all together, in any order")
+    events = [sql(f, "SELECT sum(events) FROM chunk")[0][0] or 0 for f in files]
+    tap.ok(sum(events) == int(CALLS), f"each event is in one of them: {events}")
+    before, good = 0, []
+    for f, n in zip(files, events):
+        facts = dict(sql(f, "SELECT key, value FROM recording"))
+        dropped = report(f)["recording"]["dropped"]
+        sites = sql(f, "SELECT sum(alloc_calls), sum(live_bytes) FROM site")[0]
+        s = report(f)["summary"]
+        good.append(facts["rotation_number"] == number(f) and (dropped or {"events": 0})["events"] == before and
+                    facts["names_looked_up"] == 1 and sites == (s["alloc_calls"], s["live_bytes"]) and
+                    s["alloc_calls"] - s["free_calls"] == s["live_blocks"] and report(f)["recording"]["events"] == before + n and
+                    not subprocess.run([f"{TARGETS}/dump", f], stdout=subprocess.DEVNULL, timeout=tap.PATIENCE).returncode)
+        before += n
+    tap.ok(all(good) and len({dict(sql(f, "SELECT key, value FROM recording"))["rotation_id"] for f in files}) == 1,
+           f"each opens alone, with names and summaries, and goes on where the one before ended {good}")
+    shutil.copy(files[1], f"{work}/alone.trail")
+    tap.ok(numbers(f"{work}/alone.trail") == numbers(files[1]) and "are in earlier files (--every)" in run("report", files[1]).stdout,
+           "wherever it is; and its head says so")
+    first = run("view", "--script", "{ " * 30, "--dump", "--size", "30x120", files[1]).stdout
+    calls = int(re.search(r"Calls ([\d,]+)", first).group(1).replace(",", ""))
+    tap.ok(calls == report(files[0])["summary"]["alloc_calls"], "its first moment is the last of the one before")
+    for wrong, words in (((files[0], files[2]), "does not follow on"), ((files[0], whole), "no file of the same recording"),
+                         ((files[1], files[1]), "does not follow on")):
+        r = run("report", *wrong)
+        tap.ok(r.returncode == 2 and words in r.stdout and "hint: " in r.stdout, f"refused: {words}")
+
+
+def refused():
+    for args, words in ((("--every", "x"), "--every is a time"), (("--every", "500ms"), "--every is a time"),
+                        (("--every", "1m", "--max-size", "1G"), "either --every or --max-size")):
+        r = run("record", *args, "--", "/bin/true")
+        tap.ok(r.returncode == 2 and words in r.stdout, f"refused: {' '.join(args)}")
+    clear()
+    with open(f"{work}/part.2.trail", "w") as f:
+        f.write("mine")
+    r = run("record", "--every", "1s", "-o", names, "--", f"{TARGETS}/sizes", "64", "500000", env=env)
+    with open(f"{work}/part.2.trail") as f:
+        kept = f.read() == "mine"
+    tap.ok(r.returncode == 0 and kept and "recording goes on in the file before" in r.stdout and len(parts()) == 2 and
+           report(parts()[0])["recording"]["events"] == 500000, "a file that is there stays, and nothing is lost")
+
+
+def killed():
+    clear()
+    p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--every", "1s", "-o", names, "--", f"{TARGETS}/sizes", "64", "100000000"],
+                         env=env, stdout=subprocess.DEVNULL)
+    beside.expect(lambda: len(parts()) >= 4, "four files")
+    target = beside.child(p.pid, "sizes")
+    time.sleep(0.5)
+    p.kill()
+    p.wait()
+    os.kill(target, 9)
+    last = parts()[-1]
+    s = report(last)["summary"]
+    tap.ok(s["alloc_calls"] - s["free_calls"] == s["live_blocks"] and s["alloc_calls"] > report(parts()[-2])["summary"]["alloc_calls"] and
+           "cut off" in run("report", last).stdout, "the recorder was killed: the last file is there, up to then")
+    r = run("repair", last)
+    tap.ok(r.returncode == 0 and report(last)["summary"] == s and numbers(*parts())[0]["alloc_calls"] == s["alloc_calls"],
+           f"and is repaired {r.stdout}")
+
+
+def attached():
+    """As the user who called sudo, in a folder of that user's."""
+    nobody = pwd.getpwnam("nobody")
+    clear()
+    folder = f"{work}/of-nobody"
+    os.mkdir(folder, 0o700)
+    os.chmod(work, 0o755)
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    target = subprocess.Popen([f"{TARGETS}/sizes", "64", "1000000000"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    r = run("record", "--every", "1s", "-d", "3500ms", "-o", f"{folder}/part.trail", "-p", str(target.pid),
+            env=dict(os.environ, SUDO_UID=str(nobody.pw_uid), SUDO_GID=str(nobody.pw_gid), SUDO_USER="nobody"))
+    target.kill()
+    target.wait()
+    files = sorted(glob.glob(f"{folder}/part.*.trail"), key=number)
+    owners = {(os.stat(f).st_uid, os.stat(f).st_mode & 0o777) for f in glob.glob(f"{folder}/*")}
+    tap.ok(r.returncode == 0 and len(files) == 4 and owners == {(nobody.pw_uid, 0o600)},
+           f"attached, with sudo: {len(files)} files of the user's {owners} {r.stdout}")
+    data = [report(f) for f in files]
+    tap.ok(all(d["recording"]["complete"] and not d["recording"]["exited"] for d in data) and
+           all(a["summary"]["alloc_calls"] < b["summary"]["alloc_calls"] for a, b in zip(data, data[1:])) and
+           all(any(row["function"] == "call" for row in d["rows"]) for d in data), "all complete, with names")
+
+
+try:
+    tap.run_as_root([exact, refused, killed, attached])
+finally:
+    shutil.rmtree(work, ignore_errors=True)
