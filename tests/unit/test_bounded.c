@@ -397,13 +397,14 @@ static void test_files(void)
 	}
 	finish(&r);
 	for (int i = 0; i < FILES; i++) {
-		struct analysis_window then = {0, until[i]};
+		struct analysis_window then = {.until_ns = until[i]};
 
 		for (int k = 0; k < GROUP_KEYS; k++)
 			ends += same(plain, files[i], (enum group_key)k, &then);
 		for (int k = 0; k < 8 && i; k++) {
 			uint64_t t = until[i - 1] + random_below(until[i] - until[i - 1] + 1);
-			struct analysis_window w = {k % 2 ? t + 1 : 0, k % 2 ? until[i] : t};
+			struct analysis_window w = {.since_ns = k % 2 ? t + 1 : 0,
+						    .until_ns = k % 2 ? until[i] : t};
 
 			windows += same(plain, files[i], (enum group_key)(k % 4), &w);
 			w.since_ns = k % 2 ? until[i - 1] - random_below(100) : 0;
