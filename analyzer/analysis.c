@@ -140,7 +140,8 @@ static int cannot_restore(const struct analysis_pass *p, struct store_reader *re
 			  uint64_t until_ns, struct err *err)
 {
 	struct dropped_events d = store_reader_dropped(reader);
-	uint64_t since_ns = p->totals.since_ns, start = store_reader_start_ns(reader);
+	uint64_t since_ns = p->totals.since_ns;
+	uint64_t start = (uint64_t)store_reader_number(reader, "start_ns", 0);
 	char t[FORMAT_MAX];
 
 	format_duration(t, d.until_ns > start ? d.until_ns - start : 0);

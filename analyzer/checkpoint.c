@@ -19,8 +19,8 @@ static void list_sums(struct totals *t, uint64_t *ret[SUMS])
 	uint64_t *const sums[SUMS] = {
 		&a->events, &a->first_ns, &a->last_ns, &a->totals.alloc_calls,
 		&a->totals.allocated_bytes, &a->totals.temporary_allocs, &a->totals.peak_blocks,
-		&a->totals.peak_bytes, &a->peak_time_ns, &a->peak_event, &a->free_calls, &a->ended_by_exec_blocks,
-		&a->ended_by_exec_bytes, &t->live_blocks};
+		&a->totals.peak_bytes, &a->peak_time_ns, &a->peak_event, &a->free_calls,
+		&a->ended_by_exec_blocks, &a->ended_by_exec_bytes, &t->live_blocks};
 
 	memcpy(ret, sums, sizeof(sums));
 }

@@ -190,7 +190,8 @@ static void print_text(const struct view *v, const struct rows *rows,
 	char bytes[FORMAT_MAX], blocks[FORMAT_MAX];
 	const struct heap_totals *t = &v->analysis.totals;
 
-	printf("%s %s in %s blocks%s\n", view_is_past(v) ? "Live then:" : view_exited(v) ? "Leaked" : "Unfreed so far",
+	printf("%s %s in %s blocks%s\n",
+	       view_is_past(v) ? "Live then:" : view_exited(v) ? "Leaked" : "Unfreed so far",
 	       view_bytes(bytes, t->live_bytes, o->bytes), format_count(blocks, t->live_blocks),
 	       view_lost_events(v) ? "; events were lost: the numbers are incomplete" : "");
 	stack_view_print_health(v);

@@ -457,7 +457,8 @@ static void print_window(const struct view *v)
 	if (since && view_is_past(v))
 		printf(", as it was at %s", format_duration(y, view_since_start(v, until)));
 	else if (view_is_past(v))
-		printf("  Moment      as it was at %s", format_duration(y, view_since_start(v, until)));
+		printf("  Moment      as it was at %s",
+		       format_duration(y, view_since_start(v, until)));
 	if (since || view_is_past(v))
 		putchar('\n');
 }

@@ -128,8 +128,10 @@ void drain_end_space(struct drain *d, const char *how, uint64_t t_ns);
  * @e will be fed soon, most likely.  It may be anything, half written too, but there must be
  * as many bytes as a struct ring_free has.
  */
-static inline void drain_expect(const struct drain *d, const struct ring_free *e)
+static inline void drain_expect(void *drain, const struct ring_free *e)
 {
+	const struct drain *d = drain;
+
 	pairing_expect(&d->pairing, e->address); /* they all have an address there, that have one */
 }
 /* One raw event, of @len bytes. */

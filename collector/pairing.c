@@ -45,10 +45,16 @@ static const struct pairing_part *part_of(const struct pairing *p, uint64_t addr
 	return &p->parts[hash(address) >> 56];
 }
 
+/* Where it is, if nothing else is there. */
+static uint32_t home_of(const struct pairing_part *part, uint64_t address)
+{
+	return (uint32_t)(hash(address) >> 20) & (part->cap - 1);
+}
+
 /* The entry of @address, or the empty one where it would go. */
 static struct pairing_entry *find(const struct pairing_part *part, uint64_t address)
 {
-	uint32_t i = (uint32_t)(hash(address) >> 20) & (part->cap - 1);
+	uint32_t i = home_of(part, address);
 
 	while (part->entries[i].address && part->entries[i].address != address)
 		i = (i + 1) & (part->cap - 1);
@@ -111,7 +117,7 @@ void pairing_expect(const struct pairing *p, uint64_t address)
 	const struct pairing_part *part = part_of(p, address);
 
 	if (part->cap)
-		__builtin_prefetch(&part->entries[(uint32_t)(hash(address) >> 20) & (part->cap - 1)]);
+		__builtin_prefetch(&part->entries[home_of(part, address)]);
 }
 
 enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_place)

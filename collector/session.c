@@ -300,11 +300,6 @@ static void feed(void *arg, const struct ring_head *e, size_t len)
 	drain_feed(arg, e, len);
 }
 
-static void expect(void *arg, const struct ring_free *next)
-{
-	drain_expect(arg, next);
-}
-
 /* Empties the ring, with a bound: a target that never rests must not hold us here. */
 static void drain_all(struct session *s)
 {
@@ -377,7 +372,7 @@ static int load(struct session *s, struct err *err)
 
 	if (r)
 		return r;
-	probes_set_sink(s->probes, expect, feed, &s->drain);
+	probes_set_sink(s->probes, drain_expect, feed, &s->drain);
 	code_watch_init(&s->code, s->probes, &s->drain);
 	store_writer_put_text(s->writer, "stack_mode",
 			      stack_mode_name(probes_stack_mode(s->probes)));

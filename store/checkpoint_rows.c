@@ -78,6 +78,34 @@ bool checkpoint_rows_read(sqlite3 *db, enum checkpoint_kind kind, uint64_t chunk
 	return whole;
 }
 
+uint64_t checkpoint_rows_chunk_at(sqlite3 *db, uint64_t first, uint64_t t_ns)
+{
+	uint64_t low = first ? first - 1 : 0, high = low + 1;
+	sqlite3_stmt *s = NULL;
+
+	if (!first)
+		return 0;
+	if (sqlite3_prepare_v2(db, "SELECT max(id) FROM chunk", -1, &s, NULL) == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW)
+		high = (uint64_t)sqlite3_column_int64(s, 0) + 1;
+	sqlite3_finalize(s);
+	if (sqlite3_prepare_v2(db, "SELECT first_ns FROM chunk WHERE id = ?", -1, &s, NULL) !=
+	    SQLITE_OK)
+		return 0;
+	while (low + 1 < high) { /* @low begins before, @high does not */
+		uint64_t middle = low + (high - low) / 2;
+
+		sqlite3_bind_int64(s, 1, (sqlite3_int64)middle);
+		if (sqlite3_step(s) == SQLITE_ROW && (uint64_t)sqlite3_column_int64(s, 0) <= t_ns)
+			low = middle;
+		else
+			high = middle;
+		sqlite3_reset(s);
+	}
+	sqlite3_finalize(s);
+	return low;
+}
+
 /* ---- packing ------------------------------------------------------------------------- */
 
 void checkpoint_packer_begin(struct checkpoint_packer *p, enum checkpoint_kind kind,

@@ -13,6 +13,8 @@
 bool checkpoint_rows_find(sqlite3 *db, uint64_t until, struct checkpoint_info *ret);
 bool checkpoint_rows_read(sqlite3 *db, enum checkpoint_kind kind, uint64_t chunk,
 			  struct buffer *ret);
+/* See store_reader_chunk_at(); @first: the first chunk, 0: there is none. */
+uint64_t checkpoint_rows_chunk_at(sqlite3 *db, uint64_t first, uint64_t t_ns);
 /* Packs the bytes of one that is to be put, as they come. */
 struct checkpoint_packer {
 	struct checkpoint_info info;

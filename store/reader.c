@@ -361,7 +361,8 @@ struct dropped_events store_reader_dropped(struct store_reader *r)
 	return d.events ? d : (struct dropped_events){0};
 }
 
-uint64_t store_reader_first_chunk(struct store_reader *r)
+/* 0: there are no events.  Those before it were dropped. */
+static uint64_t first_chunk(struct store_reader *r)
 {
 	struct dropped_events dropped = store_reader_dropped(r);
 	bool ok;
@@ -371,39 +372,9 @@ uint64_t store_reader_first_chunk(struct store_reader *r)
 	return one_number(r->db, "SELECT max(id) FROM chunk", &ok) > 0;
 }
 
-uint64_t store_reader_start_ns(struct store_reader *r)
-{
-	bool ok;
-
-	return (uint64_t)one_number(r->db, "SELECT value FROM recording WHERE key = 'start_ns'",
-				    &ok);
-}
-
 uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns)
 {
-	uint64_t first = store_reader_first_chunk(r), low, high;
-	sqlite3_stmt *s = NULL;
-	bool ok;
-
-	if (!first ||
-	    sqlite3_prepare_v2(r->db, "SELECT first_ns FROM chunk WHERE id = ?", -1, &s, NULL) !=
-		    SQLITE_OK)
-		return 0;
-	low = first - 1;
-	high = (uint64_t)one_number(r->db, "SELECT max(id) FROM chunk", &ok) + 1;
-	while (low + 1 < high) { /* @low begins before, @high does not */
-		uint64_t middle = low + (high - low) / 2;
-
-		sqlite3_bind_int64(s, 1, (sqlite3_int64)middle);
-		if (sqlite3_step(s) == SQLITE_ROW &&
-		    (uint64_t)sqlite3_column_int64(s, 0) <= t_ns)
-			low = middle;
-		else
-			high = middle;
-		sqlite3_reset(s);
-	}
-	sqlite3_finalize(s);
-	return low;
+	return checkpoint_rows_chunk_at(r->db, first_chunk(r), t_ns);
 }
 
 int64_t store_reader_number(struct store_reader *r, const char *key, int64_t otherwise)

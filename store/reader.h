@@ -51,8 +51,6 @@ struct dropped_events store_reader_dropped(struct store_reader *r);
  * is not to be read.  It need not be there yet.
  */
 uint64_t store_reader_first_chunk(struct store_reader *r);
-/* When the recording began; 0: that is not known. */
-uint64_t store_reader_start_ns(struct store_reader *r);
 /* The last chunk that begins at @t_ns or before; the one before the first if none does. */
 uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns);
 

@@ -153,7 +153,8 @@ static ALWAYS_INLINE void bring(const struct replay_block *b)
 }
 
 /* The block that event @e, which is yet to come as number @ordinal, will end. */
-static ALWAYS_INLINE void expect_block(const struct replay *r, const struct event *e, uint64_t ordinal)
+static ALWAYS_INLINE void expect_block(const struct replay *r, const struct event *e,
+				       uint64_t ordinal)
 {
 	uint32_t slot = e->slot;
 
