@@ -51,8 +51,8 @@ static void begin_space(struct analysis_pass *p, struct space_id space)
 	replay_begin_space(&p->replay, space);
 }
 
-bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
-			      struct checkpoint_info *ret)
+/* A checkpoint after this chunk, or one before, is before the window; 0: none is. */
+static uint64_t last_chunk_before(struct store_reader *reader, const struct analysis_window *w)
 {
 	/* no event of the window may be before it */
 	uint64_t until_ns = w->since_ns && w->since_ns <= w->until_ns ? w->since_ns - 1
@@ -61,25 +61,36 @@ bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis
 	uint64_t chunk;
 
 	if (until_ns == UINT64_MAX)
-		return store_reader_find_checkpoint(reader, UINT64_MAX, ret);
+		return UINT64_MAX;
 	dropped = store_reader_dropped(reader);
 	chunk = store_reader_chunk_at(reader, until_ns);
-	if (chunk > dropped.chunks && store_reader_find_checkpoint(reader, chunk - 1, ret))
-		return true;
-	return dropped.chunks && until_ns >= dropped.until_ns &&
-	       store_reader_find_checkpoint(reader, dropped.chunks, ret);
+	if (chunk > dropped.chunks)
+		return chunk - 1;
+	return until_ns >= dropped.until_ns ? dropped.chunks : 0;
+}
+
+bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
+			      struct checkpoint_info *ret)
+{
+	uint64_t chunk = last_chunk_before(reader, w);
+
+	return chunk && store_reader_find_checkpoint(reader, chunk, ret);
 }
 
 static bool restore(struct analysis_pass *p, struct store_reader *reader, uint64_t chunk,
 		    struct buffer *b)
 {
+	uint64_t most_events;
+
+	if (__builtin_mul_overflow(chunk, CHUNK_EVENTS_MAX, &most_events))
+		return false;
 	if (!store_reader_checkpoint(reader, CHECKPOINT_HEAP, chunk, b) ||
-	    !checkpoint_restore_heap(&p->replay, b->data, b->len))
+	    !checkpoint_restore_heap(&p->replay, most_events, b->data, b->len))
 		return false;
 	if (p->totals.since_ns) /* nothing of it counts yet */
 		return true;
 	return store_reader_checkpoint(reader, CHECKPOINT_TOTALS, chunk, b) &&
-	       checkpoint_restore_totals(&p->totals, b->data, b->len);
+	       checkpoint_restore_totals(&p->totals, most_events, b->data, b->len);
 }
 
 static void forget(struct analysis_pass *p)
@@ -99,17 +110,17 @@ static bool restore_last(struct analysis_pass *p, struct store_reader *reader, u
 			 struct checkpoint_info *ret)
 {
 	struct analysis_window w = {.since_ns = p->totals.since_ns, .until_ns = until_ns};
+	uint64_t chunk = last_chunk_before(reader, &w);
 	struct buffer b = {0};
 	bool is_there = false;
 
-	while (!is_there && analysis_find_checkpoint(reader, &w, ret)) {
+	/* what a row says of its place may be damaged, too: each time an earlier one */
+	while (!is_there && chunk && store_reader_find_checkpoint(reader, chunk, ret) &&
+	       ret->chunk <= chunk) {
 		is_there = restore(p, reader, ret->chunk, &b);
-		if (is_there)
-			break;
-		forget(p); /* a damaged one costs time only */
-		if (!ret->t_ns)
-			break;
-		w.until_ns = ret->t_ns - 1;
+		if (!is_there)
+			forget(p); /* a damaged one costs time only */
+		chunk = ret->chunk - 1;
 	}
 	buffer_release(&b);
 	return is_there;

@@ -83,7 +83,7 @@ static void restore_group(struct totals *t, enum group_key kind, uint64_t key, s
 	}
 }
 
-bool checkpoint_restore_totals(struct totals *t, const void *data, size_t len)
+bool checkpoint_restore_totals(struct totals *t, uint64_t most_events, const void *data, size_t len)
 {
 	struct cursor c = {.p = data, .end = (const uint8_t *)data + len};
 	uint64_t *sums[SUMS];
@@ -94,9 +94,13 @@ bool checkpoint_restore_totals(struct totals *t, const void *data, size_t len)
 	t->live_bytes = cursor_varint(&c);
 	for (int i = 0; i < FREE_CLASSES; i++)
 		t->sums.frees[i] = cursor_varint(&c);
+	if (t->sums.events > most_events)
+		return false;
 	for (int k = 0; k < GROUP_KEYS; k++) {
 		uint64_t n = cursor_varint(&c), key = 0;
 
+		if (n > t->sums.events)
+			return false;
 		while (n-- && !c.bad) {
 			key += (uint64_t)unzigzag(cursor_varint(&c));
 			restore_group(t, (enum group_key)k, key, &c);
@@ -358,7 +362,8 @@ static bool restore_freed(struct replay *heap, struct cursor *c, uint64_t n)
 	return good;
 }
 
-bool checkpoint_restore_heap(struct replay *heap, const void *data, size_t len)
+bool checkpoint_restore_heap(struct replay *heap, uint64_t most_events, const void *data,
+			     size_t len)
 {
 	struct cursor c = {.p = data, .end = (const uint8_t *)data + len}, col[HEAP_COLUMNS];
 	struct space_id space = {(uint32_t)cursor_varint(&c)};
@@ -370,6 +375,9 @@ bool checkpoint_restore_heap(struct replay *heap, const void *data, size_t len)
 	/* each has a byte at least */
 	if (!good || live > (size_t)(col[HEAP_SLOTS].end - col[HEAP_SLOTS].p) ||
 	    freed > (size_t)(col[HEAP_FREED].end - col[HEAP_FREED].p))
+		return false;
+	/* an event takes no more than one slot */
+	if (ordinal > most_events || live + freed > ordinal)
 		return false;
 	replay_begin_space(heap, space);
 	heap->ordinal = ordinal;

@@ -11,6 +11,8 @@
 /* A checkpoint is no larger, unpacked and packed. */
 #define CHECKPOINT_BYTES_MAX (1u << 30)
 #define CHECKPOINT_PACKED_MAX (48u << 20)
+/* Nor larger than this for each chunk so far: an event adds a block and four groups at most. */
+#define CHECKPOINT_CHUNK_BYTES_MAX (1024u * CHUNK_EVENTS_MAX)
 
 /* Covers the numbers of the row, too. */
 static inline uint32_t checkpoint_crc(const struct checkpoint_info *i, enum checkpoint_kind kind,

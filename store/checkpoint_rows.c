@@ -34,6 +34,7 @@ static bool unpack_checkpoint(enum checkpoint_kind kind, const struct checkpoint
 	size_t n;
 
 	if (!len || !info->bytes || info->bytes > CHECKPOINT_BYTES_MAX ||
+	    info->bytes / CHECKPOINT_CHUNK_BYTES_MAX > info->chunk ||
 	    checkpoint_crc(info, kind, data, len) != crc)
 		return false;
 	buffer_reset(ret);

@@ -2,6 +2,7 @@
 /*
  * For the tests: the events of a recording as text, a line each, after a replay
  * that checks them: KIND CLASS THREAD SIZE OLD_SIZE T ADDRESS USABLE STACK.
+ * With --long also FAMILY SLOT, the latter -1 where there is no block.
  * With --sizes, how many blocks of each size were allocated from each stack:
  * SIZE STACK BLOCKS (sizes below 4 GiB).
  */
@@ -41,16 +42,20 @@ static void count(const struct event *e)
 	counts[*at].blocks++;
 }
 
-static void print(const struct event *e, const struct replay_step *step)
+static void print(const struct event *e, const struct replay_step *step, bool is_long)
 {
 	static const char *const kinds[] = {"alloc", "free", "realloc"};
 
 	printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64
-	       " %u %" PRIx64 "\n",
+	       " %u %" PRIx64,
 	       e->kind < 3 ? kinds[e->kind] : "?", e->free_class, e->thread.v,
 	       step->made ? e->size : 0, step->ended ? step->old.size : 0, e->t_ns,
 	       step->made ? e->address : step->ended ? step->old.address : e->address,
 	       (int64_t)e->usable, e->stack.v, step->ended ? step->old.address : 0);
+	if (is_long)
+		printf(" %u %" PRId64, e->family,
+		       step->made || step->ended ? (int64_t)step->slot : -1);
+	putchar('\n');
 }
 
 /* Where the oldest events were dropped: from the checkpoint on that is left of them. */
@@ -60,7 +65,7 @@ static void begin(struct store_reader *reader, struct replay *replay, struct chu
 	struct buffer b = {0};
 
 	if (dropped && (!store_reader_checkpoint(reader, CHECKPOINT_HEAP, dropped, &b) ||
-			!checkpoint_restore_heap(replay, b.data, b.len))) {
+			!checkpoint_restore_heap(replay, UINT64_MAX, b.data, b.len))) {
 		fprintf(stderr, "dump: the state behind what was dropped is missing\n");
 		exit(1);
 	}
@@ -71,6 +76,7 @@ static void begin(struct store_reader *reader, struct replay *replay, struct chu
 int main(int argc, char **argv)
 {
 	bool sizes = argc == 3 && !strcmp(argv[1], "--sizes");
+	bool is_long = argc == 3 && !strcmp(argv[1], "--long");
 	static struct event events[CHUNK_EVENTS_MAX];
 	struct store_reader *reader;
 	struct chunk_info info = {0};
@@ -79,8 +85,8 @@ int main(int argc, char **argv)
 	struct err err;
 	int r;
 
-	if (argc != 2 + sizes || store_reader_open(argv[argc - 1], &reader, &err)) {
-		fprintf(stderr, "dump: %s\n", argc == 2 + sizes ? err.what : "which recording?");
+	if (argc != 2 + (sizes || is_long) || store_reader_open(argv[argc - 1], &reader, &err)) {
+		fprintf(stderr, "dump: %s\n", argc == 2 + (sizes || is_long) ? err.what : "which recording?");
 		return 1;
 	}
 	begin(reader, &replay, &info);
@@ -95,7 +101,7 @@ int main(int argc, char **argv)
 			if (sizes)
 				count(&events[i]);
 			else
-				print(&events[i], &step);
+				print(&events[i], &step, is_long);
 		}
 	}
 	if (r < 0)

@@ -68,8 +68,8 @@ static bool restore(struct state *s, unsigned int keys, const struct buffer *tot
 {
 	memset(s, 0, sizeof(*s));
 	totals_init(&s->totals, keys, 0);
-	return checkpoint_restore_totals(&s->totals, totals->data, totals->len) &&
-	       checkpoint_restore_heap(&s->heap, heap->data, heap->len);
+	return checkpoint_restore_totals(&s->totals, n_stream, totals->data, totals->len) &&
+	       checkpoint_restore_heap(&s->heap, n_stream, heap->data, heap->len);
 }
 
 static void test_states(void)
@@ -135,8 +135,8 @@ static void test_damage(void)
 			copy[random_below(random_below(2) && len > 12 ? 12 : len)] =
 				(uint8_t)(random_below(3) ? random_u64() : 0xff);
 		totals_init(&s.totals, GROUPS_ALL, 0);
-		good = from == &totals ? checkpoint_restore_totals(&s.totals, copy, len)
-				       : checkpoint_restore_heap(&s.heap, copy, len);
+		good = from == &totals ? checkpoint_restore_totals(&s.totals, n_stream, copy, len)
+				       : checkpoint_restore_heap(&s.heap, n_stream, copy, len);
 		if (good && from == &heap) /* what was taken can be gone on with */
 			for (size_t k = 0; k < 200; k++) {
 				struct replay_step step;
