@@ -6,14 +6,19 @@
  * stacks   complete ones, recursive ones, long and truncated ones
  * callers  of each stack only the caller
  * hostile  what no recorder writes: circles, stacks that are not there, evil names
+ * odd      200,000 events of all kinds and classes, in three spaces, with checkpoints;
+ *          HEAPTRAIL_SEED says which, HEAPTRAIL_EVENTS how many
  */
 #include "config.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "analyzer/checkpoint.h"
+#include "common/xalloc.h"
 #include "store/writer.h"
 
 enum { PROGRAM = 1, LIBRARY, LIBC, PLUGIN, MODULES };
@@ -173,6 +178,138 @@ static void put_hostile(void)
 	}
 }
 
+/* ---- odd events ----------------------------------------------------------------------- */
+
+static uint64_t random_state;
+
+/* splitmix64 */
+static uint64_t random_u64(void)
+{
+	uint64_t z = random_state += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static uint64_t below(uint64_t n)
+{
+	return random_u64() % n;
+}
+
+/* What the recorder knows of its own events. */
+static struct {
+	struct replay heap;
+	struct totals totals;
+	uint32_t *live, n_live; /* slots */
+	uint64_t t_ns;
+} odd;
+
+static uint64_t odd_address(void)
+{
+	switch (below(9)) {
+	case 0:
+		return random_u64();
+	case 1:
+		return below(1 << 20);
+	default: /* such as come again */
+		return 0x7f0000000000 + below(64) * 16;
+	}
+}
+
+static void make_odd(struct event *e)
+{
+	uint32_t stack = (uint32_t)(below(30) ? below(40) : below(9) ? below(9000) : random_u64());
+
+	*e = (struct event){.family = (uint8_t)(below(20) ? 1 + below(3) : below(256)),
+			    .thread = {(uint32_t)(below(3) ? 1 : 1 + below(12))},
+			    .stack = {stack},
+			    .t_ns = odd.t_ns += below(9) ? below(3) * 500 : random_u64() >> 30};
+	if (odd.n_live && below(100) < 48) {
+		uint64_t newest = below(odd.n_live < 20 ? odd.n_live : 20);
+		uint32_t *at = &odd.live[below(2) ? below(odd.n_live) : odd.n_live - 1 - newest];
+
+		e->slot = *at;
+		e->kind = below(5) ? EVENT_FREE : EVENT_REALLOC;
+		if (e->kind == EVENT_FREE) {
+			e->free_class = below(9) ? FREE_OF_BLOCK : FREE_IMPLIED;
+			*at = odd.live[--odd.n_live];
+		}
+	} else if (!below(20)) {
+		e->kind = EVENT_FREE;
+		e->free_class = (uint8_t)(FREE_UNKNOWN + below(3));
+	}
+	if (event_allocates(e)) {
+		e->size = below(20) ? below(3) * 16 : below(5) ? below(5000) : random_u64() >> 20;
+		e->usable = below(7) ? (e->size | 15) + 9 : below(2) ? USABLE_UNKNOWN : random_u64();
+	}
+	if (!event_frees(e) || e->kind == EVENT_REALLOC)
+		e->address = odd_address();
+}
+
+static void put_state(uint64_t chunk)
+{
+	struct checkpoint_info info = {.chunk = chunk, .t_ns = odd.t_ns};
+	struct buffer b = {0};
+
+	checkpoint_save_totals(&odd.totals, &b);
+	info.bytes = b.len;
+	store_writer_put_checkpoint(writer, CHECKPOINT_TOTALS, &info, b.data);
+	buffer_reset(&b);
+	checkpoint_save_heap(&odd.heap, &b);
+	info.bytes = b.len;
+	store_writer_put_checkpoint(writer, CHECKPOINT_HEAP, &info, b.data);
+	buffer_release(&b);
+}
+
+static uint64_t setting(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static void put_odd(void)
+{
+	uint64_t n = setting("HEAPTRAIL_EVENTS", 200000), space_events = n / 3 + n / 10;
+	struct space_id space = {0};
+	struct replay_step step;
+	struct err err;
+
+	random_state = setting("HEAPTRAIL_SEED", 1);
+	odd.live = xcalloc(n, sizeof(*odd.live));
+	odd.t_ns = 1000000000;
+	totals_init(&odd.totals, GROUPS_ALL, 0);
+	for (uint64_t i = 0; i < n; i++) {
+		struct event e;
+		uint64_t full;
+
+		if (i % space_events == 0) {
+			if (space.v++) {
+				put_state(store_writer_sizes(writer).last_chunk);
+				store_writer_put_space(writer, &(struct space_record){
+					.id = space, .process = 1, .start_ns = odd.t_ns});
+			}
+			totals_begin_space(&odd.totals);
+			replay_begin_space(&odd.heap, space);
+			odd.n_live = 0;
+		}
+		make_odd(&e);
+		if (replay_feed(&odd.heap, &e, &step, &err))
+			abort();
+		totals_count(&odd.totals, &e, &step);
+		if (e.kind == EVENT_ALLOC)
+			odd.live[odd.n_live++] = e.slot = step.slot;
+		full = store_writer_put_event(writer, space, &e);
+		if (full)
+			put_state(full);
+	}
+	put_state(store_writer_sizes(writer).last_chunk);
+	totals_release(&odd.totals);
+	replay_release(&odd.heap);
+	free(odd.live);
+}
+
 static void put_world(const char *stack_mode)
 {
 	static const char *const paths[] = {
@@ -226,6 +363,8 @@ int main(int argc, char **argv)
 		put_truncated_stacks();
 	} else if (!strcmp(kind, "callers")) {
 		put_callers();
+	} else if (!strcmp(kind, "odd")) {
+		put_odd();
 	} else {
 		put_hostile();
 	}
