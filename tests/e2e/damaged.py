@@ -3,7 +3,8 @@
 """
 Damaged recordings: cut at any byte, any byte flipped, pages lost or swapped.  Each
 gives a clear error, or the right numbers and names, or with a warning those of the
-events up to some moment; never a crash, a hang or a silently wrong number.
+events up to some moment; never a crash, a hang or a silently wrong number.  And ones whose
+checksums are right, so that what is checked beyond them is reached.
 HEAPTRAIL_CASES: how many (default 500); HEAPTRAIL_SEED: the seed;
 HEAPTRAIL_SANITIZED: another heaptrail that runs all cases too.
 """
@@ -17,6 +18,7 @@ import subprocess
 import tempfile
 
 import beside
+import forging
 import tap
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
@@ -232,6 +234,82 @@ def damaged():
     tap.ok(CASES * 0.1 < refused < CASES, f"{refused} of {CASES} were refused")
 
 
+# ---- with checksums that are right -------------------------------------------------------------
+
+# what is said of such a recording is as it is: an answer, or what is wrong
+FORGED_COMMANDS = [*COMMANDS, ["report", "--json", "--at", "1s"], ["report", "--json", "--since", "1500ms"],
+                   ["leaks", "--json", "--until", "2s"], ["report", "--json", "--at", "peak"]]
+MEMORY = 400 << 20  # bytes: a plain one needs 20 MiB, one with sanitizers some more
+
+
+def answer(path, command, program):
+    """What is wrong with it; None if nothing."""
+    with tempfile.TemporaryFile() as said:
+        p = subprocess.Popen(["timeout", "-s", "KILL", "120", "prlimit", "--core=0", program, *command, path],
+                             stdout=subprocess.DEVNULL, stderr=said, env={
+                                 **os.environ, "ASAN_OPTIONS": "detect_leaks=0:hard_rss_limit_mb=2000"})
+        _, status, used = os.wait4(p.pid, 0)
+        p.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    if p.returncode not in (0, 4) and not (p.returncode == 2 and "the recording" in text):
+        return f"exit {p.returncode}: {text[-500:]!r}"
+    if p.returncode and not text.startswith("heaptrail: "):
+        return f"says {text!r}"
+    return f"{used.ru_maxrss >> 10} MiB" if used.ru_maxrss << 10 > MEMORY else None
+
+
+def answers(path, commands):
+    for command in commands:
+        for program in [HEAPTRAIL] + ([SANITIZED] if SANITIZED else []):
+            bad = answer(path, command, program)
+            if bad:
+                yield f"{' '.join(command)}: {bad}"
+
+
+def forge_odd(name, events):
+    path = f"{work}/{name}.trail"
+    subprocess.run([f"{TARGETS}/forge", "odd", path], check=True, env={**os.environ, "HEAPTRAIL_EVENTS": str(events)})
+    return path
+
+
+def run_forged(base, seed):
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="forged.", dir=work) as folder:
+        path = f"{folder}/t.trail"
+        shutil.copy(base, path)
+        what = forging.forge(path, rng)
+        return [f"{what}, seed {seed}: {bad}" for bad in answers(path, rng.sample(FORGED_COMMANDS, 2))]
+
+
+def forged():
+    if not forging.recording.has_zstd:
+        tap.skip("forged recordings", "there is no libzstd.so.1")
+        return
+    rng, cases = random.Random(tap.seed()), max(CASES // 4, 50)
+    bases = [forge_odd("few", 3000), forge_odd("many", 160000)]
+    tap.ok(not list(answers(bases[0], FORGED_COMMANDS)), "one that is as it was made")
+    chosen = [(rng.choices(bases, (9, 1))[0], rng.randrange(1 << 48)) for _ in range(cases)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        wrong = [bad for found in pool.map(lambda c: run_forged(*c), chosen) for bad in found]
+    for line in wrong[:20]:
+        print("#", line)
+    tap.ok(not wrong, f"{cases} recordings with damage that no checksum shows: {len(wrong)} wrong answers")
+    path = f"{work}/claims.trail"
+    for name, kind, parts in forging.bombs(1 << 24):
+        shutil.copy(bases[0], path)
+        forging.claims(path, 2, kind, parts)
+        wrong = list(answers(path, [["report", "--by", "stack"], ["report", "--by", "thread", "--at", "2s"]]))
+        tap.ok(not wrong, f"a checkpoint of 16 million {name} {wrong}")
+    shutil.copy(bases[0], path)
+    forging.ill_timed(path)
+    wrong = list(answers(path, [["report", "--by", "stack"]]))
+    tap.ok(not wrong, f"checkpoints that are all damaged, and their times, too {wrong}")
+
+
+# ---- by hand -----------------------------------------------------------------------------------
+
+
 def by_hand():
     """Damage that SQLite does not see: rows that are gone, or changed."""
     base = Base("threads")
@@ -261,6 +339,6 @@ def by_hand():
 
 
 try:
-    tap.run_as_root([damaged, by_hand])
+    tap.run_as_root([damaged, by_hand, forged])
 finally:
     shutil.rmtree(work, ignore_errors=True)
