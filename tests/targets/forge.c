@@ -249,16 +249,15 @@ static void make_odd(struct event *e)
 
 static void put_state(uint64_t chunk)
 {
-	struct checkpoint_info info = {.chunk = chunk, .t_ns = odd.t_ns};
 	struct buffer b = {0};
 
 	checkpoint_save_totals(&odd.totals, &b);
-	info.bytes = b.len;
-	store_writer_put_checkpoint(writer, CHECKPOINT_TOTALS, &info, b.data);
-	buffer_reset(&b);
-	checkpoint_save_heap(&odd.heap, &b);
-	info.bytes = b.len;
-	store_writer_put_checkpoint(writer, CHECKPOINT_HEAP, &info, b.data);
+	store_writer_begin_checkpoint(writer, CHECKPOINT_TOTALS, chunk, odd.t_ns);
+	store_writer_add_to_checkpoint(writer, b.data, b.len);
+	store_writer_end_checkpoint(writer);
+	store_writer_begin_checkpoint(writer, CHECKPOINT_HEAP, chunk, odd.t_ns);
+	checkpoint_save_heap(&odd.heap, store_writer_add_to_checkpoint, writer);
+	store_writer_end_checkpoint(writer);
 	buffer_release(&b);
 }
 
