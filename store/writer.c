@@ -19,6 +19,7 @@
 #include "store/continuation.h"
 #include "store/new_file.h"
 #include "store/seal.h"
+#include "store/wal.h"
 #include "store/write_error.h"
 
 enum statement {
@@ -337,46 +338,6 @@ bool store_writer_give_up_events(struct store_writer *w)
 
 /* ---- closing ----------------------------------------------------------------- */
 
-static bool is_in_delete_mode(struct store_writer *w, int *ret_code)
-{
-	sqlite3_stmt *s = NULL;
-	bool done = false;
-
-	*ret_code = sqlite3_prepare_v2(w->db, "PRAGMA journal_mode=DELETE", -1, &s, NULL);
-	if (*ret_code == SQLITE_OK) {
-		*ret_code = sqlite3_step(s);
-		done = *ret_code == SQLITE_ROW &&
-		       !strcmp((const char *)sqlite3_column_text(s, 0), "delete");
-	}
-	sqlite3_finalize(s);
-	return done;
-}
-
-/* One file, so that it opens in a folder its reader cannot write. */
-static void leave_wal_mode(struct store_writer *w)
-{
-	for (int tries = 0; tries < 20; tries++) {
-		int code = sqlite3_wal_checkpoint_v2(w->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
-						     NULL);
-
-		if (code == SQLITE_OK && is_in_delete_mode(w, &code))
-			return;
-		if (code == SQLITE_FULL || (code & 0xff) == SQLITE_IOERR || code == SQLITE_READONLY)
-			return; /* it stays as it is, and opens */
-		usleep(100000); /* a reader holds it */
-	}
-}
-
-static void delete_by(struct store_writer *w, enum statement which, uint64_t number)
-{
-	sqlite3_stmt *s = prepare(w, which);
-
-	if (!s)
-		return;
-	bind_u64(s, 1, number);
-	step(w, s);
-}
-
 void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame)
 {
 	delete_by(w, DELETE_SYMBOLS, frame.v);
@@ -440,7 +401,7 @@ int store_writer_close(struct store_writer *w, struct err *err)
 			sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
 		sqlite3_busy_timeout(w->db, 100);
 		if (w->wants_seal && !w->failed)
-			leave_wal_mode(w);
+			wal_leave(w->db);
 		sqlite3_close(w->db);
 	}
 	chunk_encoder_release(&w->chunk);

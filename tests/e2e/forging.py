@@ -166,6 +166,15 @@ def mix_checkpoints(db, found, rng):
     return f"checkpoint {a['kind']} after chunk {a['chunk']} in another place"
 
 
+def pretend_dropped(db, rng):
+    facts = {key: to_signed(rng.choice((1, 1, 2, 3, *ODD_NUMBERS)))
+             for key in ("dropped_chunks", "dropped_events", "dropped_until_ns")}
+    db.executemany("INSERT OR REPLACE INTO recording VALUES (?, ?)", facts.items())
+    if rng.random() < 0.7:
+        db.execute("DELETE FROM chunk WHERE id <= ?", (rng.choice((1, facts["dropped_chunks"])),))
+    return f"{facts}"
+
+
 def forge(path, rng):
     """Changes the recording, and says what."""
     chunks, checkpoints = list(recording.rows(path, "chunk", "id")), list(recording.rows(path, "checkpoint", "chunk, kind"))
@@ -179,8 +188,10 @@ def forge(path, rng):
             row = rng.choice(checkpoints)
             what = forge_checkpoint(db, row, rng)
             db.execute("DELETE FROM checkpoint WHERE chunk > ?", (row["chunk"],))
-        else:
+        elif kind < 0.96:
             what = mix_checkpoints(db, checkpoints, rng)
+        else:
+            what = pretend_dropped(db, rng)
     return what
 
 

@@ -255,10 +255,10 @@ static void put_state(uint64_t chunk)
 	store_writer_begin_checkpoint(writer, CHECKPOINT_TOTALS, chunk, odd.t_ns);
 	store_writer_add_to_checkpoint(writer, b.data, b.len);
 	store_writer_end_checkpoint(writer);
-	buffer_release(&b);
 	store_writer_begin_checkpoint(writer, CHECKPOINT_HEAP, chunk, odd.t_ns);
 	checkpoint_save_heap(&odd.heap, store_writer_add_to_checkpoint, writer);
 	store_writer_end_checkpoint(writer);
+	buffer_release(&b);
 }
 
 static uint64_t setting(const char *name, uint64_t otherwise)
