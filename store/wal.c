@@ -35,13 +35,3 @@ void wal_leave(sqlite3 *db)
 		usleep(100000); /* a reader holds it */
 	}
 }
-
-static void delete_by(struct store_writer *w, enum statement which, uint64_t number)
-{
-	sqlite3_stmt *s = prepare(w, which);
-
-	if (!s)
-		return;
-	bind_u64(s, 1, number);
-	step(w, s);
-}

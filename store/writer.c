@@ -338,6 +338,16 @@ bool store_writer_give_up_events(struct store_writer *w)
 
 /* ---- closing ----------------------------------------------------------------- */
 
+static void delete_by(struct store_writer *w, enum statement which, uint64_t number)
+{
+	sqlite3_stmt *s = prepare(w, which);
+
+	if (!s)
+		return;
+	bind_u64(s, 1, number);
+	step(w, s);
+}
+
 void store_writer_clear_symbols(struct store_writer *w, struct frame_id frame)
 {
 	delete_by(w, DELETE_SYMBOLS, frame.v);
