@@ -28,8 +28,8 @@ int when_find(const struct when *w, struct store_reader *reader, struct analysis
 
 /* What --help says of them. */
 #define WHEN_HELP \
-	"      --at TIME     what was live then: a time since the recording began, such as\n" \
-	"                    90s, 1.5m or 250ms, or 'peak'\n" \
+	"      --at TIME     what was live then: a time since the recording began, such\n" \
+	"                    as 90s, 1.5m or 250ms, or 'peak'\n" \
 	"      --since TIME, --until TIME  only blocks allocated from then on; what is\n" \
 	"                    said of them is as it was at the second\n"
 
