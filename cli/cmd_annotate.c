@@ -42,15 +42,13 @@ static const char help[] =
 	"  heaptrail annotate server.trail cache.c\n";
 
 enum { OPTION_INCLUSIVE = OPTION_FIRST_LONG, OPTION_SKIP, OPTION_BYTES,
-       OPTION_AT, OPTION_SINCE, OPTION_UNTIL, OPTION_NO_SYMBOLIZE };
+       OPTION_NO_SYMBOLIZE };
 
 static const struct option options[] = {
 	{"inclusive", no_argument, NULL, OPTION_INCLUSIVE},
 	{"skip", required_argument, NULL, OPTION_SKIP},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
-	{"at", required_argument, NULL, OPTION_AT},
-	{"since", required_argument, NULL, OPTION_SINCE},
-	{"until", required_argument, NULL, OPTION_UNTIL},
+	WHEN_OPTIONS,
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
@@ -78,15 +76,9 @@ static int parse(const struct command *c, int argc, char **argv, struct annotate
 			o->skip[o->n_skip++] = optarg;
 			break;
 		case OPTION_AT:
-			if (!when_parse_at(&o->when, optarg))
-				return usage_error(c, "'%s' is no time", optarg);
-			break;
 		case OPTION_SINCE:
-			if (!when_parse_since(&o->when, optarg))
-				return usage_error(c, "'%s' is no time", optarg);
-			break;
 		case OPTION_UNTIL:
-			if (!when_parse_until(&o->when, optarg))
+			if (!when_parse(&o->when, option, optarg))
 				return usage_error(c, "'%s' is no time", optarg);
 			break;
 		case OPTION_BYTES:

@@ -43,16 +43,14 @@ static const char help[] =
 	"  heaptrail leaks server.trail\n";
 
 enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_SKIP, OPTION_BYTES,
-       OPTION_AT, OPTION_SINCE, OPTION_UNTIL, OPTION_NO_SYMBOLIZE, OPTION_JSON };
+       OPTION_NO_SYMBOLIZE, OPTION_JSON };
 
 static const struct option options[] = {
 	{"rows", required_argument, NULL, OPTION_ROWS},
 	{"skip", required_argument, NULL, OPTION_SKIP},
 	{"frames", required_argument, NULL, OPTION_FRAMES},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
-	{"at", required_argument, NULL, OPTION_AT},
-	{"since", required_argument, NULL, OPTION_SINCE},
-	{"until", required_argument, NULL, OPTION_UNTIL},
+	WHEN_OPTIONS,
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -96,15 +94,9 @@ static int parse(const struct command *c, int argc, char **argv, struct leaks_op
 			o->no_symbolize = true;
 			break;
 		case OPTION_AT:
-			if (!when_parse_at(&o->when, optarg))
-				return usage_error(c, "'%s' is no time", optarg);
-			break;
 		case OPTION_SINCE:
-			if (!when_parse_since(&o->when, optarg))
-				return usage_error(c, "'%s' is no time", optarg);
-			break;
 		case OPTION_UNTIL:
-			if (!when_parse_until(&o->when, optarg))
+			if (!when_parse(&o->when, option, optarg))
 				return usage_error(c, "'%s' is no time", optarg);
 			break;
 		case 'w':

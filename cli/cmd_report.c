@@ -60,7 +60,7 @@ static const char help[] =
 
 enum { OPTION_BY = OPTION_FIRST_LONG, OPTION_SORT, OPTION_ROWS, OPTION_FRAMES,
        OPTION_SKIP, OPTION_INCLUSIVE, OPTION_FULL_PATHS, OPTION_BYTES,
-       OPTION_AT, OPTION_SINCE, OPTION_UNTIL, OPTION_NO_SYMBOLIZE,
+       OPTION_NO_SYMBOLIZE,
        OPTION_JSON, OPTION_CSV };
 
 static const struct option options[] = {
@@ -72,9 +72,7 @@ static const struct option options[] = {
 	{"inclusive", no_argument, NULL, OPTION_INCLUSIVE},
 	{"full-paths", no_argument, NULL, OPTION_FULL_PATHS},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
-	{"at", required_argument, NULL, OPTION_AT},
-	{"since", required_argument, NULL, OPTION_SINCE},
-	{"until", required_argument, NULL, OPTION_UNTIL},
+	WHEN_OPTIONS,
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -136,15 +134,9 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 			o->no_symbolize = true;
 			break;
 		case OPTION_AT:
-			if (!when_parse_at(&o->when, optarg))
-				return usage_error(c, "'%s' is no time", optarg);
-			break;
 		case OPTION_SINCE:
-			if (!when_parse_since(&o->when, optarg))
-				return usage_error(c, "'%s' is no time", optarg);
-			break;
 		case OPTION_UNTIL:
-			if (!when_parse_until(&o->when, optarg))
+			if (!when_parse(&o->when, option, optarg))
 				return usage_error(c, "'%s' is no time", optarg);
 			break;
 		case 'w':

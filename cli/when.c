@@ -8,22 +8,16 @@
 #include "cli/progress.h"
 #include "common/format.h"
 
-bool when_parse_at(struct when *w, const char *text)
+bool when_parse(struct when *w, int option, const char *text)
 {
-	if (strcmp(text, "peak"))
-		return when_parse_until(w, text);
-	w->is_peak = true;
-	return true;
-}
-
-bool when_parse_since(struct when *w, const char *text)
-{
-	w->has_since = true;
-	return parse_duration(text, &w->since_ns);
-}
-
-bool when_parse_until(struct when *w, const char *text)
-{
+	if (option == OPTION_SINCE) {
+		w->has_since = true;
+		return parse_duration(text, &w->since_ns);
+	}
+	if (option == OPTION_AT && !strcmp(text, "peak")) {
+		w->is_peak = true;
+		return true;
+	}
 	w->has_until = true;
 	return parse_duration(text, &w->until_ns);
 }

@@ -15,10 +15,15 @@ struct when {
 	uint64_t since_ns, until_ns; /* from its start on */
 };
 
-/* Each false where @text is no such moment. */
-bool when_parse_at(struct when *w, const char *text);
-bool when_parse_since(struct when *w, const char *text);
-bool when_parse_until(struct when *w, const char *text);
+/* These three, for getopt_long(). */
+enum { OPTION_AT = 900, OPTION_SINCE, OPTION_UNTIL };
+#define WHEN_OPTIONS \
+	{"at", required_argument, NULL, OPTION_AT}, \
+	{"since", required_argument, NULL, OPTION_SINCE}, \
+	{"until", required_argument, NULL, OPTION_UNTIL}
+
+/* @option is one of them; false where @text is no such moment. */
+bool when_parse(struct when *w, int option, const char *text);
 /*
  * As times of the recording.  Negative with @err where there is no such part of it.  The
  * peak of one that was not completed is looked for in its events.
