@@ -38,10 +38,10 @@ def report(trail, *args):
 
 
 def read_events(trail):
-    text = subprocess.check_output([DUMP, trail], text=True, timeout=tap.PATIENCE)
+    text = subprocess.check_output([DUMP, "--long", trail], text=True, timeout=tap.PATIENCE)
     events = []
     for line in text.splitlines():
-        kind, cls, thread, size, ended, t, address, usable, stack, old = line.split()
+        kind, cls, thread, size, ended, t, address, usable, stack, old, *_ = line.split()
         events.append(Event(kind, int(cls), int(thread), int(size), int(ended), int(t), address, int(usable), int(stack), old))
     return events
 

@@ -2,7 +2,7 @@
 /*
  * For the tests: the events of a recording as text, a line each, after a replay
  * that checks them: KIND CLASS THREAD SIZE OLD_SIZE T ADDRESS USABLE STACK.
- * With --long also FAMILY SLOT, the latter -1 where there is no block.
+ * With --long also OLD_ADDRESS FAMILY SLOT, the latter -1 where there is no block.
  * With --sizes, how many blocks of each size were allocated from each stack:
  * SIZE STACK BLOCKS (sizes below 4 GiB).
  */
@@ -14,10 +14,10 @@
 #include <string.h>
 
 #include "analyzer/checkpoint.h"
-#include "store/replay.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 #include "store/reader.h"
+#include "store/replay.h"
 
 static struct count {
 	uint64_t size;
@@ -46,14 +46,13 @@ static void print(const struct event *e, const struct replay_step *step, bool is
 {
 	static const char *const kinds[] = {"alloc", "free", "realloc"};
 
-	printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64
-	       " %u %" PRIx64,
+	printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64 " %u",
 	       e->kind < 3 ? kinds[e->kind] : "?", e->free_class, e->thread.v,
 	       step->made ? e->size : 0, step->ended ? step->old.size : 0, e->t_ns,
 	       step->made ? e->address : step->ended ? step->old.address : e->address,
-	       (int64_t)e->usable, e->stack.v, step->ended ? step->old.address : 0);
+	       (int64_t)e->usable, e->stack.v);
 	if (is_long)
-		printf(" %u %" PRId64, e->family,
+		printf(" %" PRIx64 " %u %" PRId64, step->ended ? step->old.address : 0, e->family,
 		       step->made || step->ended ? (int64_t)step->slot : -1);
 	putchar('\n');
 }
