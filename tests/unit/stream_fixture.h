@@ -32,7 +32,7 @@ static inline void make_stream(size_t n, unsigned int execs)
 		uint32_t at = n_live ? (uint32_t)random_below(n_live) : 0;
 		bool grows = i / 30000 % 3 != 2 && n_live < stream_live_max;
 
-		if (execs && i && i % (n / (execs + 1)) == 0) {
+		if (execs && i && i % (n / (execs + 1) + 1) == 0) {
 			slots_reset(&slots);
 			n_live = 0;
 			space++;
