@@ -13,9 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/checkpoints.h"
 #include "cli/invoker.h"
 #include "cli/progress.h"
-#include "cli/checkpoints.h"
 #include "cli/rotated.h"
 #include "cli/summary.h"
 #include "collector/pairing.h"

@@ -224,7 +224,7 @@ bool replay_restored(struct replay *r, const uint32_t *freed, size_t n)
 
 		if (freed[i] >= all || (b = replay_at(r, freed[i]))->is_live)
 			return false;
-		b->is_live = true; /* for now: none may come twice */
+		b->is_live = true; /* until all are there: none may come twice */
 		slots_give(&r->slots, freed[i]);
 	}
 	for (size_t i = 0; i < n; i++)
