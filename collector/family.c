@@ -23,6 +23,7 @@ const struct family families[] = {
 		.id = 1,
 		.name = "libc malloc",
 		.layer = LAYER_HEAP,
+		.layer_name = "heap",
 		.soname = "libc.so.6",
 		.static_symbol = "__libc_memalign", /* glibc's alone */
 		.usable = USABLE_RULE_GLIBC,
@@ -39,13 +40,6 @@ const struct family *family_by_id(uint8_t id)
 		if (families[i].id == id)
 			return &families[i];
 	return NULL;
-}
-
-const char *layer_name(enum layer layer)
-{
-	static const char *const names[] = {[LAYER_HEAP] = "heap"};
-
-	return names[layer];
 }
 
 unsigned int family_function_arguments(const struct family_function *f)
@@ -88,6 +82,6 @@ void families_put(struct store_writer *w)
 		store_writer_put_family(w, &(struct family_record){
 			.id = families[i].id,
 			.name = families[i].name,
-			.layer = layer_name(families[i].layer),
+			.layer = families[i].layer_name,
 		});
 }

@@ -22,14 +22,17 @@ struct family_function {
 	uint8_t pointer;      /* the block; of PROBE_ALLOC_OUT, where it goes */
 };
 
-enum layer {
-	LAYER_HEAP, /* malloc, operator new, …: one layer */
-};
+/*
+ * Nested calls count once within a layer, by the outermost; layers neither hide each other's
+ * nor add to them.
+ */
+#define LAYER_HEAP 0 /* malloc, operator new, …: one layer */
 
 struct family {
 	uint8_t id; /* in recordings: never renumber */
 	const char *name;
-	enum layer layer;
+	uint8_t layer; /* a number below PROBE_LAYERS … */
+	const char *layer_name;
 	/* an object is this allocator if it has this soname … */
 	const char *soname;
 	/* … or, linked statically, defines this symbol */
@@ -45,7 +48,6 @@ extern const size_t n_families;
 
 /* NULL where there is none of that id. */
 const struct family *family_by_id(uint8_t id);
-const char *layer_name(enum layer layer);
 
 /* Bits of the arguments its entry probe reads, for probe_site_find(). */
 unsigned int family_function_arguments(const struct family_function *f);

@@ -34,7 +34,7 @@ enum usable_rule {
 	USABLE_RULE_GLIBC, /* the size word before the block */
 };
 
-#define PROBE_LAYERS 4
+#define PROBE_LAYERS 16
 
 /*
  * Argument numbers are 1..6, 0 = none.  Bits, from the lowest: op 4, layer 4,
