@@ -98,9 +98,13 @@ static void print_debuginfod(void)
 
 static void print_point(const struct plan_point *p)
 {
-	printf("  %-16s +%-4u %-24s %s\n", p->family ? p->function->symbol : "(ld.so's hook)",
-	       p->site.offset, p->family ? p->site.instruction : "",
-	       !p->family	    ? "once a dlopen"
+	char name[64];
+
+	snprintf(name, sizeof(name), p->role == PLAN_EXIT ? "  its end" : "%s",
+		 p->role == PLAN_HOOK ? "(ld.so's hook)" : p->symbol);
+	printf("  %-16s +%-4u %-24s %s\n", name,
+	       p->site.offset, p->role != PLAN_HOOK ? p->site.instruction : "",
+	       p->role == PLAN_HOOK ? "once a dlopen"
 	       : p->site.emulated ? "emulated"
 				    : "single-stepped (dear)");
 }
@@ -121,12 +125,16 @@ static int print_plan(pid_t pid, bool is_example)
 		printf("\nProbes, as they would be in process %d\n", (int)pid);
 	if (!plan_has_allocator(&plan))
 		printf("  none: no allocator was found\n"
-		       "    a statically linked program needs its symbol table; a C library other\n"
-		       "    than glibc is not supported\n");
+		       "    a statically linked program needs its symbol table; heaptrail(1) has\n"
+		       "    a list of the allocators that are known\n");
 	for (size_t i = 0; i < plan.n_objects; i++) {
+		const struct plan_object *o = &plan.objects[i];
+
 		printf(" %s\n", format_safe(safe, sizeof(safe), plan.objects[i].path));
 		for (size_t j = 0; j < plan.objects[i].n_points; j++)
 			print_point(&plan.objects[i].points[j]);
+		for (size_t j = 0; j < o->n_refused; j++)
+			printf("  not probed: %s\n", o->refused[j]);
 	}
 	if (plan.other_allocator)
 		printf("  WARNING: '%s' takes malloc's place, and is not known\n",

@@ -218,7 +218,7 @@ static void list_processes(void *arg, struct picker *p)
 			.user = user_name(e->uid, number, sizeof(number)),
 			.allocator = is_hidden && l->has_rights ? "unknown" : e->allocator,
 			.command = command,
-			.is_useless = !is_hidden && !strstr(e->allocator, "glibc"),
+			.is_useless = !is_hidden && !process_list_is_recorded(e->allocator),
 		});
 		free(command);
 	}

@@ -422,6 +422,7 @@ static void print_warnings(const struct view *v)
 {
 	const struct analysis *a = &v->analysis;
 	const char *other = catalog_text(&v->catalog, "other_allocator");
+	const char *not_probed = catalog_text(&v->catalog, "not_probed");
 	char n[FORMAT_MAX], safe[512];
 
 	view_print_state_warnings(v);
@@ -434,6 +435,9 @@ static void print_warnings(const struct view *v)
 	if (other)
 		printf("  WARNING     '%s' took malloc's place: its blocks are missing\n",
 		       format_safe(safe, sizeof(safe), other));
+	if (not_probed)
+		printf("  WARNING     calls are missing of %s\n",
+		       format_safe(safe, sizeof(safe), not_probed));
 	view_print_no_allocator(v, "  WARNING     ");
 	if (a->frees[FREE_DOUBLE])
 		printf("  Double      %s frees of blocks that were freed already\n",

@@ -89,17 +89,6 @@ void call_sites_maps_changed(struct call_sites *c)
 /* Code that is in no file: a JIT's, or the kernel's own pages. */
 static const char anonymous[] = "[anonymous]";
 
-static bool defines_allocator(struct elf_file *elf)
-{
-	const char *soname = elf_file_soname(elf);
-
-	for (size_t i = 0; i < n_families; i++)
-		if (soname ? !strcmp(soname, families[i].soname)
-			   : elf_file_find_function(elf, families[i].static_symbol, NULL))
-			return true;
-	return false;
-}
-
 /* The module of what is mapped there; @anew: another than what was, by the same name. */
 static struct module_id find_module(struct call_sites *c, const struct process_map *map, bool anew)
 {
@@ -120,7 +109,7 @@ static struct module_id find_module(struct call_sites *c, const struct process_m
 		free(file);
 	}
 	if (m.elf)
-		m.is_allocator = defines_allocator(m.elf);
+		m.is_allocator = family_of_file(m.elf) != NULL;
 	id.v = (uint32_t)c->n_modules++;
 	ARRAY_GROW(c->modules, c->cap_modules, id.v);
 	c->modules[id.v] = m;

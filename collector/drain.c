@@ -350,7 +350,7 @@ static void add_block(struct drain *d, const struct ring_alloc *r)
 	e = make_event(d, h, EVENT_ALLOC, stack_of_alloc(d, h, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
-	e.usable = family_usable(family_by_id(h->family), r->size_word);
+	e.usable = family_usable(family_by_id(h->family), r->size, r->size_word);
 	slot = emit(d, &e);
 	if (slot != NO_SLOT)
 		pairing_put(&d->pairing, r->address, slot);
@@ -496,7 +496,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 		       stack_of_alloc(d, &r->head, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
-	e.usable = family_usable(family, r->size_word);
+	e.usable = family_usable(family, r->size, r->size_word);
 	e.slot = t->place;
 	pairing_put(&d->pairing, r->address, t->place);
 	emit(d, &e);

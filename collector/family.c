@@ -2,37 +2,193 @@
 #include "config.h"
 #include "collector/family.h"
 
+#include <string.h>
+
 #include "common/xalloc.h"
 #include "store/record.h"
 
-static const struct family_function glibc_functions[] = {
-	{.symbol = "malloc", .op = PROBE_ALLOC, .size = 1},
-	{.symbol = "free", .op = PROBE_FREE, .pointer = 1},
-	{.symbol = "calloc", .op = PROBE_ALLOC, .size = 2, .factor = 1},
-	{.symbol = "realloc", .op = PROBE_REALLOC, .size = 2, .pointer = 1},
-	{.symbol = "reallocarray", .op = PROBE_REALLOC, .size = 3, .factor = 2, .pointer = 1},
-	{.symbol = "posix_memalign", .op = PROBE_ALLOC_OUT, .size = 3, .pointer = 1},
-	{.symbol = "aligned_alloc", .op = PROBE_ALLOC, .size = 2},
-	{.symbol = "memalign", .op = PROBE_ALLOC, .size = 2},
-	{.symbol = "valloc", .op = PROBE_ALLOC, .size = 1},
-	{.symbol = "pvalloc", .op = PROBE_ALLOC, .size = 1},
+/* What C's allocators all have, @prefix before it where they are not in libc's place. */
+#define C_FUNCTIONS(prefix) \
+	{.symbol = prefix "malloc", .op = PROBE_ALLOC, .size = 1}, \
+	{.symbol = prefix "free", .op = PROBE_FREE, .pointer = 1}, \
+	{.symbol = prefix "calloc", .op = PROBE_ALLOC, .size = 2, .factor = 1}, \
+	{.symbol = prefix "realloc", .op = PROBE_REALLOC, .size = 2, .pointer = 1}, \
+	{.symbol = prefix "reallocarray", .op = PROBE_REALLOC, .size = 3, .factor = 2, \
+	 .pointer = 1}, \
+	{.symbol = prefix "posix_memalign", .op = PROBE_ALLOC_OUT, .size = 3, .pointer = 1, \
+	 .aligns = true}, \
+	{.symbol = prefix "aligned_alloc", .op = PROBE_ALLOC, .size = 2, .aligns = true}, \
+	{.symbol = prefix "memalign", .op = PROBE_ALLOC, .size = 2, .aligns = true}, \
+	{.symbol = prefix "valloc", .op = PROBE_ALLOC, .size = 1, .aligns = true}, \
+	{.symbol = prefix "pvalloc", .op = PROBE_ALLOC, .size = 1, .aligns = true}
+
+#define NEW(symbol_, ...) \
+	{.symbol = symbol_, .op = PROBE_ALLOC, .size = 1, .throws = true, __VA_ARGS__}
+#define DELETE(symbol_) {.symbol = symbol_, .op = PROBE_FREE, .pointer = 1}
+
+/* operator new and delete, of allocators that have their own */
+#define CXX_FUNCTIONS \
+	NEW("_Znwm"), NEW("_Znam"), NEW("_ZnwmRKSt9nothrow_t"), NEW("_ZnamRKSt9nothrow_t"), \
+	NEW("_ZnwmSt11align_val_t", .aligns = true), \
+	NEW("_ZnamSt11align_val_t", .aligns = true), \
+	NEW("_ZnwmSt11align_val_tRKSt9nothrow_t", .aligns = true), \
+	NEW("_ZnamSt11align_val_tRKSt9nothrow_t", .aligns = true), \
+	DELETE("_ZdlPv"), DELETE("_ZdaPv"), DELETE("_ZdlPvm"), DELETE("_ZdaPvm"), \
+	DELETE("_ZdlPvRKSt9nothrow_t"), DELETE("_ZdaPvRKSt9nothrow_t"), \
+	DELETE("_ZdlPvSt11align_val_t"), DELETE("_ZdaPvSt11align_val_t"), \
+	DELETE("_ZdlPvmSt11align_val_t"), DELETE("_ZdaPvmSt11align_val_t"), \
+	DELETE("_ZdlPvSt11align_val_tRKSt9nothrow_t"), \
+	DELETE("_ZdaPvSt11align_val_tRKSt9nothrow_t")
+
+static const struct family_function libc_functions[] = {
+	C_FUNCTIONS(""),
 };
 
+static const struct family_function jemalloc_functions[] = {
+	C_FUNCTIONS(""), CXX_FUNCTIONS,
+	{.symbol = "mallocx", .op = PROBE_ALLOC, .size = 1, .aligns = true},
+	{.symbol = "rallocx", .op = PROBE_REALLOC, .size = 2, .pointer = 1, .aligns = true},
+	{.symbol = "dallocx", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "sdallocx", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "free_sized", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "free_aligned_sized", .op = PROBE_FREE, .pointer = 1},
+};
+
+static const struct family_function tcmalloc_functions[] = {
+	C_FUNCTIONS(""), CXX_FUNCTIONS, C_FUNCTIONS("tc_"),
+	{.symbol = "cfree", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "tc_cfree", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "tc_free_sized", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "tc_malloc_skip_new_handler", .op = PROBE_ALLOC, .size = 1},
+	NEW("tc_new"), NEW("tc_newarray"), NEW("tc_new_nothrow"), NEW("tc_newarray_nothrow"),
+	NEW("tc_new_aligned"), NEW("tc_newarray_aligned"),
+	NEW("tc_new_aligned_nothrow"), NEW("tc_newarray_aligned_nothrow"),
+	DELETE("tc_delete"), DELETE("tc_deletearray"),
+	DELETE("tc_delete_sized"), DELETE("tc_deletearray_sized"),
+	DELETE("tc_delete_nothrow"), DELETE("tc_deletearray_nothrow"),
+	DELETE("tc_delete_aligned"), DELETE("tc_deletearray_aligned"),
+	DELETE("tc_delete_sized_aligned"), DELETE("tc_deletearray_sized_aligned"),
+	DELETE("tc_delete_aligned_nothrow"), DELETE("tc_deletearray_aligned_nothrow"),
+};
+
+static const struct family_function mimalloc_functions[] = {
+	C_FUNCTIONS(""), CXX_FUNCTIONS, C_FUNCTIONS("mi_"),
+	{.symbol = "cfree", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "vfree", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "reallocf", .op = PROBE_REALLOC, .size = 2, .pointer = 1},
+	NEW("mi_new"), NEW("mi_new_nothrow"), NEW("mi_new_aligned"),
+	NEW("mi_new_aligned_nothrow"),
+	{.symbol = "mi_new_n", .op = PROBE_ALLOC, .size = 2, .factor = 1, .throws = true},
+	{.symbol = "mi_malloc_small", .op = PROBE_ALLOC, .size = 1},
+	{.symbol = "mi_zalloc_small", .op = PROBE_ALLOC, .size = 1},
+	{.symbol = "mi_zalloc", .op = PROBE_ALLOC, .size = 1},
+	{.symbol = "mi_mallocn", .op = PROBE_ALLOC, .size = 2, .factor = 1},
+	{.symbol = "mi_malloc_aligned", .op = PROBE_ALLOC, .size = 1},
+	{.symbol = "mi_zalloc_aligned", .op = PROBE_ALLOC, .size = 1},
+	{.symbol = "mi_calloc_aligned", .op = PROBE_ALLOC, .size = 2, .factor = 1},
+	{.symbol = "mi_heap_malloc", .op = PROBE_ALLOC, .size = 2},
+	{.symbol = "mi_heap_zalloc", .op = PROBE_ALLOC, .size = 2},
+	{.symbol = "mi_heap_calloc", .op = PROBE_ALLOC, .size = 3, .factor = 2},
+	{.symbol = "mi_heap_mallocn", .op = PROBE_ALLOC, .size = 3, .factor = 2},
+	{.symbol = "mi_heap_malloc_small", .op = PROBE_ALLOC, .size = 2},
+	{.symbol = "mi_heap_malloc_aligned", .op = PROBE_ALLOC, .size = 2},
+	{.symbol = "mi_heap_realloc", .op = PROBE_REALLOC, .size = 3, .pointer = 2},
+	{.symbol = "mi_reallocn", .op = PROBE_REALLOC, .size = 3, .factor = 2, .pointer = 1},
+	{.symbol = "mi_reallocf", .op = PROBE_REALLOC, .size = 2, .pointer = 1},
+	{.symbol = "mi_rezalloc", .op = PROBE_REALLOC, .size = 2, .pointer = 1},
+	{.symbol = "mi_recalloc", .op = PROBE_REALLOC, .size = 3, .factor = 2, .pointer = 1},
+	{.symbol = "mi_realloc_aligned", .op = PROBE_REALLOC, .size = 2, .pointer = 1},
+	{.symbol = "mi_cfree", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "mi_free_size", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "mi_free_aligned", .op = PROBE_FREE, .pointer = 1},
+	{.symbol = "mi_free_size_aligned", .op = PROBE_FREE, .pointer = 1},
+};
+
+/* An object is the first of its layer that it looks like: several export each other's names. */
 const struct family families[] = {
+	{
+		.id = 2,
+		.name = "jemalloc",
+		.name_in_program = "static jemalloc",
+		.layer = LAYER_HEAP,
+		.layer_name = "heap",
+		.markers = {"mallocx", "je_mallocx"},
+		.prefix = "je_",
+		.usable = USABLE_RULE_JEMALLOC,
+		.realloc_0_frees = true,
+		.functions = jemalloc_functions,
+		.n_functions = COUNT_OF(jemalloc_functions),
+	},
+	{
+		.id = 3,
+		.name = "tcmalloc",
+		.name_in_program = "static tcmalloc",
+		.layer = LAYER_HEAP,
+		.layer_name = "heap",
+		.markers = {"tc_malloc"},
+		.realloc_0_frees = true,
+		.functions = tcmalloc_functions,
+		.n_functions = COUNT_OF(tcmalloc_functions),
+	},
+	{
+		.id = 4,
+		.name = "mimalloc",
+		.name_in_program = "static mimalloc",
+		.layer = LAYER_HEAP,
+		.layer_name = "heap",
+		.markers = {"mi_malloc"},
+		.functions = mimalloc_functions,
+		.n_functions = COUNT_OF(mimalloc_functions),
+	},
 	{
 		.id = 1,
 		.name = "libc malloc",
+		.name_in_program = "static glibc",
 		.layer = LAYER_HEAP,
 		.layer_name = "heap",
 		.soname = "libc.so.6",
-		.static_symbol = "__libc_memalign", /* glibc's alone */
+		.markers = {"__libc_memalign"}, /* glibc's alone */
+		.symbol = "malloc",
 		.usable = USABLE_RULE_GLIBC,
 		.realloc_0_frees = true,
-		.functions = glibc_functions,
-		.n_functions = COUNT_OF(glibc_functions),
+		.functions = libc_functions,
+		.n_functions = COUNT_OF(libc_functions),
+	},
+	{
+		.id = 5,
+		.name = "musl malloc",
+		.name_in_program = "static musl",
+		.layer = LAYER_HEAP,
+		.layer_name = "heap",
+		.markers = {"__libc_malloc_impl", "__dls3"},
+		.symbol = "malloc",
+		.functions = libc_functions,
+		.n_functions = COUNT_OF(libc_functions),
 	},
 };
 const size_t n_families = COUNT_OF(families);
+
+static bool is_family(struct elf_file *elf, const struct family *family)
+{
+	const char *soname = elf_file_soname(elf);
+
+	if (family->soname && soname)
+		return !strcmp(soname, family->soname);
+	if (family->symbol && !elf_file_find_function(elf, family->symbol, NULL))
+		return false;
+	for (size_t i = 0; i < COUNT_OF(family->markers) && family->markers[i]; i++)
+		if (elf_file_find_function(elf, family->markers[i], NULL))
+			return true;
+	return false;
+}
+
+const struct family *family_of_file(struct elf_file *elf)
+{
+	for (size_t i = 0; i < n_families; i++)
+		if (is_family(elf, &families[i]))
+			return &families[i];
+	return NULL;
+}
 
 const struct family *family_by_id(uint8_t id)
 {
@@ -61,19 +217,63 @@ bool family_function_returns(const struct family_function *f)
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
 		       uint32_t stack_bytes)
 {
-	return PROBE_COOKIE(f->op, family->layer, family->id, f - family->functions, f->size,
-			    f->factor, f->pointer, family->usable, stack_bytes / 8);
+	uint64_t cookie = PROBE_COOKIE(f->op, family->layer, family->id, f - family->functions,
+				       f->size, f->factor, f->pointer,
+				       f->aligns && family->usable != USABLE_RULE_GLIBC
+					       ? USABLE_RULE_NONE
+					       : family->usable,
+				       stack_bytes / 8);
+
+	return f->throws ? cookie | PROBE_COOKIE_EXIT(0, -1) : cookie;
 }
 
-uint64_t family_usable(const struct family *family, uint64_t size_word)
+uint64_t family_exit_cookie(const struct family *family, const struct family_function *f,
+			    const struct exit_site *exit)
+{
+	return PROBE_COOKIE(f->op, family->layer, family->id, 0, 0, 0, 0, 0,
+			    exit->stack_bytes / 8) |
+	       PROBE_COOKIE_EXIT(exit->reg, exit->condition);
+}
+
+static uint64_t glibc_usable(uint64_t size_word)
 {
 	enum { IS_MMAPPED = 2, FLAGS = 7 };
 	uint64_t chunk = size_word & ~(uint64_t)FLAGS;
 
-	if (!family || family->usable != USABLE_RULE_GLIBC || chunk < 16)
-		return USABLE_UNKNOWN;
 	/* a chunk of the heap also has the next one's first word */
-	return chunk - (size_word & IS_MMAPPED ? 16 : 8);
+	return chunk < 16 ? USABLE_UNKNOWN : chunk - (size_word & IS_MMAPPED ? 16 : 8);
+}
+
+/* 8, then multiples of 16 until 128, then four classes from each power of two to the next. */
+static uint64_t jemalloc_usable(uint64_t size)
+{
+	uint64_t step = 16;
+
+	if (size <= 8)
+		return 8;
+	if (size > INT64_MAX)
+		return USABLE_UNKNOWN;
+	if (size > 128)
+		step = 1ull << (63 - __builtin_clzll(2 * size - 1) - 3);
+	return (size + step - 1) & ~(step - 1);
+}
+
+uint64_t family_usable(const struct family *family, uint64_t size, uint64_t size_word)
+{
+	if (family && size_word && family->usable == USABLE_RULE_GLIBC)
+		return glibc_usable(size_word);
+	if (family && size_word && family->usable == USABLE_RULE_JEMALLOC)
+		return jemalloc_usable(size);
+	return USABLE_UNKNOWN;
+}
+
+bool families_have(const char *name)
+{
+	for (size_t i = 0; i < n_families; i++)
+		for (size_t j = 0; j < families[i].n_functions; j++)
+			if (!strcmp(families[i].functions[j].symbol, name))
+				return true;
+	return false;
 }
 
 void families_put(struct store_writer *w)

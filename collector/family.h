@@ -7,12 +7,14 @@
 #include <stdint.h>
 
 #include "collector/ring_events.h"
+#include "image/elf_file.h"
+#include "image/exit_sites.h"
 #include "store/writer.h"
 
 /*
  * Allocator families are data: to teach the collector another one, add a table.
- * Only functions that no exception can pass through may be named here: a return
- * probe on one that unwinds kills the target.
+ * A return probe on a function that an exception passes through kills the target:
+ * one that may throw is marked so, and gets probes where it ends instead.
  */
 struct family_function {
 	const char *symbol;
@@ -20,6 +22,8 @@ struct family_function {
 	/* argument numbers from 1; 0: none */
 	uint8_t size, factor; /* requested bytes = size × factor */
 	uint8_t pointer;      /* the block; of PROBE_ALLOC_OUT, where it goes */
+	bool throws;	      /* an exception may pass through it: its exits are probed */
+	bool aligns;	      /* the family's rule for usable bytes is not for its blocks */
 };
 
 /*
@@ -31,12 +35,15 @@ struct family_function {
 struct family {
 	uint8_t id; /* in recordings: never renumber */
 	const char *name;
+	const char *name_in_program; /* for people, where it is linked statically */
 	uint8_t layer; /* a number below PROBE_LAYERS … */
 	const char *layer_name;
-	/* an object is this allocator if it has this soname … */
+	/* an object is this allocator if it has this soname (NULL: by symbols only) … */
 	const char *soname;
-	/* … or, linked statically, defines this symbol */
-	const char *static_symbol;
+	/* … or, without one, defines one of these and what @symbol names; NULL ends them */
+	const char *markers[4];
+	const char *symbol; /* NULL: nothing else */
+	const char *prefix; /* its functions may have it before their names, or NULL */
 	enum usable_rule usable;
 	bool realloc_0_frees; /* realloc(p, 0) frees p and returns NULL */
 	const struct family_function *functions;
@@ -46,18 +53,29 @@ struct family {
 extern const struct family families[];
 extern const size_t n_families;
 
+/* The allocator that a file has in it, or NULL. */
+const struct family *family_of_file(struct elf_file *elf);
 /* NULL where there is none of that id. */
 const struct family *family_by_id(uint8_t id);
 
 /* Bits of the arguments its entry probe reads, for probe_site_find(). */
 unsigned int family_function_arguments(const struct family_function *f);
-bool family_function_returns(const struct family_function *f); /* needs a return probe */
+bool family_function_returns(const struct family_function *f); /* its result is an event */
 /* @stack_bytes: by how much the stack has grown at the probe since the function's entry. */
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
 		       uint32_t stack_bytes);
+/* Of a probe at @exit of it, which throws. */
+uint64_t family_exit_cookie(const struct family *family, const struct family_function *f,
+			    const struct exit_site *exit);
 
-/* What the allocator gave for the size word the probe read; USABLE_UNKNOWN if that is not known. */
-uint64_t family_usable(const struct family *family, uint64_t size_word);
+/*
+ * What the allocator gave for @size bytes, and the size word the probe read; USABLE_UNKNOWN
+ * if that is not known.
+ */
+uint64_t family_usable(const struct family *family, uint64_t size, uint64_t size_word);
+
+/* Does @name, a symbol, belong to one of the functions of a family? */
+bool families_have(const char *name);
 
 /* Writes them to the recording. */
 void families_put(struct store_writer *w);

@@ -12,6 +12,7 @@
 
 #include "collector/probes.h"
 #include "collector/refusal.h"
+#include "collector/links.h"
 #include "collector/uprobe_multi.h"
 #include "common/xalloc.h"
 
@@ -42,12 +43,7 @@ static enum feature_state test_btf(void)
 
 static enum feature_state test_uprobe_pmu(void)
 {
-	int e = refusal_try_uprobe();
-
-	if (e == EPERM || e == EACCES) /* then the other kind of link must do */
-		return yes_if(!refusal_has_capability(CAP_SYS_ADMIN) &&
-			      uprobe_multi_is_supported());
-	return yes_if(!e);
+	return yes_if(links_want_multi() ? uprobe_multi_is_supported() : !refusal_try_uprobe());
 }
 
 /* Every test below loads something: without the right to, it tells nothing. */

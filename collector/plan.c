@@ -15,29 +15,118 @@
 /* The longest code that is looked through for jumps into a prologue. */
 #define CODE_BYTES_MAX 16384
 
-static bool is_family(struct elf_file *elf, const struct family *family)
+/* One of each kind at an instruction: aligned_alloc and memalign are one function. */
+static struct plan_point *add_point(struct plan_object *o, enum plan_role role,
+				    uint64_t file_offset, const struct exit_site *exit)
 {
-	const char *soname = elf_file_soname(elf);
+	for (size_t i = 0; i < o->n_points; i++) {
+		const struct plan_point *p = &o->points[i];
 
-	if (soname)
-		return !strcmp(soname, family->soname);
-	return elf_file_find_function(elf, family->static_symbol, NULL) &&
-	       elf_file_find_function(elf, "malloc", NULL);
-}
-
-static struct plan_point *add_point(struct plan_object *o, uint64_t file_offset)
-{
-	for (size_t i = 0; i < o->n_points; i++)
-		if (o->points[i].file_offset == file_offset)
-			return NULL; /* aligned_alloc and memalign are one function */
+		if (p->role == role && p->file_offset == file_offset &&
+		    (!exit ||
+		     (p->exit.reg == exit->reg && p->exit.condition == exit->condition)))
+			return NULL;
+	}
 	ARRAY_GROW(o->points, o->cap_points, o->n_points);
-	o->points[o->n_points].file_offset = file_offset;
+	o->points[o->n_points] = (struct plan_point){.role = role, .file_offset = file_offset};
 	return &o->points[o->n_points++];
 }
 
-static void add_function(struct plan_object *o, struct elf_file *elf, const struct family *family,
-			 const struct family_function *f)
+static ssize_t read_code(void *elf, uint64_t address, void *buf, size_t len)
 {
+	return elf_file_read(elf, address, buf, len);
+}
+
+static uint64_t pointer_at(void *elf, uint64_t slot, const char **ret_name)
+{
+	return elf_file_pointer_at(elf, slot, ret_name);
+}
+
+static const char *function_at(void *elf, uint64_t address)
+{
+	return elf_file_function_at(elf, address);
+}
+
+static bool is_start(void *elf, uint64_t address)
+{
+	return elf_file_is_function_start(elf, address);
+}
+
+static bool is_probed(void *elf, const char *name)
+{
+	(void)elf;
+	return families_have(name);
+}
+
+/* Of a function that throws; false: it cannot be probed. */
+static bool add_exits(struct plan_object *o, struct elf_file *elf, const struct family *family,
+		      const struct family_function *f, const char *name, uint64_t address)
+{
+	struct exit_code code = {elf, read_code, pointer_at, function_at, is_start, is_probed};
+	struct exit_sites exits;
+	bool found = exit_sites_find(&code, address, &exits);
+
+	if (!found) {
+		ARRAY_GROW(o->refused, o->cap_refused, o->n_refused);
+		o->refused[o->n_refused++] = xasprintf("%s (%s)", name, exits.reason);
+	}
+	for (size_t i = 0; found && i < exits.n; i++) {
+		const struct exit_site *e = &exits.sites[i];
+		struct plan_point *point;
+		uint64_t offset;
+
+		if (!elf_file_offset_of(elf, e->address, &offset) ||
+		    !(point = add_point(o, PLAN_EXIT, offset, e)))
+			continue;
+		point->family = family;
+		point->function = f;
+		point->symbol = name;
+		point->exit = *e;
+		point->site.emulated = e->emulated;
+		memcpy(point->site.instruction, e->instruction, sizeof(e->instruction));
+	}
+	exit_sites_release(&exits);
+	return found;
+}
+
+static bool has_point(const struct plan_object *o, uint64_t file_offset)
+{
+	for (size_t i = 0; i < o->n_points; i++)
+		if (o->points[i].role == PLAN_CALL && o->points[i].file_offset == file_offset)
+			return true;
+	return false;
+}
+
+/* Where function @name begins. */
+static void add_named(struct plan_object *o, struct elf_file *elf, enum plan_role role,
+		      const char *name)
+{
+	struct probe_site site;
+	uint8_t code[256];
+	struct elf_symbol symbol;
+	struct plan_point *point;
+	uint64_t offset;
+	ssize_t n;
+
+	if (!elf_file_find_function(elf, name, &symbol) ||
+	    !elf_file_offset_of(elf, symbol.address, &offset))
+		return;
+	n = elf_file_read(elf, symbol.address, code, sizeof(code));
+	site = n > 0 ? probe_site_find(code, (size_t)n, symbol.address, 0, 0, false)
+		     : (struct probe_site){.instruction = "?"};
+	if (role == PLAN_HOOK) /* a single return */
+		site = (struct probe_site){.instruction = "?"};
+	point = add_point(o, role, offset + site.offset, NULL);
+	if (!point)
+		return;
+	point->symbol = name;
+	point->site = site;
+}
+
+static void add_function(struct plan_object *o, struct elf_file *elf, const struct family *family,
+			 const struct family_function *f, const char *name)
+{
+	bool has_return = family_function_returns(f) && !f->throws;
 	uint8_t code[CODE_BYTES_MAX];
 	struct elf_symbol symbol;
 	struct plan_point *point;
@@ -45,7 +134,7 @@ static void add_function(struct plan_object *o, struct elf_file *elf, const stru
 	uint64_t offset;
 	ssize_t n;
 
-	if (!elf_file_find_function(elf, f->symbol, &symbol) ||
+	if (!elf_file_find_function(elf, name, &symbol) ||
 	    !elf_file_offset_of(elf, symbol.address, &offset))
 		return;
 	n = elf_file_read(elf, symbol.address, code,
@@ -53,42 +142,64 @@ static void add_function(struct plan_object *o, struct elf_file *elf, const stru
 	if (n <= 0)
 		return;
 	site = probe_site_find(code, (size_t)n, symbol.address, family_function_arguments(f),
-			       f->op == PROBE_FREE ? f->pointer : 0, family_function_returns(f));
-	point = add_point(o, offset + site.offset);
-	if (!point)
+			       f->op == PROBE_FREE ? f->pointer : 0, has_return);
+	if (has_point(o, offset + site.offset) ||
+	    (f->throws && !add_exits(o, elf, family, f, f->symbol, symbol.address)))
 		return;
+	point = add_point(o, PLAN_CALL, offset + site.offset, NULL);
 	point->family = family;
 	point->function = f;
+	point->symbol = f->symbol;
 	point->site = site;
 }
 
-static void add_debug_hook(struct plan_object *o, struct elf_file *elf)
+static void add_family(struct plan_object *o, struct elf_file *elf, const struct family *family)
 {
-	struct elf_symbol symbol;
-	struct plan_point *point;
-	uint64_t offset;
+	for (size_t i = 0; i < family->n_functions; i++) {
+		const struct family_function *f = &family->functions[i];
+		char *name;
 
-	if (elf_file_exports(elf, DEBUG_HOOK) &&
-	    elf_file_find_function(elf, DEBUG_HOOK, &symbol) &&
-	    elf_file_offset_of(elf, symbol.address, &offset)) {
-		point = add_point(o, offset);
-		if (point)
-			point->site = (struct probe_site){.instruction = "?"};
+		add_function(o, elf, family, f, f->symbol);
+		if (!family->prefix)
+			continue;
+		name = xasprintf("%s%s", family->prefix, f->symbol);
+		add_function(o, elf, family, f, name);
+		free(name);
 	}
 }
+
+/*
+ * Ways out of a function that its exits do not see.  What is thrown is allocated before it
+ * is: that is no call within the one which throws it.
+ */
+static void add_unwinders(struct plan_object *o, struct elf_file *elf)
+{
+	static const char *const names[] = {
+		"__cxa_allocate_exception",
+		"_Unwind_RaiseException", "_Unwind_Resume_or_Rethrow", "_Unwind_ForcedUnwind",
+		"longjmp", "siglongjmp", "_longjmp", "__longjmp_chk",
+	};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		add_named(o, elf, PLAN_UNWIND, names[i]);
+}
+
 
 static void object_release(struct plan_object *o)
 {
 	free(o->path);
 	free(o->file);
 	free(o->points);
+	for (size_t i = 0; i < o->n_refused; i++)
+		free(o->refused[i]);
+	free(o->refused);
 }
 
 static void add_object(struct plan *plan, pid_t pid, const struct process_map *map)
 {
 	struct plan_object o = {.device = map->device, .inode = map->inode};
 	struct elf_file *elf;
-	bool known = false;
+	const struct family *family;
 
 	if (process_map_file(pid, map, &o.file) < 0)
 		return;
@@ -102,24 +213,54 @@ static void add_object(struct plan *plan, pid_t pid, const struct process_map *m
 		return;
 	}
 	o.path = xstrdup(map->path);
-	for (size_t i = 0; i < n_families; i++) {
-		if (!is_family(elf, &families[i]))
-			continue;
-		known = true;
-		for (size_t j = 0; j < families[i].n_functions; j++)
-			add_function(&o, elf, &families[i], &families[i].functions[j]);
-	}
-	add_debug_hook(&o, elf);
-	if (!known && !plan->other_allocator && elf_file_exports(elf, "malloc") &&
+	family = family_of_file(elf);
+	if (family)
+		add_family(&o, elf, family);
+	if (elf_file_exports(elf, DEBUG_HOOK))
+		add_named(&o, elf, PLAN_HOOK, DEBUG_HOOK);
+	add_unwinders(&o, elf);
+	if (!family && !plan->other_allocator && elf_file_exports(elf, "malloc") &&
 	    elf_file_exports(elf, "free") && !elf_file_exports(elf, DEBUG_HOOK))
 		plan->other_allocator = xstrdup(map->path);
 	elf_file_close(elf);
-	if (!o.n_points) {
+	if (!o.n_points && !o.n_refused) {
 		object_release(&o);
 		return;
 	}
 	ARRAY_GROW(plan->objects, plan->cap_objects, plan->n_objects);
 	plan->objects[plan->n_objects++] = o;
+}
+
+static bool has_role(const struct plan *p, enum plan_role role)
+{
+	for (size_t i = 0; i < p->n_objects; i++)
+		for (size_t j = 0; j < p->objects[i].n_points; j++)
+			if (p->objects[i].points[j].role == role)
+				return true;
+	return false;
+}
+
+/* Nobody needs them where no function's exits are probed. */
+static void drop_unwinders(struct plan *p)
+{
+	size_t kept = 0;
+
+	if (has_role(p, PLAN_EXIT))
+		return;
+	for (size_t i = 0; i < p->n_objects; i++) {
+		struct plan_object *o = &p->objects[i];
+		size_t n = 0;
+
+		for (size_t j = 0; j < o->n_points; j++)
+			if (o->points[j].role != PLAN_UNWIND)
+				o->points[n++] = o->points[j];
+		o->n_points = n;
+		if (n || o->n_refused)
+			p->objects[kept++] = *o;
+		else
+			object_release(o);
+	}
+	p->n_objects = kept;
 }
 
 /* Was this file looked at already?  There may be a hundred thousand mappings. */
@@ -142,6 +283,7 @@ void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret)
 		    !seen_before(&seen, &maps->maps[i]))
 			add_object(ret, pid, &maps->maps[i]);
 	hashmap_release(&seen);
+	drop_unwinders(ret);
 }
 
 void plan_put(const struct plan *plan, struct store_writer *w)
@@ -151,14 +293,22 @@ void plan_put(const struct plan *plan, struct store_writer *w)
 			const struct plan_point *p = &plan->objects[i].points[j];
 			char *key, *value;
 
-			if (!p->family)
+			if (p->role != PLAN_CALL)
 				continue;
-			key = xasprintf("probe:%s:%s", plan->objects[i].path, p->function->symbol);
+			key = xasprintf("probe:%s:%s", plan->objects[i].path, p->symbol);
 			value = xasprintf("+%u %s (%s)", p->site.offset, p->site.instruction,
 					  p->site.emulated ? "emulated" : "single-stepped");
 			store_writer_put_text(w, key, value);
 			free(key);
 			free(value);
+		}
+	for (size_t i = 0; i < plan->n_objects; i++)
+		for (size_t j = 0; j < plan->objects[i].n_refused; j++) {
+			char *text = xasprintf("%s of '%s'", plan->objects[i].refused[j],
+					       plan->objects[i].path);
+
+			store_writer_put_text(w, "not_probed", text);
+			free(text);
 		}
 	if (plan->other_allocator)
 		store_writer_put_text(w, "other_allocator", plan->other_allocator);
@@ -173,21 +323,12 @@ void plan_release(struct plan *p)
 	memset(p, 0, sizeof(*p));
 }
 
-static bool has_point(const struct plan *p, bool of_allocator)
-{
-	for (size_t i = 0; i < p->n_objects; i++)
-		for (size_t j = 0; j < p->objects[i].n_points; j++)
-			if (!p->objects[i].points[j].family != of_allocator)
-				return true;
-	return false;
-}
-
 bool plan_has_allocator(const struct plan *p)
 {
-	return has_point(p, true);
+	return has_role(p, PLAN_CALL);
 }
 
 bool plan_has_hook(const struct plan *p)
 {
-	return has_point(p, false);
+	return has_role(p, PLAN_HOOK);
 }

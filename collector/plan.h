@@ -16,11 +16,21 @@
  * What of a process is to be probed, and where: the allocators among its mapped
  * files, and ld.so's debug hook.
  */
+enum plan_role {
+	PLAN_HOOK,   /* ld.so's debug hook */
+	PLAN_CALL,   /* where a function begins, or its return too */
+	PLAN_EXIT,   /* where one that may throw ends */
+	PLAN_UNWIND, /* where something is thrown, or jumps far */
+};
+
 struct plan_point {
-	const struct family *family; /* NULL: ld.so's debug hook */
+	enum plan_role role;
+	const struct family *family; /* PLAN_CALL, PLAN_EXIT */
 	const struct family_function *function;
+	const char *symbol;
 	uint64_t file_offset; /* of the probed instruction */
-	struct probe_site site;
+	struct probe_site site; /* of an exit, offset is 0 */
+	struct exit_site exit;
 };
 
 struct plan_object {
@@ -30,6 +40,9 @@ struct plan_object {
 	char *file;  /* by which it can be opened from here */
 	struct plan_point *points;
 	size_t n_points, cap_points;
+	/* functions that cannot be probed: "symbol (why)" */
+	char **refused;
+	size_t n_refused, cap_refused;
 };
 
 struct plan {
@@ -44,7 +57,7 @@ struct plan {
  */
 void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret);
 void plan_release(struct plan *p);
-/* Writes where the probes are: facts "probe:…", "other_allocator". */
+/* Writes where the probes are: facts "probe:…", "not_probed", "other_allocator". */
 void plan_put(const struct plan *p, struct store_writer *w);
 bool plan_has_allocator(const struct plan *p);
 bool plan_has_hook(const struct plan *p); /* ld.so is there, and will stop when it is through */

@@ -169,6 +169,7 @@ static __always_inline void fill_head(struct ring_head *h, enum ring_kind kind, 
 	h->t_ns = bpf_ktime_get_ns();
 }
 
+#include "collector/registers.bpf.h"
 #include "collector/unwind.bpf.h"
 
 /* ---- threads --------------------------------------------------------------------- */
@@ -178,8 +179,11 @@ struct call_in_flight {
 	ht_u64 size;
 	ht_u64 pointer; /* the pointer argument: the old block, or where the new one goes */
 	ht_u64 stack;	/* id */
-	ht_u32 function;
-	ht_u32 is_reallocating; /* PROBE_REALLOC of a block */
+	ht_u64 cookie;	/* of its entry */
+	ht_u64 caller;	/* of one whose exits are probed: its return address, else 0 */
+	ht_u8 is_reallocating; /* PROBE_REALLOC of a block */
+	ht_u8 unwinds; /* something was thrown since; it may be gone */
+	ht_u8 reserved[6];
 };
 
 struct thread_state {
@@ -188,6 +192,10 @@ struct thread_state {
 	ht_u32 events;
 	ht_u32 reserved;
 	struct call_in_flight calls[PROBE_LAYERS];
+	/* the last free, if that was the thread's last event; sp 0: it was not */
+	struct {
+		ht_u64 sp, address, caller, cookie;
+	} freed;
 	struct unwind_state unwind;
 };
 
@@ -264,36 +272,7 @@ static __always_inline struct thread_state *thread_state(void)
 
 /* ---- calls ----------------------------------------------------------------------- */
 
-/* In assembly, or the compiler merges the loads into one of a computed address: not allowed. */
-#define REGISTER(ctx, reg) \
-	({ \
-		ht_u64 value_; \
-		asm volatile("%0 = *(u64 *)(%1 + %2)" \
-			     : "=r"(value_) \
-			     : "r"(ctx), "i"(__builtin_offsetof(struct pt_regs, reg))); \
-		value_; \
-	})
-
-static __always_inline ht_u64 argument(struct pt_regs *ctx, ht_u64 n)
-{
-	switch (n) {
-	case 1:
-		return REGISTER(ctx, rdi);
-	case 2:
-		return REGISTER(ctx, rsi);
-	case 3:
-		return REGISTER(ctx, rdx);
-	case 4:
-		return REGISTER(ctx, rcx);
-	case 5:
-		return REGISTER(ctx, r8);
-	case 6:
-		return REGISTER(ctx, r9);
-	}
-	return 0;
-}
-
-/* Is the call that was entered at @sp still under way: does it return to the trampoline? */
+/* Does the call that was entered at @sp still return to the trampoline? */
 static __noinline int is_in_flight(ht_u64 sp)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -307,13 +286,34 @@ static __noinline int is_in_flight(ht_u64 sp)
 	return return_address == trampoline;
 }
 
+/*
+ * The same without a return probe: does it still return to where it did?  Another call from
+ * the same place has the same stack pointer and return address: it, or a tail call, counts.
+ */
+static __always_inline int is_below(const struct call_in_flight *call, ht_u64 sp)
+{
+	ht_u64 return_address = 0;
+
+	return call->sp > sp && !call->unwinds &&
+	       !bpf_probe_read_user(&return_address, 8, (void *)call->sp) &&
+	       return_address == call->caller;
+}
+
 /* Is a call entered at @sp inside the one in flight?  If not, that one is gone. */
 static __always_inline int is_nested(struct call_in_flight *call, ht_u64 sp)
 {
 	if (!call->sp)
 		return 0;
-	if (call->sp >= sp && is_in_flight(call->sp))
+	if (call->caller) {
+		if (is_below(call, sp))
+			return 1;
+		if (call->sp == sp && !call->unwinds) {
+			call->sp = 0; /* it has jumped here: this one's result is the same */
+			return 0;
+		}
+	} else if (call->sp >= sp && is_in_flight(call->sp)) {
 		return 1;
+	}
 	call->sp = 0;
 	count(COUNTER_STALE_CALLS);
 	return 0;
@@ -344,7 +344,7 @@ static __always_inline ht_u64 product(ht_u64 size, ht_u64 factor)
 
 static __always_inline int enter_call(struct pt_regs *ctx, int unwinds)
 {
-	ht_u64 cookie, sp = PT_REGS_SP(ctx), size, factor;
+	ht_u64 cookie, sp = PT_REGS_SP(ctx), size, factor, caller = 0;
 	struct call_in_flight *call;
 	struct thread_state *st;
 
@@ -354,6 +354,7 @@ static __always_inline int enter_call(struct pt_regs *ctx, int unwinds)
 	cookie = bpf_get_attach_cookie(ctx);
 	if (!armed || !(st = thread_state()))
 		return 0;
+	sp += COOKIE_STACK_WORDS(cookie) * 8;
 	if (unwinds && empty == 2) {
 		take_stack(&st->unwind, st->serial, sp, REGISTER(ctx, rbp));
 		return 0;
@@ -366,11 +367,16 @@ static __always_inline int enter_call(struct pt_regs *ctx, int unwinds)
 		factor = argument(ctx, COOKIE_FACTOR(cookie));
 		size = product(size, factor);
 	}
+	st->freed.sp = 0;
 	call->size = size;
 	call->pointer = argument(ctx, COOKIE_POINTER(cookie));
-	call->function = COOKIE_FUNCTION(cookie);
+	call->cookie = cookie;
+	call->unwinds = 0;
 	call->stack =
 		unwinds ? take_stack(&st->unwind, st->serial, sp, REGISTER(ctx, rbp)) : 0;
+	if (COOKIE_CONDITION(cookie))
+		bpf_probe_read_user(&caller, 8, (void *)sp);
+	call->caller = caller;
 	call->sp = sp;
 	call->is_reallocating = COOKIE_OP(cookie) == PROBE_REALLOC && call->pointer;
 	if (call->is_reallocating)
@@ -397,10 +403,12 @@ static __always_inline ht_u64 size_word(ht_u64 address, ht_u64 cookie)
 
 	if (COOKIE_USABLE(cookie) == USABLE_RULE_GLIBC)
 		bpf_probe_read_user(&word, 8, (void *)(address - 8));
+	else
+		word = COOKIE_USABLE(cookie) != USABLE_RULE_NONE;
 	return word;
 }
 
-static __always_inline void end_realloc(struct pt_regs *ctx, struct thread_state *st,
+static __always_inline void end_realloc(ht_u64 caller, struct thread_state *st,
 					struct call_in_flight *call, ht_u64 address, ht_u64 cookie)
 {
 	ht_u64 word = address ? size_word(address, cookie) : 0;
@@ -414,13 +422,13 @@ static __always_inline void end_realloc(struct pt_regs *ctx, struct thread_state
 	e->address = address;
 	e->size = call->size;
 	e->size_word = word;
-	e->caller = PT_REGS_IP(ctx);
+	e->caller = caller;
 	e->stack = call->stack;
 	fill_head(&e->head, RING_REALLOC_END, st->serial, cookie);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
-static __always_inline void end_alloc(struct pt_regs *ctx, struct thread_state *st,
+static __always_inline void end_alloc(ht_u64 caller, struct thread_state *st,
 				      struct call_in_flight *call, ht_u64 address, ht_u64 cookie)
 {
 	ht_u64 word = size_word(address, cookie);
@@ -434,16 +442,40 @@ static __always_inline void end_alloc(struct pt_regs *ctx, struct thread_state *
 	e->size = call->size;
 	e->size_word = word;
 	e->stack = call->stack;
-	/* the kernel has put the true return address back by now */
-	e->caller = PT_REGS_IP(ctx);
+	e->caller = caller;
 	fill_head(&e->head, RING_ALLOC, st->serial, cookie);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
+/* The call returns @result: a block, or an error number, as its operation has it. */
+static __always_inline void end_call(struct thread_state *st, struct call_in_flight *call,
+				     ht_u64 result, ht_u64 caller)
+{
+	ht_u64 cookie = call->cookie;
+
+	call->sp = 0;
+	if (call->is_reallocating) {
+		end_realloc(caller, st, call, result, cookie);
+	} else {
+		if (COOKIE_OP(cookie) == PROBE_ALLOC_OUT) {
+			if ((int)result) /* an error number */
+				return;
+			if (bpf_probe_read_user(&result, 8, (void *)call->pointer)) {
+				count(COUNTER_UNREADABLE);
+				return;
+			}
+		}
+		if (!result)
+			return; /* a failed call is no call */
+		end_alloc(caller, st, call, result, cookie);
+	}
+	mind_the_water(st);
 }
 
 SEC("uretprobe")
 int probe_call_return(struct pt_regs *ctx)
 {
-	ht_u64 cookie, address = PT_REGS_RC(ctx);
+	ht_u64 cookie;
 	struct call_in_flight *call;
 	struct thread_state *st;
 
@@ -457,26 +489,62 @@ int probe_call_return(struct pt_regs *ctx)
 	call = &st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)];
 	/* the return popped the return address; anything else is a nested call's */
 	if (closed || !call->sp || call->sp + 8 != PT_REGS_SP(ctx) ||
-	    call->function != COOKIE_FUNCTION(cookie))
+	    COOKIE_FUNCTION(call->cookie) != COOKIE_FUNCTION(cookie))
 		return 0;
-	call->sp = 0;
-	if (call->is_reallocating) {
-		end_realloc(ctx, st, call, address, cookie);
-	} else {
-		if (COOKIE_OP(cookie) == PROBE_ALLOC_OUT) {
-			if ((int)address) /* an error number */
-				return 0;
-			if (bpf_probe_read_user(&address, 8, (void *)call->pointer)) {
-				count(COUNTER_UNREADABLE);
-				return 0;
-			}
-		}
-		if (!address)
-			return 0; /* a failed call is no call */
-		end_alloc(ctx, st, call, address, cookie);
-	}
-	mind_the_water(st);
+	/* the kernel has put the true return address back by now */
+	end_call(st, call, PT_REGS_RC(ctx), PT_REGS_IP(ctx));
 	return 0;
+}
+
+/* On the way to the end of a function that may throw: see image/exit_sites.h. */
+SEC("uprobe")
+int probe_call_exit(struct pt_regs *ctx)
+{
+	ht_u64 cookie, sp = PT_REGS_SP(ctx);
+	struct call_in_flight *call;
+	struct thread_state *st;
+
+	KEEP_TO_OWN_STACK(ctx);
+	if (empty)
+		return 0;
+	cookie = bpf_get_attach_cookie(ctx);
+	sp += COOKIE_STACK_WORDS(cookie) * 8;
+	st = bpf_task_storage_get(&threads, (void *)bpf_get_current_task_btf(), 0, 0);
+	if (!st)
+		return 0;
+	call = &st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)];
+	/* one function may end in another's code, or be called there: the stack tells */
+	if (closed || call->sp != sp || !call->caller)
+		return 0;
+	if (COOKIE_CONDITION(cookie) > 1 &&
+	    !holds(REGISTER(ctx, eflags), COOKIE_CONDITION(cookie) - 2))
+		return 0;
+	end_call(st, call, register_number(ctx, COOKIE_REGISTER(cookie)), call->caller);
+	return 0;
+}
+
+/* Something is thrown, or jumps far: calls whose exits are probed may not come to them. */
+SEC("uprobe")
+int probe_unwind(struct pt_regs *ctx)
+{
+	struct thread_state *st;
+
+	KEEP_TO_OWN_STACK(ctx);
+	st = bpf_task_storage_get(&threads, (void *)bpf_get_current_task_btf(), 0, 0);
+	if (!st)
+		return 0;
+	for (int i = 0; i < PROBE_LAYERS; i++)
+		st->calls[i].unwinds = 1;
+	return 0;
+}
+
+/* Has one that frees only jumped to another: operator delete to free()? */
+static __always_inline int is_continued(const struct thread_state *st, ht_u64 sp, ht_u64 address,
+					ht_u64 caller, ht_u64 cookie)
+{
+	return st->freed.sp == sp && st->freed.address == address && st->freed.caller == caller &&
+	       st->freed.cookie != cookie &&
+	       COOKIE_LAYER(st->freed.cookie) == COOKIE_LAYER(cookie);
 }
 
 SEC("uprobe")
@@ -496,6 +564,12 @@ int probe_free(struct pt_regs *ctx)
 	    is_nested(&st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)], sp))
 		return 0;
 	bpf_probe_read_user(&caller, 8, (void *)sp);
+	if (is_continued(st, sp, address, caller, cookie))
+		return 0;
+	st->freed.sp = sp;
+	st->freed.address = address;
+	st->freed.caller = caller;
+	st->freed.cookie = cookie;
 	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 	if (!e) {
 		count(COUNTER_LOST_FREE);
@@ -587,6 +661,33 @@ int BPF_PROG(on_exec, struct task_struct *task)
 	mark(RING_EXEC, &ids);
 	if (hold_at_exec && !closed)
 		hold();
+	return 0;
+}
+
+/* Children that may have inherited breakpoints, until they are swept. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, ht_u32);
+	__type(value, ht_u32);
+} children SEC(".maps");
+
+/* So often has the process, or a child of its, forked. */
+ht_u32 forks;
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	ht_u32 parent_pid = parent->tgid, child_pid = child->tgid;
+	struct bpf_pidns_info ids;
+
+	if (parent->mm == child->mm)
+		return 0; /* a thread, or vfork() */
+	current_ids(&ids);
+	if (ids.tgid != target_pid && !bpf_map_lookup_elem(&children, &parent_pid))
+		return 0;
+	bpf_map_update_elem(&children, &child_pid, &parent_pid, BPF_ANY);
+	__sync_fetch_and_add(&forks, 1);
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "collector/features.h"
+#include "collector/links.h"
 #include "collector/probes.skel.h"
 #include "collector/refusal.h"
 #include "collector/uprobe_multi.h"
@@ -37,11 +38,8 @@ struct probes {
 	struct ring_buffer *ring;
 	pid_t pid;
 	bool entries_only;
-	bool use_multi; /* perf events are not ours to make: links are of the other kind */
-	struct bpf_link **links;
-	size_t n_links, cap_links;
-	int *multi_links;
-	size_t n_multi_links, cap_multi_links;
+	struct links links;
+	uint32_t forks_swept; /* of the kernel side's count */
 	struct attached_file {
 		dev_t device;
 		ino_t inode;
@@ -178,12 +176,15 @@ static void choose_links(struct probes *p)
 {
 	struct bpf_program *programs[] = {p->bpf->progs.probe_call_entry,
 					  p->bpf->progs.probe_unwinding_entry,
-					  p->bpf->progs.probe_call_return, p->bpf->progs.probe_free,
+					  p->bpf->progs.probe_call_return,
+					  p->bpf->progs.probe_call_exit,
+					  p->bpf->progs.probe_unwind,
+					  p->bpf->progs.probe_free,
 					  p->bpf->progs.probe_debug_hook};
-	int e = refusal_try_uprobe();
 
-	p->use_multi = (e == EPERM || e == EACCES) && !refusal_has_capability(CAP_SYS_ADMIN);
-	for (size_t i = 0; p->use_multi && i < COUNT_OF(programs); i++)
+	p->links.use_multi = links_want_multi();
+	bpf_program__set_autoload(p->bpf->progs.on_fork, p->links.use_multi);
+	for (size_t i = 0; p->links.use_multi && i < COUNT_OF(programs); i++)
 		bpf_program__set_expected_attach_type(programs[i], UPROBE_MULTI_ATTACH_TYPE);
 }
 
@@ -302,13 +303,13 @@ int probes_load(const struct probes_options *o, struct probes **ret, struct err 
 	print_messages = o->verbose;
 	last_message[0] = '\0';
 	libbpf_set_print(keep_message);
-	p->pid = o->pid;
+	p->pid = p->links.pid = o->pid;
 	p->entries_only = o->entries_only;
 	p->wakeup = -1;
 	r = load_or_do_without(p, o);
 	if (r) {
 		r = load_failed(r, err);
-		if (p->use_multi && r == -EINVAL && err) { /* a kernel without that kind of link */
+		if (p->links.use_multi && r == -EINVAL && err) { /* a kernel without that kind */
 			err->hint[0] = '\0';
 			refusal_explain(REFUSED_PERF, EPERM, err);
 		}
@@ -346,18 +347,11 @@ fail:
 	return r;
 }
 
-static void destroy_links(struct probes *p)
-{
-	for (size_t i = 0; i < p->n_links; i++)
-		bpf_link__destroy(p->links[i]);
-	for (size_t i = 0; i < p->n_multi_links; i++)
-		close(p->multi_links[i]);
-	p->n_links = p->n_multi_links = 0;
-}
-
 static void *detach_thread(void *arg)
 {
-	destroy_links(arg);
+	struct probes *p = arg;
+
+	links_destroy(&p->links);
 	return NULL;
 }
 
@@ -365,7 +359,7 @@ void probes_detach(struct probes *p)
 {
 	p->is_detaching = !pthread_create(&p->detacher, NULL, detach_thread, p);
 	if (!p->is_detaching)
-		destroy_links(p);
+		links_destroy(&p->links);
 }
 
 void probes_free(struct probes *p)
@@ -374,9 +368,8 @@ void probes_free(struct probes *p)
 		return;
 	if (p->is_detaching)
 		pthread_join(p->detacher, NULL);
-	destroy_links(p);
-	free(p->links);
-	free(p->multi_links);
+	links_destroy(&p->links);
+	links_release(&p->links);
 	free(p->files);
 	probes_end_ring(p);
 	bpf_link__destroy(p->code_list);
@@ -389,72 +382,81 @@ void probes_free(struct probes *p)
 
 /* ---- attaching -------------------------------------------------------------------- */
 
-static int make_link(struct probes *p, const struct plan_object *o, const struct plan_point *point,
-		     struct bpf_program *program, bool at_return)
+static uint64_t cookie_of(const struct plan_point *p)
 {
-	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = at_return,
-		    .bpf_cookie = point->family ? family_cookie(point->family, point->function,
-								  point->site.stack_bytes)
-						: 0);
-	struct bpf_link *link;
-
-	if (p->use_multi) {
-		int fd = uprobe_multi_attach(bpf_program__fd(program), p->pid, o->file,
-					     point->file_offset, opts.bpf_cookie, at_return);
-
-		if (fd < 0)
-			return fd;
-		ARRAY_GROW(p->multi_links, p->cap_multi_links, p->n_multi_links);
-		p->multi_links[p->n_multi_links++] = fd;
-		return 0;
-	}
-	link = bpf_program__attach_uprobe_opts(program, p->pid, o->file, point->file_offset, &opts);
-	if (!link)
-		return -errno;
-	ARRAY_GROW(p->links, p->cap_links, p->n_links);
-	p->links[p->n_links++] = link;
-	return 0;
+	if (p->role == PLAN_EXIT)
+		return family_exit_cookie(p->family, p->function, &p->exit);
+	return p->role == PLAN_CALL ? family_cookie(p->family, p->function, p->site.stack_bytes)
+				    : 0;
 }
 
-static int attach_one(struct probes *p, const struct plan_object *o, const struct plan_point *point,
-		      struct bpf_program *program, bool at_return, struct err *err)
-{
-	int e = -make_link(p, o, point, program, at_return);
+/* What is to be put on one file, in the order in which it is: see add_points(). */
+struct wanted {
+	struct link_point *points;
+	size_t n, cap;
+};
 
-	if (e) {
-		err_set(err, ERR_FAILED, e,
-			"cannot put a probe on %s of '%s' in process %d",
-			point->function ? point->function->symbol : "the debug hook", o->path,
-			(int)p->pid);
-		refusal_explain(REFUSED_PERF, e, err);
-		return -e;
-	}
-	return 0;
+static void want(struct wanted *w, const struct plan_point *point, struct bpf_program *program,
+		 bool at_return)
+{
+	ARRAY_GROW(w->points, w->cap, w->n);
+	w->points[w->n++] = (struct link_point){
+		.program = program,
+		.name = point->role == PLAN_HOOK ? "the debug hook" : point->symbol,
+		.offset = point->file_offset,
+		.cookie = cookie_of(point),
+		.at_return = at_return,
+	};
 }
 
-static struct bpf_program *entry_program(const struct probes *p)
+static bool is_call(const struct plan_point *p)
 {
-	return probes_stack_mode(p) <= STACK_MODE_FP ? p->bpf->progs.probe_unwinding_entry
-						     : p->bpf->progs.probe_call_entry;
+	return p->role == PLAN_CALL && family_function_returns(p->function);
 }
 
-static int attach_point(struct probes *p, const struct plan_object *o,
-			const struct plan_point *point, struct err *err)
+/* Where calls end comes first: an entry without it would leave a call in flight. */
+static void add_points(const struct probes *p, const struct plan_object *o, struct wanted *w)
 {
-	struct bpf_program *entry = entry_program(p);
+	struct bpf_program *entry = probes_stack_mode(p) <= STACK_MODE_FP
+					    ? p->bpf->progs.probe_unwinding_entry
+					    : p->bpf->progs.probe_call_entry;
+	const struct plan_point *const points = o->points;
+
+	for (size_t i = 0; i < o->n_points && !p->entries_only; i++)
+		if (points[i].role == PLAN_UNWIND)
+			want(w, &points[i], p->bpf->progs.probe_unwind, false);
+	for (size_t i = 0; i < o->n_points && !p->entries_only; i++)
+		if (points[i].role == PLAN_EXIT)
+			want(w, &points[i], p->bpf->progs.probe_call_exit, false);
+	for (size_t i = 0; i < o->n_points && !p->entries_only; i++)
+		if (is_call(&points[i]) && !points[i].function->throws)
+			want(w, &points[i], p->bpf->progs.probe_call_return, true);
+	for (size_t i = 0; i < o->n_points; i++)
+		if (is_call(&points[i]))
+			want(w, &points[i], entry, false);
+	for (size_t i = 0; i < o->n_points && !p->entries_only; i++)
+		if (points[i].role == PLAN_CALL && !is_call(&points[i]))
+			want(w, &points[i], p->bpf->progs.probe_free, false);
+	for (size_t i = 0; i < o->n_points; i++)
+		if (points[i].role == PLAN_HOOK)
+			want(w, &points[i], p->bpf->progs.probe_debug_hook, false);
+}
+
+static int attach_object(struct probes *p, const struct plan_object *o, struct err *err)
+{
+	const struct link_point *failed = NULL;
+	struct wanted w = {0};
 	int r;
 
-	if (!point->family)
-		return attach_one(p, o, point, p->bpf->progs.probe_debug_hook, false, err);
-	if (p->entries_only)
-		return family_function_returns(point->function)
-			       ? attach_one(p, o, point, entry, false, err)
-			       : 0;
-	if (!family_function_returns(point->function))
-		return attach_one(p, o, point, p->bpf->progs.probe_free, false, err);
-	/* the return first: an entry without it would leave a call in flight */
-	r = attach_one(p, o, point, p->bpf->progs.probe_call_return, true, err);
-	return r ? r : attach_one(p, o, point, entry, false, err);
+	add_points(p, o, &w);
+	r = links_attach(&p->links, o->file, w.points, w.n, &failed);
+	if (r) {
+		err_set(err, ERR_FAILED, -r, "cannot put a probe on %s of '%s' in process %d",
+			failed->name, o->path, (int)p->pid);
+		refusal_explain(REFUSED_PERF, -r, err);
+	}
+	free(w.points);
+	return r;
 }
 
 int probes_attach(struct probes *p, const struct plan *plan, struct err *err)
@@ -462,36 +464,44 @@ int probes_attach(struct probes *p, const struct plan *plan, struct err *err)
 	for (size_t i = 0; i < plan->n_objects; i++) {
 		const struct plan_object *o = &plan->objects[i];
 		bool known = false;
+		int r;
 
 		for (size_t j = 0; j < p->n_files && !known; j++)
 			known = p->files[j].device == o->device && p->files[j].inode == o->inode;
 		if (known)
 			continue;
-		for (size_t j = 0; j < o->n_points; j++) {
-			int r = attach_point(p, o, &o->points[j], err);
-
-			if (r)
-				return r;
-		}
+		r = attach_object(p, o, err);
+		if (r)
+			return r;
 		ARRAY_GROW(p->files, p->cap_files, p->n_files);
 		p->files[p->n_files++] = (struct attached_file){o->device, o->inode};
 	}
 	return 0;
 }
 
+void probes_sweep(struct probes *p)
+{
+	uint32_t forks = __atomic_load_n(&p->bpf->bss->forks, __ATOMIC_SEQ_CST);
+
+	if (forks == p->forks_swept)
+		return;
+	p->forks_swept = forks;
+	links_sweep(&p->links, p->bpf->progs.probe_unwind);
+}
+
 size_t probes_attached(const struct probes *p)
 {
-	return p->n_links + p->n_multi_links;
+	return links_count(&p->links);
 }
 
 const char *probes_link_kind(const struct probes *p)
 {
-	return p->use_multi ? "uprobe_multi" : "perf";
+	return p->links.use_multi ? "uprobe_multi" : "perf";
 }
 
 int probes_link_fd(const struct probes *p, size_t i)
 {
-	return i < p->n_links ? bpf_link__fd(p->links[i]) : p->multi_links[i - p->n_links];
+	return links_fd(&p->links, i);
 }
 
 void probes_arm(struct probes *p, bool on)

@@ -49,6 +49,11 @@ void probes_free(struct probes *p);
  * them already.  Nothing is recorded before probes_arm().
  */
 int probes_attach(struct probes *p, const struct plan *plan, struct err *err);
+/*
+ * Children that the process has forked since the last time lose the breakpoints which they
+ * inherited.  Takes as long as one probe does to go.
+ */
+void probes_sweep(struct probes *p);
 size_t probes_attached(const struct probes *p); /* kernel links held */
 int probes_link_fd(const struct probes *p, size_t i);
 const char *probes_link_kind(const struct probes *p); /* for people: "perf", "uprobe_multi" */

@@ -33,6 +33,16 @@ static const struct {
 	{"libc.musl-", "musl"},	     {"libc.so.6", "glibc"},	    {"libc-2.", "glibc"},
 };
 
+bool process_list_is_recorded(const char *allocator)
+{
+	static const char *const names[] = {"glibc", "musl", "jemalloc", "tcmalloc", "mimalloc"};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		if (strstr(allocator, names[i])) /* or "static …" */
+			return true;
+	return false;
+}
+
 static size_t library_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -54,6 +64,7 @@ const char *process_list_allocator_of(const char *path)
 /* Without libraries it is in the program, if anywhere. */
 static const char *static_allocator(pid_t pid)
 {
+	const struct family *family;
 	const char *found = none_found;
 	struct elf_file *elf;
 	char path[64];
@@ -63,11 +74,9 @@ static const char *static_allocator(pid_t pid)
 	r = elf_file_open(path, &elf, NULL);
 	if (r < 0)
 		return r == -EACCES || r == -EPERM ? no_permission : none_found;
-	for (size_t i = 0; i < n_families; i++)
-		if (!elf_file_interpreter(elf) &&
-		    elf_file_find_function(elf, families[i].static_symbol, NULL) &&
-		    elf_file_find_function(elf, "malloc", NULL))
-			found = "static glibc";
+	family = elf_file_interpreter(elf) ? NULL : family_of_file(elf);
+	if (family)
+		found = family->name_in_program;
 	elf_file_close(elf);
 	return found;
 }

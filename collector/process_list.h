@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* The processes there are, for a user who wants to choose one; without kernel threads. */
@@ -33,6 +34,8 @@ struct process_list {
 void process_list_make(struct process_list *ret, const struct process_list *before);
 void process_list_release(struct process_list *l);
 
+/* Is an allocator, as the list names it, one that can be recorded? */
+bool process_list_is_recorded(const char *allocator);
 /* Of the file of a mapping, by its name: the allocator in it, or NULL. */
 const char *process_list_allocator_of(const char *path);
 

@@ -209,7 +209,7 @@ size_t refusal_list(struct obstacle list[OBSTACLES_MAX])
 	    refusal_try_uprobe())
 		add(list, &n, "uprobes by perf", "not allowed",
 		    "this kernel wants CAP_SYS_ADMIN for them; uprobe_multi links (Linux 6.6 and "
-		    "later) are used instead, which slow down forked children, too");
+		    "later) are used instead");
 	list_limits(list, &n);
 	return n;
 }

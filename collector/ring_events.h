@@ -27,11 +27,13 @@ enum probe_op {
 	PROBE_ALLOC_OUT,   /* returns 0 and stores the block where an argument points */
 	PROBE_REALLOC,	   /* takes a block, returns another; NULL with size 0 frees it */
 	PROBE_FREE,
+	PROBE_UNWIND, /* frames are about to be left without a return: exceptions, longjmp */
 };
 
 enum usable_rule {
 	USABLE_RULE_NONE,
 	USABLE_RULE_GLIBC, /* the size word before the block */
+	USABLE_RULE_JEMALLOC, /* its size classes */
 };
 
 #define PROBE_LAYERS 16
@@ -40,12 +42,18 @@ enum usable_rule {
  * Argument numbers are 1..6, 0 = none.  Bits, from the lowest: op 4, layer 4,
  * family 8, function 8, size argument 4, factor argument 4 (size = product),
  * pointer argument 4, usable rule 4, words that the stack has grown since the
- * function's entry 8.
+ * function's entry 8, pool argument 4.
+ *
+ * Of a function whose exits are probed, at an exit: the register that has the
+ * result 4, and the condition under which it does end there, as x86 codes them,
+ * + 2; or 1: in any case; at its entry 1 5.
  */
 #define PROBE_COOKIE(op, layer, family, function, size, factor, pointer, usable, stack_words) \
 	((ht_u64)(op) | (ht_u64)(layer) << 4 | (ht_u64)(family) << 8 | (ht_u64)(function) << 16 | \
 	 (ht_u64)(size) << 24 | (ht_u64)(factor) << 28 | (ht_u64)(pointer) << 32 | \
 	 (ht_u64)(usable) << 36 | (ht_u64)(stack_words) << 40)
+#define PROBE_COOKIE_EXIT(reg, condition) \
+	((ht_u64)(reg) << 52 | (ht_u64)((condition) + 2) << 56)
 #define COOKIE_OP(c) ((c) & 15)
 #define COOKIE_LAYER(c) ((c) >> 4 & 15)
 #define COOKIE_FAMILY(c) ((c) >> 8 & 255)
@@ -55,6 +63,8 @@ enum usable_rule {
 #define COOKIE_POINTER(c) ((c) >> 32 & 15)
 #define COOKIE_USABLE(c) ((c) >> 36 & 15)
 #define COOKIE_STACK_WORDS(c) ((c) >> 40 & 255)
+#define COOKIE_REGISTER(c) ((c) >> 52 & 15)
+#define COOKIE_CONDITION(c) ((c) >> 56 & 31)
 
 /* ---- what the ring carries ------------------------------------------------------ */
 
@@ -82,7 +92,7 @@ struct ring_head {
 struct ring_alloc {
 	struct ring_head head;
 	ht_u64 address, size;
-	ht_u64 size_word; /* of the glibc chunk; 0: not known */
+	ht_u64 size_word; /* of the glibc chunk; 1: by the allocator's size classes; 0: not known */
 	ht_u64 caller;	  /* return address of the call */
 	ht_u64 stack;	  /* id of a RING_STACK, or RING_NO_STACK() */
 };

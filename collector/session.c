@@ -134,8 +134,8 @@ static int no_allocator(struct session *s, struct err *err)
 {
 	err_set(err, ERR_FAILED, 0, "cannot find an allocator to record in process %d",
 		(int)s->target.pid);
-	err_hint(err, "a statically linked program needs its symbol table (do not strip it); a "
-		      "C library other than glibc is not supported");
+	err_hint(err, "a statically linked program needs its symbol table (do not strip it); "
+		      "heaptrail(1) has a list of the allocators that are known");
 	return -ENOENT;
 }
 
@@ -655,6 +655,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		probes_take_wakeup(s->probes);
 		more = probes_drain(s->probes, DRAIN_EVENTS);
 		code_watch_mind(&s->code);
+		probes_sweep(s->probes);
 		if (s->settle_until_ns)
 			settle(s);
 		if (!follow_target(s, err, ret_error))

@@ -7,11 +7,10 @@
 #include <sys/types.h>
 
 /*
- * The other way to put a probe on a process (Linux 6.6): for those who may not
- * open a perf event for it.  Newer kernels (6.17, and stable ones since August
- * 2025) want CAP_SYS_ADMIN for that; this takes CAP_BPF and CAP_PERFMON only.
- * Its price: a child that the process forks keeps the breakpoints, and is slowed
- * down by them, although nothing of it is recorded.
+ * The newer way to put probes on a process, many at once (Linux 6.6; before 6.10 it
+ * took only the main thread's hits).  Newer kernels (6.17, and stable ones since
+ * August 2025) want CAP_SYS_ADMIN for a perf event; this takes CAP_BPF and
+ * CAP_PERFMON only.
  *
  * Plain bpf(2), as Debian 12 has neither a libbpf nor a header that knows it.
  */
@@ -19,8 +18,10 @@
 
 /* Does this kernel have it?  Takes the right to load a program; false without. */
 bool uprobe_multi_is_supported(void);
+/* … and does it serve all threads? */
+bool uprobe_multi_is_whole(void);
 /* Returns the link, a file to be closed, or a negative errno. */
-int uprobe_multi_attach(int program, pid_t pid, const char *file, uint64_t offset, uint64_t cookie,
-			bool at_return);
+int uprobe_multi_attach(int program, pid_t pid, const char *file, const uint64_t *offsets,
+			const uint64_t *cookies, uint32_t n, bool at_return);
 
 #endif

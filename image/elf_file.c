@@ -359,6 +359,47 @@ bool elf_file_exports(struct elf_file *f, const char *name)
 	return q.found;
 }
 
+/* What relocation @r, whose section has the header @sh, puts into its place. */
+static uint64_t relocated(struct elf_file *f, const GElf_Shdr *sh, const GElf_Rela *r,
+			  const char **ret_name)
+{
+	Elf_Scn *s = elf_getscn(f->elf, sh->sh_link);
+	GElf_Shdr symbols;
+	GElf_Sym sym;
+	Elf_Data *d;
+
+	if (GELF_R_TYPE(r->r_info) == R_X86_64_RELATIVE)
+		return (uint64_t)r->r_addend;
+	if (GELF_R_TYPE(r->r_info) != R_X86_64_JUMP_SLOT &&
+	    GELF_R_TYPE(r->r_info) != R_X86_64_GLOB_DAT && GELF_R_TYPE(r->r_info) != R_X86_64_64)
+		return 0;
+	if (!s || !gelf_getshdr(s, &symbols) || !(d = section_data(s, &symbols)) ||
+	    !gelf_getsym(d, (int)GELF_R_SYM(r->r_info), &sym))
+		return 0;
+	*ret_name = string_at(f, symbols.sh_link, sym.st_name);
+	return sym.st_shndx == SHN_UNDEF ? 0 : sym.st_value;
+}
+
+uint64_t elf_file_pointer_at(struct elf_file *f, uint64_t slot, const char **ret_name)
+{
+	Elf_Scn *s = NULL;
+	GElf_Shdr sh;
+
+	*ret_name = NULL;
+	while ((s = elf_nextscn(f->elf, s))) {
+		Elf_Data *d;
+		GElf_Rela r;
+
+		if (!gelf_getshdr(s, &sh) || sh.sh_type != SHT_RELA || !sh.sh_entsize ||
+		    !(d = section_data(s, &sh)))
+			continue;
+		for (size_t i = 0; i < sh.sh_size / sh.sh_entsize && i < INT32_MAX; i++)
+			if (gelf_getrela(d, (int)i, &r) && r.r_offset == slot)
+				return relocated(f, &sh, &r, ret_name);
+	}
+	return 0;
+}
+
 static bool add_function(void *arg, const char *name, const GElf_Sym *sym)
 {
 	struct elf_file *f = arg;
@@ -520,4 +561,38 @@ int elf_file_eh_frame(struct elf_file *f, uint8_t **ret_data, size_t *ret_len,
 	*ret_len = e.len;
 	*ret_address = e.address;
 	return 0;
+}
+
+/* .eh_frame_hdr (LSB 5.0 core, section 10.6.2), in the one form that linkers write. */
+bool elf_file_is_function_start(const struct elf_file *f, uint64_t address)
+{
+	enum { PC_RELATIVE_4 = 0x1b, UNSIGNED_4 = 0x03, TABLE_RELATIVE_4 = 0x3b };
+	struct {
+		uint8_t version, frame_encoding, count_encoding, table_encoding;
+		int32_t frame;
+		uint32_t count;
+	} head;
+	int64_t wanted = (int64_t)(address - f->eh_frame_hdr);
+	uint32_t low = 0, high;
+
+	if (!f->eh_frame_hdr ||
+	    elf_file_read(f, f->eh_frame_hdr, &head, sizeof(head)) != sizeof(head) ||
+	    head.version != 1 || head.frame_encoding != PC_RELATIVE_4 ||
+	    head.count_encoding != UNSIGNED_4 || head.table_encoding != TABLE_RELATIVE_4)
+		return false;
+	for (high = head.count; low < high;) {
+		uint32_t middle = low + (high - low) / 2;
+		int32_t start;
+
+		if (elf_file_read(f, f->eh_frame_hdr + sizeof(head) + 8ull * middle, &start,
+				  sizeof(start)) != sizeof(start))
+			return false;
+		if (start == wanted)
+			return true;
+		if (start < wanted)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
 }

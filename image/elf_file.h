@@ -49,6 +49,15 @@ bool elf_file_exports(struct elf_file *f, const char *name);
 /* The function that covers @address, or NULL; as in the symbol table, not demangled. */
 const char *elf_file_function_at(struct elf_file *f, uint64_t address);
 
+/*
+ * Where the pointer at address @slot will lead once the file is linked: an address in it, or
+ * 0 where that is not known, or is in another file.  @ret_name: the symbol's name, or NULL.
+ */
+uint64_t elf_file_pointer_at(struct elf_file *f, uint64_t slot, const char **ret_name);
+
+/* Does a function, or its cold part, begin at @address, by the unwind information's index? */
+bool elf_file_is_function_start(const struct elf_file *f, uint64_t address);
+
 /* False where no loadable segment of the file's holds it. */
 bool elf_file_offset_of(const struct elf_file *f, uint64_t address, uint64_t *ret_offset);
 /* Of what is mapped executable, the rest of a segment's first page included. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/xalloc.h"
+#include "image/emulation.h"
 
 /* No prologue is longer; the targets of jumps are looked for in the whole function. */
 #define PROLOGUE_BYTES 64
@@ -32,14 +33,8 @@ static int argument_of_register(unsigned int reg)
 	return reg == X86_REG_DH ? 3 : reg == X86_REG_CH ? 4 : 0;
 }
 
-enum emulation {
-	NOT_EMULATED,
-	EMULATED_SOMETIMES, /* newer kernels only: endbr64 and long nops */
-	EMULATED,
-};
-
 /* What arch/x86/kernel/uprobes.c does with it (branch_setup_xol_ops, push_setup_xol_ops). */
-static enum emulation emulation_of(const cs_insn *insn)
+enum emulation emulation_of(const cs_insn *insn)
 {
 	const uint8_t *b = insn->bytes;
 

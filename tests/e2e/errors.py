@@ -411,12 +411,13 @@ def kernels():
     deny = f"{TARGETS}/deny"
     load = "cannot load the probe programs into the kernel: "
     both("seccomp", 3, load + "operation not permitted", "seccomp filter forbids bpf(2)", before=[deny, "bpf", "EPERM"])
+    perf = ["env", "HEAPTRAIL_LINKS=perf"]
     both("seccomp, perf", 3, "cannot put a probe on", "seccomp filter forbids perf_event_open(2)",
-         before=[deny, "perf_event_open", "EPERM"])
+         before=[*perf, deny, "perf_event_open", "EPERM"])
     both("seccomp, perf, EACCES", 3, "permission denied", "seccomp filter forbids perf_event_open(2)",
-         before=[deny, "perf_event_open", "EACCES"])
+         before=[*perf, deny, "perf_event_open", "EACCES"])
     both("no BPF", 3, load, "CONFIG_BPF_SYSCALL", before=[deny, "bpf", "ENOSYS"])
-    both("no perf", 3, "cannot put a probe on", "CONFIG_PERF_EVENTS", before=[deny, "perf_event_open", "ENOSYS"])
+    both("no perf", 3, "cannot put a probe on", "CONFIG_PERF_EVENTS", before=[*perf, deny, "perf_event_open", "ENOSYS"])
     lockdown = ["unshare", "--mount", "/bin/sh", "-c", "mount -t tmpfs none /sys/kernel/security && echo 'none integrity "
                 '[confidentiality]\' >/sys/kernel/security/lockdown && exec "$0" "$@"']
     both("lockdown", 3, load, "locked down (confidentiality)", before=[*lockdown, deny, "bpf", "EPERM"])
@@ -440,7 +441,8 @@ def doctor():
             ("three capabilities", as_nobody("bpf", "perfmon", "sys_ptrace"), 0, ["heaptrail can record here"]),
             ("no CAP_PERFMON", without("perfmon", "sys_admin"), 3, ["CAP_PERFMON          NO"]),
             ("seccomp", [deny, "bpf", "EPERM"], 3, ["seccomp              a filter", "unconfined"]),
-            ("seccomp, perf", [deny, "perf_event_open", "EPERM"], 3, ["uprobes              NO", "seccomp"]),
+            ("seccomp, perf", ["env", "HEAPTRAIL_LINKS=perf", deny, "perf_event_open", "EPERM"], 3,
+             ["uprobes              NO", "seccomp"]),
             ("no BPF", [deny, "bpf", "ENOSYS"], 3, ["BPF probe programs   NO"]),
             ("user namespace", ["unshare", "--user", "--map-root-user"], 3, ["user namespace       in one"]),
             ("lockdown", lockdown, 0, ["kernel lockdown      integrity"]),
