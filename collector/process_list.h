@@ -2,9 +2,9 @@
 #ifndef COLLECTOR_PROCESS_LIST_H
 #define COLLECTOR_PROCESS_LIST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdbool.h>
 #include <sys/types.h>
 
 /* The processes there are, for a user who wants to choose one; without kernel threads. */

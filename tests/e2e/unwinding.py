@@ -112,6 +112,23 @@ def scenario(name):
     tap.ok(not differ, f"{name}: valgrind's {text_of(want)}, {want['allocated_bytes']} bytes {differ or ''}")
 
 
+LIBRARIES = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libtcmalloc.so.4", "libmimalloc.so.2")
+FOLDER = "/usr/lib/x86_64-linux-gnu"
+
+
+def under(library, name):
+    """The same where another allocator has malloc's place, and operator new's."""
+    env["LD_PRELOAD"] = f"{FOLDER}/{library}"
+    try:
+        native = run(TARGET, name)
+        result, s = launched(name)
+        check(f"{name}, {library}", "ptrace", native, result, s)
+        result, s = attached(name)
+        check(f"{name}, {library}", "attached", native, result, s)
+    finally:
+        del env["LD_PRELOAD"]
+
+
 def main():
     if os.geteuid() != 0:
         tap.skip_all("recording needs root")
@@ -129,6 +146,11 @@ def main():
             continue
         try:
             scenario(name)
+            for library in LIBRARIES:
+                if os.path.exists(f"{FOLDER}/{library}"):
+                    under(library, name)
+                else:
+                    tap.skip(f"{name}, {library}", "it is not installed")
         except Exception as e:
             tap.ok(False, f"{name}: {type(e).__name__}: {e}")
     tap.done()
