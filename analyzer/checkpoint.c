@@ -46,11 +46,12 @@ static void save_group(const struct totals *t, const struct group *g, uint64_t k
 	save_difference(out, is_noted ? h->peak_bytes : h->live_bytes, h->live_bytes);
 }
 
-void checkpoint_save_totals(const struct totals *t, struct buffer *out)
+void checkpoint_save_totals(struct totals *t, struct buffer *out)
 {
 	uint64_t *sums[SUMS];
 
-	list_sums((struct totals *)t, sums);
+	totals_settle(t);
+	list_sums(t, sums);
 	for (int i = 0; i < SUMS; i++)
 		buffer_append_varint(out, *sums[i]);
 	buffer_append_varint(out, t->live_bytes);
