@@ -46,11 +46,12 @@ static void save_group(const struct totals *t, const struct group *g, uint64_t k
 	save_difference(out, is_noted ? h->peak_bytes : h->live_bytes, h->live_bytes);
 }
 
-void checkpoint_save_totals(const struct totals *t, struct buffer *out)
+void checkpoint_save_totals(struct totals *t, struct buffer *out)
 {
 	uint64_t *sums[SUMS];
 
-	list_sums((struct totals *)t, sums);
+	totals_settle(t);
+	list_sums(t, sums);
 	for (int i = 0; i < SUMS; i++)
 		buffer_append_varint(out, *sums[i]);
 	buffer_append_varint(out, t->live_bytes);
@@ -264,7 +265,23 @@ static void out_last(struct outlet *o, const struct replay *heap)
 		}
 }
 
-/* @slots: of the live blocks, as they were made. */
+/* So many blocks ahead: they lie anywhere. */
+#define AHEAD 16
+
+/* @slots: of the live blocks, as they were made; the @i th of them. */
+static const struct replay_block *block_at(const struct replay *heap, const uint32_t *slots,
+					   uint64_t i)
+{
+	if (i + AHEAD < heap->live_blocks)
+		__builtin_prefetch(replay_at(heap, slots[i + AHEAD]));
+	return replay_at(heap, slots[i]);
+}
+
+static bool is_of_blocks(enum heap_column column)
+{
+	return column != HEAP_FREED && column != HEAP_SLOTS && column != HEAP_LAST;
+}
+
 static void out_column(struct outlet *o, enum heap_column column, const struct replay *heap,
 		       const uint32_t *slots)
 {
@@ -283,7 +300,7 @@ static void out_column(struct outlet *o, enum heap_column column, const struct r
 		break;
 	default:
 		for (uint64_t i = 0; i < heap->live_blocks; i++) {
-			const struct replay_block *b = replay_at(heap, slots[i]);
+			const struct replay_block *b = block_at(heap, slots, i);
 
 			out_value(o, column, b, before);
 			before = b;
@@ -291,12 +308,46 @@ static void out_column(struct outlet *o, enum heap_column column, const struct r
 	}
 }
 
+/* More bytes than the values of a block take. */
+#define BLOCK_BYTES_MAX 256
+
+/* How long the columns will be: of all that have a value for each block, in one pass. */
+static void count_columns(const struct replay *heap, const uint32_t *slots,
+			  uint64_t ret[HEAP_COLUMNS])
+{
+	static const struct replay_block none;
+	struct outlet *o = xcalloc(1, sizeof(*o));
+	const struct replay_block *before = &none;
+
+	for (int c = 0; c < HEAP_COLUMNS; c++) {
+		o->bytes = 0;
+		if (!is_of_blocks((enum heap_column)c))
+			out_column(o, (enum heap_column)c, heap, slots);
+		flush(o);
+		ret[c] = o->bytes;
+	}
+	for (uint64_t i = 0; i < heap->live_blocks; i++) {
+		const struct replay_block *b = block_at(heap, slots, i);
+
+		if (o->n > sizeof(o->data) - BLOCK_BYTES_MAX)
+			o->n = 0;
+		for (int c = 0; c < HEAP_COLUMNS; c++) {
+			size_t n = o->n;
+
+			out_value(o, (enum heap_column)c, b, before);
+			ret[c] += o->n - n;
+		}
+		before = b;
+	}
+	free(o);
+}
+
 /* One column after the other, so that the heap is never there twice. */
 uint64_t checkpoint_save_heap(const struct replay *heap, checkpoint_put *put, void *arg)
 {
+	uint64_t bytes, column_bytes[HEAP_COLUMNS];
+	struct outlet *o = xcalloc(1, sizeof(*o));
 	uint32_t *slots = sort_blocks(heap);
-	uint64_t bytes;
-	struct outlet *o = xcalloc(1, sizeof(*o)), *counted = xcalloc(1, sizeof(*counted));
 
 	o->put = put;
 	o->arg = arg;
@@ -304,17 +355,14 @@ uint64_t checkpoint_save_heap(const struct replay *heap, checkpoint_put *put, vo
 	out_number(o, heap->ordinal);
 	out_number(o, heap->live_blocks);
 	out_number(o, heap->slots.n_freed);
+	count_columns(heap, slots, column_bytes);
 	for (int i = 0; i < HEAP_COLUMNS; i++) {
-		counted->bytes = 0;
-		out_column(counted, (enum heap_column)i, heap, slots);
-		flush(counted);
-		out_number(o, counted->bytes);
+		out_number(o, column_bytes[i]);
 		out_column(o, (enum heap_column)i, heap, slots);
 	}
 	flush(o);
 	bytes = o->bytes;
 	free(o);
-	free(counted);
 	free(slots);
 	return bytes;
 }

@@ -16,7 +16,7 @@
  * is no state, or one that no @most_events events can lead to; what was restored by then is
  * to be thrown away.
  */
-void checkpoint_save_totals(const struct totals *t, struct buffer *out);
+void checkpoint_save_totals(struct totals *t, struct buffer *out);
 /* @t: newly initialised, for all times; of groups only those of its keys are taken. */
 bool checkpoint_restore_totals(struct totals *t, uint64_t most_events, const void *data,
 			       size_t len);

@@ -251,6 +251,18 @@ static int by_bytes(const void *a, const void *b)
 	return strcmp(x->function, y->function);
 }
 
+/* The own frame, with those before it in @ret; {0}: all are to be skipped. */
+static struct frame_id walk_to_own(const struct own *o, struct stack_steps *steps,
+				   struct stack_walk *ret)
+{
+	struct frame_id f;
+
+	ret->n = 0;
+	while ((f = stacks_step(steps)).v && own_skips(o, f) != SKIP_NONE)
+		ret->frames[ret->n++] = f;
+	return f;
+}
+
 void own_list_skipped(const struct own *o, const struct analysis *a, struct skipped_list *ret)
 {
 	struct hashmap index = {0};
@@ -258,11 +270,12 @@ void own_list_skipped(const struct own *o, const struct analysis *a, struct skip
 
 	memset(ret, 0, sizeof(*ret));
 	for (size_t i = 0; i < a->n_groups; i++) {
-		size_t own;
+		struct stack_steps s = {.catalog = o->catalog,
+					.stack = {(uint32_t)a->groups[i].key}};
 
-		stacks_walk(o->catalog, (struct stack_id){(uint32_t)a->groups[i].key}, &w);
-		own = own_frame(o, &w);
-		for (size_t k = 0; k < own; k++) {
+		if (!walk_to_own(o, &s, &w).v)
+			continue; /* the innermost is its own */
+		for (size_t k = 0; k < w.n; k++) {
 			struct frame_id f = w.frames[k];
 			const char *function = catalog_frame(o->catalog, f)->function;
 			enum skip_reason reason = own_skips(o, f);
@@ -303,12 +316,14 @@ void own_list_nameless(const struct own *o, const struct analysis *a, struct nam
 	for (uint32_t i = 0; i < n; i++)
 		ret->items[i].module.v = i;
 	for (size_t i = 0; i < a->n_groups; i++) {
+		struct stack_steps s = {.catalog = o->catalog,
+					.stack = {(uint32_t)a->groups[i].key}};
+		struct frame_id own = walk_to_own(o, &s, &w);
 		const struct catalog_frame *f;
 
-		stacks_walk(o->catalog, (struct stack_id){(uint32_t)a->groups[i].key}, &w);
-		if (!w.n)
+		if (!own.v && !w.n)
 			continue;
-		f = catalog_frame(o->catalog, w.frames[own_frame(o, &w)]);
+		f = catalog_frame(o->catalog, own.v ? own : w.frames[0]);
 		if (!f->file && f->module.v < n)
 			ret->items[f->module.v].allocated_bytes +=
 				a->groups[i].totals.allocated_bytes;
@@ -336,17 +351,17 @@ struct suspect {
 	struct hashmap calls, callers; /* by address: within it, and of it */
 };
 
-/* An own function's bytes, and by which frames they come and go. */
-static void note_stack(struct suspect *s, const struct own *o, const struct stack_walk *w,
-		       size_t own, uint64_t bytes)
+/* An own function's bytes, and by which frames they come and go; @callers: the next frames. */
+static void note_stack(struct suspect *s, const struct catalog_frame *f,
+		       struct stack_steps *callers, uint64_t bytes)
 {
-	const struct catalog_frame *f = catalog_frame(o->catalog, w->frames[own]);
+	struct frame_id caller;
 
 	s->function = f->function;
 	s->bytes += bytes;
 	*hashmap_put(&s->calls, (uint64_t)f->module.v << 48 ^ f->offset) = 0;
-	for (size_t i = own + 1; i < w->n; i++) {
-		const struct catalog_frame *g = catalog_frame(o->catalog, w->frames[i]);
+	while ((caller = stacks_step(callers)).v) {
+		const struct catalog_frame *g = catalog_frame(callers->catalog, caller);
 
 		if (!g->function || strcmp(g->function, f->function)) {
 			*hashmap_put(&s->callers, (uint64_t)g->module.v << 48 ^ g->offset) = 0;
@@ -364,22 +379,21 @@ const char *own_suspect(const struct own *o, const struct analysis *a, double *r
 	struct stack_walk w;
 
 	for (size_t i = 0; i < a->n_groups; i++) {
-		const char *function;
+		struct stack_steps s = {.catalog = o->catalog,
+					.stack = {(uint32_t)a->groups[i].key}};
+		const struct catalog_frame *f =
+			catalog_frame(o->catalog, walk_to_own(o, &s, &w));
 		uint32_t *place;
-		size_t own;
 
-		stacks_walk(o->catalog, (struct stack_id){(uint32_t)a->groups[i].key}, &w);
-		own = own_frame(o, &w);
-		function = own < w.n ? catalog_frame(o->catalog, w.frames[own])->function : NULL;
-		if (!function || own_skips(o, w.frames[own]) != SKIP_NONE)
+		if (!f->function)
 			continue;
-		place = hashmap_put(&index, hash_bytes(function, strlen(function)));
+		place = hashmap_put(&index, hash_bytes(f->function, strlen(f->function)));
 		if (*place == HASHMAP_NONE) {
 			*place = (uint32_t)n++;
 			ARRAY_GROW(suspects, cap, *place);
 			suspects[*place] = (struct suspect){0};
 		}
-		note_stack(&suspects[*place], o, &w, own, a->groups[i].totals.allocated_bytes);
+		note_stack(&suspects[*place], f, &s, a->groups[i].totals.allocated_bytes);
 	}
 	for (size_t i = 0; i < n; i++) {
 		double share = a->totals.allocated_bytes

@@ -82,6 +82,25 @@ void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk 
 		ret->end = (uint8_t)cut;
 }
 
+struct frame_id stacks_step(struct stack_steps *w)
+{
+	struct frame_id f = w->frame;
+
+	if (w->n == STACK_FRAMES_MAX)
+		return (struct frame_id){0};
+	if (!f.v && (w->stack.v || !w->n)) {
+		const struct catalog_stack *s = catalog_stack(w->catalog, w->stack);
+
+		if (!is_there(w->catalog, s))
+			return f;
+		f = s->frame;
+		w->stack = s->parent;
+	}
+	w->frame = catalog_frame(w->catalog, f)->outer;
+	w->n += f.v != 0;
+	return f;
+}
+
 /* ---- each once ---------------------------------------------------------------------- */
 
 enum { UNVISITED, ON_THE_WAY, VISITED };
@@ -333,16 +352,81 @@ static void add(struct stack_count *count, uint64_t alloc_calls)
 	count->alloc_calls += alloc_calls;
 }
 
+/* How many frames a walk from each stack would see, as far as it is known. */
+struct depths {
+	const struct catalog *catalog;
+	uint32_t *of_stacks; /* [stack] 0: not known yet */
+	uint32_t way[STACK_FRAMES_MAX];
+};
+
+#define DEPTH_IS_CUT (1u << 31) /* set where a caller is not there */
+
+static uint32_t frames_at(const struct catalog *c, struct frame_id f)
+{
+	uint32_t n = 0;
+
+	for (; f.v && n <= STACK_FRAMES_MAX; f = catalog_frame(c, f)->outer)
+		n++;
+	return n;
+}
+
+static uint32_t depth_of(struct depths *d, struct stack_id id)
+{
+	const struct catalog *c = d->catalog;
+	uint32_t at = id.v, n = 0, depth = 0;
+
+	while (at && !depth) {
+		if (n == STACK_FRAMES_MAX) /* each has one at least */
+			return STACK_FRAMES_MAX + 1;
+		if (!is_there(c, catalog_stack(c, (struct stack_id){at}))) {
+			depth = DEPTH_IS_CUT;
+		} else if (d->of_stacks[at]) {
+			depth = d->of_stacks[at];
+		} else {
+			d->way[n++] = at;
+			at = c->stacks[at].parent.v;
+		}
+	}
+	while (n--) {
+		uint32_t frames = frames_at(c, c->stacks[d->way[n]].frame);
+
+		if ((depth & ~DEPTH_IS_CUT) <= STACK_FRAMES_MAX)
+			depth += frames;
+		d->of_stacks[d->way[n]] = depth;
+	}
+	return depth;
+}
+
+/* What stacks_walk() would say. */
+static unsigned int end_of(struct depths *d, struct stack_id id)
+{
+	const struct catalog_stack *s = catalog_stack(d->catalog, id);
+	unsigned int end = s->end < STACK_ENDS ? s->end : STACK_END_UNKNOWN;
+	uint32_t depth;
+
+	if (!id.v)
+		return STACK_UNRECORDED;
+	if (!is_there(d->catalog, s))
+		return STACK_LOST;
+	if (end != STACK_COMPLETE)
+		return end;
+	depth = depth_of(d, id);
+	if ((depth & ~DEPTH_IS_CUT) > STACK_FRAMES_MAX)
+		return STACK_TOO_DEEP;
+	return depth & DEPTH_IS_CUT ? STACK_BROKEN : STACK_COMPLETE;
+}
+
 void stacks_count(const struct catalog *c, const struct analysis *a, struct stack_counts *ret)
 {
-	struct stack_walk w;
+	struct depths d = {.catalog = c,
+			   .of_stacks = xcalloc(c->n_stacks + 1, sizeof(*d.of_stacks))};
 
 	memset(ret, 0, sizeof(*ret));
 	for (size_t i = 0; i < a->n_stacks; i++) {
-		stacks_walk(c, a->stacks[i].stack, &w);
-		add(&ret->ends[w.end], a->stacks[i].alloc_calls);
+		add(&ret->ends[end_of(&d, a->stacks[i].stack)], a->stacks[i].alloc_calls);
 		add(&ret->all, a->stacks[i].alloc_calls);
 	}
+	free(d.of_stacks);
 }
 
 bool stacks_have_frames(const struct stack_counts *counts)

@@ -37,6 +37,19 @@ struct stack_walk {
 void stacks_walk(const struct catalog *c, struct stack_id id, struct stack_walk *ret);
 
 /*
+ * The same one frame after the other, for who wants but the innermost ones: begin with
+ * {.catalog, .stack}; {0} after the last.
+ */
+struct stack_steps {
+	const struct catalog *catalog;
+	struct stack_id stack; /* the next one */
+	struct frame_id frame; /* the next one, of the stack before */
+	size_t n;	       /* frames so far */
+};
+
+struct frame_id stacks_step(struct stack_steps *w);
+
+/*
  * Calls @visit once for each stack that is there, after its caller's: what all need to
  * know is so found out without walking each.  @parent is 0 at the outermost frame;
  * @is_cut: there it should not end, as its caller is not there, or it is in a circle.

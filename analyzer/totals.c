@@ -39,6 +39,7 @@ void totals_init(struct totals *t, unsigned int keys, uint64_t since_ns)
 	t->since_ns = since_ns;
 	for (size_t i = 0; i < GROUP_KEYS; i++)
 		t->tallies[i].is_wanted = keys >> i & 1;
+	t->has_cells = keys & ~(1u << GROUP_STACK);
 }
 
 static void release_places(struct places *p)
@@ -55,6 +56,8 @@ void totals_release(struct totals *t)
 	}
 	free(t->stacks);
 	release_places(&t->stack_places);
+	free(t->cells);
+	hashmap_release(&t->cell_places);
 	memset(t, 0, sizeof(*t));
 }
 
@@ -92,12 +95,26 @@ static uint32_t *place_of(struct places *p, uint64_t key)
 	return place;
 }
 
+/* 0, or how many bits it has. */
+static uint32_t size_bits(uint64_t size)
+{
+	return size ? 64 - (uint32_t)__builtin_clzll(size) : 0;
+}
+
+/* The group of a stack, most of which are there already. */
+static inline struct group *stack_group(struct totals *t, struct stack_id stack)
+{
+	const struct tally *y = &t->tallies[GROUP_STACK];
+
+	if (stack.v < y->places.cap && y->places.dense[stack.v])
+		return &y->groups[y->places.dense[stack.v] - 1];
+	return totals_group(t, GROUP_STACK, stack.v);
+}
+
 struct group *totals_group(struct totals *t, enum group_key kind, uint64_t key)
 {
 	struct tally *y = &t->tallies[kind];
-	bool by_bits = kind == GROUP_SIZE && key;
-	uint32_t *place =
-		place_of(&y->places, by_bits ? 64 - (uint64_t)__builtin_clzll(key) : key);
+	uint32_t *place = place_of(&y->places, kind == GROUP_SIZE ? size_bits(key) : key);
 
 	if (!*place) {
 		ARRAY_GROW(y->groups, y->cap, y->n);
@@ -129,8 +146,110 @@ static void note_share(const struct totals *t, struct group *g)
 	g->totals.peak_bytes = g->totals.live_bytes;
 }
 
+/* ---- cells --------------------------------------------------------------------------- */
+
+static uint64_t cell_key(const struct replay_block *b)
+{
+	return (uint64_t)b->thread.v << 16 | (uint64_t)b->family << 8 | size_bits(b->size);
+}
+
+static uint64_t key_of_cell(enum group_key kind, const struct totals_cell *c)
+{
+	uint32_t bits = c->key & 255;
+
+	switch (kind) {
+	case GROUP_THREAD:
+		return c->key >> 16;
+	case GROUP_SIZE:
+		return bits ? 1ull << (bits - 1) : 0;
+	case GROUP_FAMILY:
+		return c->key >> 8 & 255;
+	case GROUP_STACK:
+	case GROUP_KEYS:
+		break;
+	}
+	return 0;
+}
+
+/* Its groups come up with it: they are in the order of their first blocks. */
+static uint32_t add_cell(struct totals *t, uint64_t key)
+{
+	uint32_t number = (uint32_t)t->n_cells++;
+
+	ARRAY_GROW(t->cells, t->cap_cells, number);
+	t->cells[number].key = key;
+	for (int k = GROUP_STACK + 1; k < GROUP_KEYS; k++)
+		if (t->tallies[k].is_wanted)
+			totals_group(t, (enum group_key)k,
+				     key_of_cell((enum group_key)k, &t->cells[number]));
+	return number;
+}
+
+static struct totals_cell *find_cell(struct totals *t, const struct replay_block *b)
+{
+	uint64_t key = cell_key(b);
+	uint32_t *recent = &t->recent[(key ^ key >> 11) % CELLS_RECENT], *place;
+
+	if (*recent < t->n_cells && t->cells[*recent].key == key)
+		return &t->cells[*recent];
+	place = hashmap_put(&t->cell_places, key);
+	if (*place == HASHMAP_NONE)
+		*place = add_cell(t, key);
+	*recent = *place;
+	return &t->cells[*place];
+}
+
+/* The cell is about to change, as a group: note_share(). */
+static inline struct totals_cell *cell_of(struct totals *t, const struct replay_block *b)
+{
+	struct totals_cell *c = find_cell(t, b);
+
+	if (c->peaks_seen != t->peaks) {
+		c->peaks_seen = t->peaks;
+		c->totals.peak_blocks = c->totals.live_blocks;
+		c->totals.peak_bytes = c->totals.live_bytes;
+	}
+	return c;
+}
+
+static void settle_tally(struct totals *t, enum group_key kind)
+{
+	bool is_new_peak = t->peaks != t->settled_peaks;
+	struct tally *y = &t->tallies[kind];
+
+	/* what a group had live is as it was then: what changed is in the cells */
+	for (size_t i = 0; i < y->n; i++)
+		note_share(t, &y->groups[i]);
+	for (size_t i = 0; i < t->n_cells; i++) {
+		const struct totals_cell *c = &t->cells[i];
+		struct group *g = totals_group(t, kind, key_of_cell(kind, c));
+		struct heap_totals add = c->totals;
+
+		if (c->peaks_seen != t->peaks) {
+			add.peak_blocks = add.live_blocks;
+			add.peak_bytes = add.live_bytes;
+		}
+		if (!is_new_peak)
+			add.peak_blocks = add.peak_bytes = 0;
+		heap_totals_add(&g->totals, &add);
+	}
+}
+
+void totals_settle(struct totals *t)
+{
+	for (int k = GROUP_STACK + 1; k < GROUP_KEYS; k++)
+		if (t->tallies[k].is_wanted)
+			settle_tally(t, (enum group_key)k);
+	for (size_t i = 0; i < t->n_cells; i++) {
+		t->cells[i].totals = (struct heap_totals){0};
+		t->cells[i].peaks_seen = t->peaks;
+	}
+	t->settled_peaks = t->peaks;
+}
+
 void totals_note_shares(struct totals *t)
 {
+	totals_settle(t);
 	for (size_t k = 0; k < GROUP_KEYS; k++)
 		for (size_t i = 0; i < t->tallies[k].n; i++)
 			note_share(t, &t->tallies[k].groups[i]);
@@ -143,45 +262,53 @@ static bool counts(const struct totals *t, const struct replay_block *b)
 	return b->t_ns >= t->since_ns;
 }
 
+static inline void end_in(struct heap_totals *to, const struct replay_step *step)
+{
+	to->live_blocks--;
+	to->live_bytes -= step->old.size;
+	to->temporary_allocs += step->was_temporary;
+}
+
 static void count_end(struct totals *t, const struct replay_step *step)
 {
-	for (size_t i = 0; i < GROUP_KEYS; i++) {
-		struct group *g;
+	if (t->tallies[GROUP_STACK].is_wanted) {
+		struct group *g = stack_group(t, step->old.stack);
 
-		if (!t->tallies[i].is_wanted)
-			continue;
-		g = totals_group(t, (enum group_key)i, key_of((enum group_key)i, &step->old));
 		note_share(t, g);
-		g->totals.live_blocks--;
-		g->totals.live_bytes -= step->old.size;
-		g->totals.temporary_allocs += step->was_temporary;
+		end_in(&g->totals, step);
 	}
+	if (t->has_cells)
+		end_in(&cell_of(t, &step->old)->totals, step);
 	t->live_blocks--;
 	t->live_bytes -= step->old.size;
 	t->sums.free_calls++;
 	t->sums.totals.temporary_allocs += step->was_temporary;
 }
 
+static inline void make_in(struct heap_totals *to, uint64_t size)
+{
+	to->live_blocks++;
+	to->live_bytes += size;
+	to->alloc_calls++;
+	to->allocated_bytes += size;
+}
+
 static void count_made(struct totals *t, const struct replay_block *b)
 {
-	for (size_t i = 0; i < GROUP_KEYS; i++) {
-		struct group *g;
+	if (t->tallies[GROUP_STACK].is_wanted) {
+		struct group *g = stack_group(t, b->stack);
 
-		if (!t->tallies[i].is_wanted)
-			continue;
-		g = totals_group(t, (enum group_key)i, key_of((enum group_key)i, b));
 		note_share(t, g);
-		g->totals.live_blocks++;
-		g->totals.live_bytes += b->size;
-		g->totals.alloc_calls++;
-		g->totals.allocated_bytes += b->size;
+		make_in(&g->totals, b->size);
+	} else {
+		totals_count_stack(t, b->stack, 1);
 	}
+	if (t->has_cells)
+		make_in(&cell_of(t, b)->totals, b->size);
 	t->live_blocks++;
 	t->live_bytes += b->size;
 	t->sums.totals.alloc_calls++;
 	t->sums.totals.allocated_bytes += b->size;
-	if (!t->tallies[GROUP_STACK].is_wanted)
-		totals_count_stack(t, b->stack, 1);
 }
 
 void totals_count(struct totals *t, const struct event *e, const struct replay_step *step)
@@ -268,6 +395,7 @@ void totals_get(struct totals *t, enum group_key key, const struct replay *heap,
 {
 	struct tally *y = &t->tallies[key];
 
+	totals_settle(t);
 	*ret = t->sums;
 	ret->totals.live_blocks = t->live_blocks;
 	ret->totals.live_bytes = t->live_bytes;

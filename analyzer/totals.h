@@ -27,10 +27,10 @@ enum group_key {
 #define GROUPS_ALL ((1u << GROUP_KEYS) - 1)
 
 struct group {
-	uint64_t key;
+	uint64_t peaks_seen; /* while it is made: the peak its share is of */
 	struct heap_totals totals;
+	uint64_t key;
 	uint64_t oldest_ns, newest_ns; /* of the blocks live at the end; 0: none */
-	uint64_t peaks_seen;	       /* while it is made: the peak its share is of */
 };
 
 /* How often a stack allocated. */
@@ -70,6 +70,18 @@ struct tally {
 	bool is_wanted;
 };
 
+/*
+ * The blocks of one thread, class of sizes and family: few events need to be counted three
+ * times, the groups of these keys are made of such cells when they are asked for.  Each has
+ * what came since that was done last.
+ */
+struct totals_cell {
+	uint64_t key; /* all three */
+	uint64_t peaks_seen;
+	struct heap_totals totals;
+};
+#define CELLS_RECENT 256
+
 struct totals {
 	uint64_t since_ns;
 	struct analysis sums; /* all but its groups and stacks */
@@ -77,6 +89,12 @@ struct totals {
 	struct stack_calls *stacks; /* where stacks are no groups */
 	size_t n_stacks, cap_stacks;
 	struct places stack_places;
+	struct totals_cell *cells;
+	size_t n_cells, cap_cells;
+	struct hashmap cell_places;	/* key -> number */
+	uint32_t recent[CELLS_RECENT];	/* [part of the key] number; any, if there is no cell */
+	bool has_cells;			/* they are wanted */
+	uint64_t settled_peaks;		/* @peaks when they last went into the groups */
 	uint64_t peaks; /* how often the heap was as large as never before */
 	uint64_t live_bytes, live_blocks; /* of the blocks that count */
 };
@@ -100,6 +118,8 @@ void totals_get(struct totals *t, enum group_key key, const struct replay *heap,
 /* The arrays that totals_get() gave last, for @key, are to be released by who has them. */
 void totals_give_away(struct totals *t, enum group_key key);
 
+/* The groups of all keys are complete, until the next event. */
+void totals_settle(struct totals *t);
 /* The group of @key, which comes up if need be.  Valid until the next one does. */
 struct group *totals_group(struct totals *t, enum group_key kind, uint64_t key);
 /* All shares of the peak are noted. */

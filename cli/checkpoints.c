@@ -54,7 +54,7 @@ static uint64_t count_entries(const struct checkpoints *c, const struct replay *
 	return n;
 }
 
-static bool put_totals(const struct checkpoints *c, struct store_writer *w, uint64_t chunk)
+static bool put_totals(struct checkpoints *c, struct store_writer *w, uint64_t chunk)
 {
 	struct buffer b = {0};
 

@@ -47,7 +47,7 @@ void call_sites_release(struct call_sites *c)
 	hashmap_release(&c->by_address);
 	hashmap_release(&c->by_frame);
 	hashmap_release(&c->by_branch);
-	free(c->innermost);
+	free(c->stacks);
 	free(c->files);
 	perf_map_close(c->jit_names);
 	memset(c, 0, sizeof(*c));
@@ -321,20 +321,52 @@ static struct frame_id frame_of(struct call_sites *c, uint64_t address, uint16_t
 	return (struct frame_id){*known};
 }
 
+/* Most stacks go on in one way or two: that costs no search in a large table. */
+#define CALLEES_MAX 8
+
+/* The stack of @frame among the first ones that go on from @caller; 0: it is not there. */
+static uint32_t find_callee(const struct call_sites *c, struct stack_id caller,
+			    struct frame_id frame, uint32_t *ret_n)
+{
+	uint32_t at = c->stacks[caller.v].first_callee;
+
+	for (*ret_n = 0; at && c->stacks[at].frame.v != frame.v; ++*ret_n)
+		at = c->stacks[at].next_callee;
+	return at;
+}
+
+static uint32_t add_stack(struct call_sites *c, struct stack_id caller, struct frame_id frame,
+			  enum stack_end end)
+{
+	uint32_t id = (uint32_t)c->n_stacks++;
+
+	ARRAY_GROW(c->stacks, c->cap_stacks, id);
+	c->stacks[id] = (struct call_site_stack){.frame = frame};
+	store_writer_put_stack(c->writer, (struct stack_id){id}, caller, frame, end);
+	return id;
+}
+
 /* The stack of @frame, called by @caller; where nobody is known to have called, @end says why. */
 static struct stack_id branch(struct call_sites *c, struct stack_id caller, struct frame_id frame,
 			      enum stack_end end)
 {
 	uint64_t from = caller.v ? caller.v : 1ull << 31 | (uint64_t)end;
-	uint32_t *id = hashmap_put(&c->by_branch, from << 32 | frame.v);
+	uint32_t callees = CALLEES_MAX, id = 0, *known;
 
-	if (*id == HASHMAP_NONE) {
-		*id = (uint32_t)c->n_stacks++;
-		ARRAY_GROW(c->innermost, c->cap_stacks, *id);
-		c->innermost[*id] = frame;
-		store_writer_put_stack(c->writer, (struct stack_id){*id}, caller, frame, end);
+	if (caller.v)
+		id = find_callee(c, caller, frame, &callees);
+	if (id)
+		return (struct stack_id){id};
+	if (callees < CALLEES_MAX) {
+		id = add_stack(c, caller, frame, end);
+		c->stacks[id].next_callee = c->stacks[caller.v].first_callee;
+		c->stacks[caller.v].first_callee = id;
+		return (struct stack_id){id};
 	}
-	return (struct stack_id){*id};
+	known = hashmap_put(&c->by_branch, from << 32 | frame.v);
+	if (*known == HASHMAP_NONE)
+		*known = add_stack(c, caller, frame, end);
+	return (struct stack_id){*known};
 }
 
 /* How many of its outermost frames are those of the stack before. */
@@ -400,7 +432,7 @@ struct stack_id call_sites_caller(struct call_sites *c, uint64_t address, uint16
 bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack)
 {
 	return stack.v && stack.v < c->n_stacks &&
-	       c->modules[c->frames[c->innermost[stack.v].v].module.v].is_allocator;
+	       c->modules[c->frames[c->stacks[stack.v].frame.v].module.v].is_allocator;
 }
 
 struct resolving {

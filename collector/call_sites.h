@@ -62,7 +62,8 @@ struct call_sites {
 		uint16_t generation;
 	} callers[CALL_SITES_CALLERS];
 	struct hashmap by_frame;   /* module and offset -> frame */
-	struct hashmap by_branch;  /* caller's stack (or the end) and frame -> stack */
+	/* caller's stack (or the end) and frame -> stack, where that is in no list of callees */
+	struct hashmap by_branch;
 	struct call_site_module {
 		char *path;
 		dev_t device;
@@ -80,7 +81,11 @@ struct call_sites {
 		uint64_t offset;
 	} *frames; /* [id], from 1 */
 	size_t n_frames, cap_frames;
-	struct frame_id *innermost; /* [stack id], from 1 */
+	struct call_site_stack {
+		struct frame_id frame; /* the innermost */
+		/* stacks that go on from here: a few, one behind the other; 0: no more */
+		uint32_t first_callee, next_callee;
+	} *stacks; /* [id], from 1 */
 	size_t n_stacks, cap_stacks;
 	bool linkage_names; /* functions are to be named so */
 	/* while they are, called every second, or more often; or NULL */

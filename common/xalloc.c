@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static void (*out_of_memory_hook)(void);
@@ -97,4 +98,21 @@ void *xgrow(void *p, size_t *cap, size_t need, size_t size_bytes)
 	memset((char *)p + old * size_bytes, 0, (n - old) * size_bytes);
 	*cap = n;
 	return p;
+}
+
+void *xmap_huge(size_t size_bytes)
+{
+	size_t all = size_bytes + HUGE_PAGE_BYTES, before, after;
+	uint8_t *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		out_of_memory();
+	before = -(uintptr_t)p % HUGE_PAGE_BYTES;
+	after = HUGE_PAGE_BYTES - before;
+	if (before)
+		munmap(p, before);
+	if (after)
+		munmap(p + before + size_bytes, after);
+	madvise(p + before, size_bytes, MADV_HUGEPAGE); /* if not: slower */
+	return p + before;
 }

@@ -21,6 +21,13 @@ char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * Zeroed memory in huge pages, where there are any: for what is looked up at random.
+ * @size_bytes: a multiple of HUGE_PAGE_BYTES.  To be released with munmap().
+ */
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+void *xmap_huge(size_t size_bytes);
+
 /* Called once, before the process ends for want of memory.  May be NULL. */
 void xalloc_set_hook(void (*hook)(void));
 

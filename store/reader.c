@@ -12,14 +12,12 @@
 #include <unistd.h>
 
 #include "common/buffer.h"
-#include "common/hash.h"
 #include "common/xalloc.h"
+#include "store/catalog_rows.h"
 #include "store/checkpoint_rows.h"
 #include "store/chunk.h"
 #include "store/seal.h"
 
-/* Ids are dense and index arrays: a recording with a larger gap is damaged. */
-#define ID_GAP_MAX 65536
 #define BLOB_BYTES_MAX (64 << 20)
 
 #define DAMAGED_HINT "the file was cut or damaged after it was written: copy it again, if you can"
@@ -30,6 +28,7 @@ struct store_reader {
 	sqlite3_stmt *next_chunk;
 	bool is_sealed;
 	struct seal_parts parts; /* where it is */
+	struct catalog early; /* frames and stacks, read with the seal; nothing else */
 	bool lacks_wal; /* it was not closed, and the WAL beside it is gone */
 };
 
@@ -50,6 +49,11 @@ static int sqlite_failed(struct store_reader *r, struct err *err)
 		err_hint(err, "it was not closed properly and its folder cannot be written; copy "
 			      "it, and the -wal file beside it, to a folder of your own");
 	return -EBADMSG;
+}
+
+static uint64_t column_u64(sqlite3_stmt *s, int column)
+{
+	return (uint64_t)sqlite3_column_int64(s, column);
 }
 
 static int64_t one_number(sqlite3 *db, const char *sql, bool *ret_ok)
@@ -179,7 +183,7 @@ static int check_seal(struct store_reader *r, bool in_wal_mode, struct err *err)
 		err_hint(err, DAMAGED_HINT);
 		return -EBADMSG;
 	}
-	if (seal_compute(r->db, &r->parts, should) != 0)
+	if (catalog_rows_seal(r->db, &r->parts, &r->early, should) != 0)
 		return sqlite_failed(r, err);
 	if (!strcmp(has, should))
 		return 0;
@@ -261,6 +265,7 @@ void store_reader_close(struct store_reader *r)
 		return;
 	sqlite3_finalize(r->next_chunk);
 	sqlite3_close(r->db);
+	catalog_release(&r->early);
 	free(r->path);
 	free(r);
 }
@@ -400,261 +405,13 @@ struct space_id store_reader_last_space(struct store_reader *r)
 
 /* ---- the catalog ------------------------------------------------------------- */
 
-struct loading {
-	struct store_reader *r;
-	struct catalog *c;
-	struct err *err;
-	uint64_t rows; /* of this table, so far */
-	struct catalog_strings *strings; /* where texts go */
-	struct hashmap texts; /* hash -> its place there */
-	/* of symbols: the last frame, how many functions it has so far, the outermost of them */
-	uint64_t symbol_frame, depth;
-	uint32_t outermost;
-};
-
-static const char *keep_text(struct loading *l, sqlite3_stmt *s, int column)
-{
-	const unsigned char *text = sqlite3_column_text(s, column);
-	struct catalog_strings *to = l->strings;
-	uint32_t *place;
-
-	if (!text)
-		return NULL;
-	place = hashmap_put(&l->texts, hash_bytes(text, strlen((const char *)text)));
-	if (*place != HASHMAP_NONE && !strcmp(to->items[*place], (const char *)text))
-		return to->items[*place];
-	*place = (uint32_t)to->n;
-	ARRAY_GROW(to->items, to->cap, to->n);
-	return to->items[to->n++] = xstrdup((const char *)text);
-}
-
-static uint64_t row_id(sqlite3_stmt *s)
-{
-	return (uint64_t)sqlite3_column_int64(s, 0);
-}
-
-static uint64_t column_u64(sqlite3_stmt *s, int column)
-{
-	return (uint64_t)sqlite3_column_int64(s, column);
-}
-
-static bool load_fact(struct loading *l, sqlite3_stmt *s)
-{
-	struct catalog *c = l->c;
-	const char *key = keep_text(l, s, 0), *text = keep_text(l, s, 1);
-
-	if (!key)
-		return false;
-	ARRAY_GROW(c->facts, c->cap_facts, c->n_facts);
-	c->facts[c->n_facts].key = (char *)key;
-	c->facts[c->n_facts++].text = (char *)text;
-	return true;
-}
-
-/* Makes room for the element of row @s's id; its loader gives up if the id is impossible. */
-#define GROW_TO(array) \
-	do { \
-		if (row_id(s) > l->rows + ID_GAP_MAX) \
-			return false; \
-		ARRAY_GROW(l->c->array, l->c->cap_##array, row_id(s)); \
-		if (l->c->n_##array <= row_id(s)) \
-			l->c->n_##array = row_id(s) + 1; \
-	} while (0)
-
-static bool load_process(struct loading *l, sqlite3_stmt *s)
-{
-	GROW_TO(processes);
-	l->c->processes[row_id(s)] = (struct process_record){
-		.id = (uint32_t)row_id(s),
-		.pid = sqlite3_column_int(s, 1),
-		.command = keep_text(l, s, 2),
-		.start_ns = column_u64(s, 3),
-		.end_ns = column_u64(s, 4),
-		.ended = sqlite3_column_type(s, 5) != SQLITE_NULL ||
-			 sqlite3_column_type(s, 6) != SQLITE_NULL,
-		.exit_status =
-			sqlite3_column_type(s, 5) == SQLITE_NULL ? -1 : sqlite3_column_int(s, 5),
-		.exit_signal = sqlite3_column_int(s, 6),
-	};
-	return true;
-}
-
-static bool load_space(struct loading *l, sqlite3_stmt *s)
-{
-	GROW_TO(spaces);
-	l->c->spaces[row_id(s)] = (struct space_record){
-		.id = {(uint32_t)row_id(s)},
-		.process = (uint32_t)column_u64(s, 1),
-		.exec_count = (uint32_t)column_u64(s, 2),
-		.executable = keep_text(l, s, 3),
-		.start_ns = column_u64(s, 4),
-		.end_ns = column_u64(s, 5),
-		.end = keep_text(l, s, 6),
-	};
-	return true;
-}
-
-static bool load_thread(struct loading *l, sqlite3_stmt *s)
-{
-	GROW_TO(threads);
-	l->c->threads[row_id(s)] = (struct thread_record){
-		.id = {(uint32_t)row_id(s)},
-		.process = (uint32_t)column_u64(s, 1),
-		.tid = sqlite3_column_int(s, 2),
-		.name = keep_text(l, s, 3),
-		.start_ns = column_u64(s, 4),
-		.end_ns = column_u64(s, 5),
-	};
-	return true;
-}
-
-static bool load_family(struct loading *l, sqlite3_stmt *s)
-{
-	GROW_TO(families);
-	l->c->families[row_id(s)] = (struct family_record){
-		.id = (uint32_t)row_id(s), .name = keep_text(l, s, 1), .layer = keep_text(l, s, 2)};
-	return true;
-}
-
-static bool load_module(struct loading *l, sqlite3_stmt *s)
-{
-	GROW_TO(modules);
-	l->c->modules[row_id(s)] = (struct module_record){.id = {(uint32_t)row_id(s)},
-							  .path = keep_text(l, s, 1),
-							  .build_id = keep_text(l, s, 2)};
-	return true;
-}
-
-static bool load_frame(struct loading *l, sqlite3_stmt *s)
-{
-	struct catalog *c = l->c;
-
-	if (row_id(s) >= c->n_recorded_frames) {
-		if (row_id(s) > l->rows + ID_GAP_MAX)
-			return false;
-		catalog_grow_frames(c, row_id(s) + 1 - c->n_recorded_frames);
-	}
-	c->frames[row_id(s)] = (struct catalog_frame){
-		.module = {(uint32_t)column_u64(s, 1)},
-		.offset = column_u64(s, 2),
-	};
-	return true;
-}
-
-/* Ordered by frame and depth: an inlined function comes before the one it is inlined into. */
-static bool load_symbol(struct loading *l, sqlite3_stmt *s)
-{
-	struct catalog *c = l->c;
-	uint64_t frame = row_id(s), depth = column_u64(s, 1);
-	struct catalog_frame *f;
-
-	if (!frame || frame >= c->n_recorded_frames)
-		return true; /* of no frame: nobody asks for it */
-	if (frame != l->symbol_frame) {
-		l->symbol_frame = frame;
-		l->depth = 0;
-		l->outermost = (uint32_t)frame;
-	}
-	if (depth != l->depth || depth > INLINE_DEPTH_MAX)
-		return true; /* one before it is missing */
-	l->depth++;
-	if (depth)
-		l->outermost = catalog_add_outer(c, l->outermost);
-	f = &c->frames[l->outermost];
-	f->function = keep_text(l, s, 2);
-	f->file = keep_text(l, s, 3);
-	f->line = (uint32_t)column_u64(s, 4);
-	return true;
-}
-
-static bool load_stack(struct loading *l, sqlite3_stmt *s)
-{
-	uint64_t end = column_u64(s, 3);
-	struct catalog_stack stack = {
-		.parent = {(uint32_t)column_u64(s, 1)},
-		.frame = {(uint32_t)column_u64(s, 2)},
-		.end = end > UINT8_MAX ? UINT8_MAX : (uint8_t)end,
-	};
-
-	GROW_TO(stacks);
-	l->c->stacks[row_id(s)] = stack;
-	return true;
-}
-
-static bool load_loss(struct loading *l, sqlite3_stmt *s)
-{
-	struct catalog *c = l->c;
-	const char *kind = keep_text(l, s, 0);
-
-	if (!kind)
-		return false;
-	ARRAY_GROW(c->losses, c->cap_losses, c->n_losses);
-	c->losses[c->n_losses++] = (struct catalog_loss){.kind = kind, .count = column_u64(s, 1)};
-	return true;
-}
-
-static const struct catalog_table {
-	const char *sql;
-	bool (*load)(struct loading *l, sqlite3_stmt *s);
-} small_tables[] = {
-	{"SELECT key, value FROM recording", load_fact},
-	{"SELECT id, pid, command, start_ns, end_ns, exit_status, exit_signal FROM process",
-	 load_process},
-	{"SELECT id, process, exec_count, executable, start_ns, end_ns, \"end\" FROM space",
-	 load_space},
-	{"SELECT id, process, tid, name, start_ns, end_ns FROM thread", load_thread},
-	{"SELECT id, name, layer FROM family", load_family},
-	{"SELECT id, path, build_id FROM module", load_module},
-	{"SELECT kind, count FROM loss", load_loss},
-}, growing_tables[] = { /* from the id ? on */
-	{"SELECT id, module, \"offset\" FROM frame WHERE id >= ?", load_frame},
-	{"SELECT frame, depth, function, file, line FROM symbol WHERE frame >= ?"
-	 " ORDER BY frame, depth", load_symbol},
-	{"SELECT id, parent, frame, \"end\" FROM stack WHERE id >= ?", load_stack},
-};
-
-static int load_table(struct loading *l, const struct catalog_table *table, uint64_t from)
-{
-	struct store_reader *r = l->r;
-	sqlite3_stmt *s = NULL;
-	int code = sqlite3_prepare_v2(r->db, table->sql, -1, &s, NULL), e = 0;
-
-	l->rows = from;
-	if (code == SQLITE_OK && sqlite3_bind_parameter_count(s))
-		code = sqlite3_bind_int64(s, 1, (sqlite3_int64)from);
-	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-		code = SQLITE_OK;
-		l->rows++;
-		if (!table->load(l, s)) {
-			e = not_readable(r, "a table holds impossible values", l->err);
-			break;
-		}
-	}
-	if (!e && code != SQLITE_DONE)
-		e = sqlite_failed(r, l->err);
-	sqlite3_finalize(s);
-	return e;
-}
-
 int store_reader_update(struct store_reader *r, struct catalog *c, struct err *err)
 {
-	struct loading l = {.r = r, .c = c, .err = err};
-	size_t frames = c->n_recorded_frames, stacks = c->n_stacks;
-	int e = 0;
+	int code = catalog_rows_update(r->db, &r->early, c);
 
-	catalog_forget_small_tables(c);
-	l.strings = &c->strings;
-	for (size_t i = 0; i < COUNT_OF(small_tables) && !e; i++)
-		e = load_table(&l, &small_tables[i], 0);
-	hashmap_release(&l.texts);
-	l.strings = &c->names;
-	for (size_t i = 0; i < COUNT_OF(growing_tables) && !e; i++)
-		e = load_table(&l, &growing_tables[i],
-			       growing_tables[i].load == load_stack ? stacks : frames);
-	hashmap_release(&l.texts);
-	if (e)
-		catalog_release(c);
-	return e;
+	if (code == CATALOG_ROWS_IMPOSSIBLE)
+		return not_readable(r, "a table holds impossible values", err);
+	return code ? sqlite_failed(r, err) : 0;
 }
 
 int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *err)
@@ -676,7 +433,7 @@ static int load_buckets(struct store_reader *r, struct timeline *t)
 				      NULL);
 
 	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-		uint64_t i = row_id(s);
+		uint64_t i = column_u64(s, 0);
 
 		code = i < BUCKETS_MAX ? SQLITE_OK : SQLITE_CORRUPT;
 		if (code)
@@ -706,7 +463,7 @@ static int load_rss(struct store_reader *r, struct timeline *t)
 		code = sqlite3_bind_int64(s, 1, (sqlite3_int64)t->last_rss);
 	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
 		code = SQLITE_OK;
-		t->last_rss = row_id(s);
+		t->last_rss = column_u64(s, 0);
 		ARRAY_GROW(t->rss, t->cap_rss, t->n_rss);
 		t->rss[t->n_rss++] =
 			(struct timeline_rss){.t_ns = column_u64(s, 1), .bytes = column_u64(s, 2)};
@@ -753,7 +510,7 @@ int store_reader_sites(struct store_reader *r, store_reader_site *each, void *ar
 
 	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
 		code = SQLITE_OK;
-		each(arg, (struct stack_id){(uint32_t)row_id(s)},
+		each(arg, (struct stack_id){(uint32_t)column_u64(s, 0)},
 		     &(struct heap_totals){.alloc_calls = column_u64(s, 1),
 					   .allocated_bytes = column_u64(s, 2),
 					   .live_blocks = column_u64(s, 3),

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/xalloc.h"
 
@@ -15,8 +16,10 @@
 void replay_release(struct replay *r)
 {
 	slots_release(&r->slots);
-	for (size_t i = 0; i < r->n_segments; i++)
-		free(r->segments[i]);
+	for (size_t i = 1; i < r->n_segments; i++)
+		munmap(r->segments[i], HUGE_PAGE_BYTES);
+	if (r->n_segments)
+		free(r->segments[0]);
 	free(r->segments);
 	free(r->last_made);
 	free(r->recent);
@@ -47,8 +50,11 @@ static struct replay_block *room_at(struct replay *r, uint32_t slot)
 {
 	while (slot / REPLAY_SEGMENT >= r->n_segments) {
 		ARRAY_GROW(r->segments, r->cap_segments, r->n_segments);
-		r->segments[r->n_segments++] =
-			xcalloc(REPLAY_SEGMENT, sizeof(struct replay_block));
+		/* which block is next nobody can foresee; the first are few */
+		r->segments[r->n_segments] =
+			r->n_segments ? xmap_huge(HUGE_PAGE_BYTES)
+				      : xcalloc(REPLAY_SEGMENT, sizeof(struct replay_block));
+		r->n_segments++;
 	}
 	return replay_at(r, slot);
 }

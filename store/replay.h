@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/xalloc.h"
 #include "store/record.h"
 #include "store/slots.h"
 
@@ -24,7 +25,8 @@ struct replay_block {
 	bool is_live; /* if not, the slot is free */
 } __attribute__((packed, aligned(4))); /* there are as many as blocks */
 
-#define REPLAY_SEGMENT 16384 /* blocks; they stay where they are when more come */
+/* Blocks; they stay where they are when more come.  As many as a huge page has room for. */
+#define REPLAY_SEGMENT ((uint32_t)(HUGE_PAGE_BYTES / sizeof(struct replay_block)))
 
 struct replay {
 	struct space_id space;

@@ -12,29 +12,31 @@
 
 /* In an order that does not depend on how SQLite stored the rows. */
 static const struct {
-	const char *sql;
-	bool has_names; /* or what goes by them */
+	const char *sql; /* or the name of a table with ids, which may be large */
+	bool has_names;	 /* or what goes by them */
+	bool is_large;
 } tables[] = {
-	{"SELECT * FROM recording WHERE key <> '" SEAL_KEY "' ORDER BY key", true},
-	{"SELECT * FROM process ORDER BY id", false},
-	{"SELECT * FROM space ORDER BY id", false},
-	{"SELECT * FROM thread ORDER BY id", false},
-	{"SELECT * FROM family ORDER BY id", false},
-	{"SELECT * FROM module ORDER BY id", false},
-	{"SELECT * FROM mapping ORDER BY id", false},
-	{"SELECT * FROM frame ORDER BY id", false},
-	{"SELECT * FROM stack ORDER BY id", false},
-	{"SELECT * FROM symbol ORDER BY frame, depth", true},
-	{"SELECT * FROM loss ORDER BY kind", false},
-	{"SELECT * FROM rss ORDER BY rowid", false},
-	{"SELECT * FROM timeline ORDER BY bucket", false},
+	{"SELECT * FROM recording WHERE key <> '" SEAL_KEY "' ORDER BY key", true, false},
+	{"SELECT * FROM process ORDER BY id", false, false},
+	{"SELECT * FROM space ORDER BY id", false, false},
+	{"SELECT * FROM thread ORDER BY id", false, false},
+	{"SELECT * FROM family ORDER BY id", false, false},
+	{"SELECT * FROM module ORDER BY id", false, false},
+	{"SELECT * FROM mapping ORDER BY id", false, false},
+	{"frame", false, true},
+	{"stack", false, true},
+	{"SELECT * FROM symbol ORDER BY frame, depth", true, false},
+	{"SELECT * FROM loss ORDER BY kind", false, false},
+	{"SELECT * FROM rss ORDER BY rowid", false, false},
+	{"SELECT * FROM timeline ORDER BY bucket", false, false},
 	{"SELECT id, space, events, allocs, frees, first_ns, last_ns, min_size, max_size,"
-	 " min_address, max_address, families, codec, crc FROM chunk ORDER BY id", false},
-	{"SELECT chunk, kind, time_ns, bytes, crc FROM checkpoint ORDER BY chunk, kind", false},
-	{"SELECT * FROM site ORDER BY stack", true},
+	 " min_address, max_address, families, codec, crc FROM chunk ORDER BY id", false, false},
+	{"SELECT chunk, kind, time_ns, bytes, crc FROM checkpoint ORDER BY chunk, kind", false,
+	 false},
+	{"site", true, true},
 	/* ours; users may make more */
 	{"SELECT name, sql FROM sqlite_master WHERE type = 'view'"
-	 " AND name IN ('own', 'file', 'function', 'leak') ORDER BY name", false},
+	 " AND name IN ('own', 'file', 'function', 'leak') ORDER BY name", false, false},
 };
 
 _Static_assert(COUNT_OF(tables) == SEAL_TABLES, "a part for each");
@@ -46,13 +48,23 @@ void seal_forget_names(struct seal_parts *parts)
 			parts->tables[i].is_known = false;
 }
 
-static void add_value(struct buffer *to, sqlite3_stmt *s, int column)
+/* Many values at a time: a call costs more than a few bytes do. */
+#define BATCH_BYTES 65536
+
+struct reading {
+	struct seal_part part;
+	struct buffer bytes; /* that are still to be added */
+	const struct seal_taker *taker;
+	bool is_taken; /* no more is wanted */
+};
+
+static void add_value(struct buffer *to, sqlite3_value *v)
 {
-	int type = sqlite3_column_type(s, column), n;
+	int type = sqlite3_value_type(v), n;
 	const void *bytes;
 
 	if (type == SQLITE_INTEGER) { /* most are */
-		sqlite3_int64 number = sqlite3_column_int64(s, column);
+		sqlite3_int64 number = sqlite3_value_int64(v);
 		uint8_t both[sizeof(type) + sizeof(number)];
 
 		memcpy(both, &type, sizeof(type));
@@ -63,58 +75,81 @@ static void add_value(struct buffer *to, sqlite3_stmt *s, int column)
 	buffer_append(to, &type, sizeof(type));
 	if (type == SQLITE_NULL)
 		return;
-	bytes = sqlite3_column_blob(s, column);
-	n = sqlite3_column_bytes(s, column);
+	bytes = sqlite3_value_blob(v);
+	n = sqlite3_value_bytes(v);
 	buffer_append(to, &n, sizeof(n));
 	if (n)
 		buffer_append(to, bytes, (size_t)n);
 }
 
-/* Many values at a time: a call costs more than a few bytes do. */
-#define BATCH_BYTES 65536
-
-static void add_batch(struct seal_part *p, struct buffer *b, size_t least)
+static void add_batch(struct reading *r, size_t least)
 {
-	if (b->len < least)
+	if (r->bytes.len < least)
 		return;
-	p->crc = (uint32_t)crc32_z(p->crc, b->data, b->len);
-	p->len_bytes += b->len;
-	buffer_reset(b);
+	r->part.crc = (uint32_t)crc32_z(r->part.crc, r->bytes.data, r->bytes.len);
+	r->part.len_bytes += r->bytes.len;
+	buffer_reset(&r->bytes);
 }
 
-static int read_table(sqlite3 *db, size_t i, struct seal_part *ret)
+static bool add_row(void *arg, sqlite3_value *const *values, int n)
 {
-	struct seal_part p = {.is_known = true};
-	struct buffer b = {0};
-	sqlite3_stmt *s = NULL;
-	int code = sqlite3_prepare_v2(db, tables[i].sql, -1, &s, NULL), n_columns;
+	struct reading *r = arg;
 
-	n_columns = s ? sqlite3_column_count(s) : 0;
-	buffer_append(&b, &i, sizeof(i));
+	r->part.n_rows++;
+	for (int i = 0; i < n; i++)
+		add_value(&r->bytes, values[i]);
+	add_batch(r, BATCH_BYTES);
+	if (r->taker && !r->is_taken)
+		r->is_taken = !r->taker->take(r->taker->arg, values, n);
+	return true;
+}
+
+/* A table that has few rows, or another order than that of ids. */
+static int read_rows(sqlite3 *db, const char *sql, struct reading *r)
+{
+	sqlite3_stmt *s = NULL;
+	int code = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+
 	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
 		code = SQLITE_OK;
-		p.n_rows++;
-		for (int c = 0; c < n_columns; c++)
-			add_value(&b, s, c);
-		add_batch(&p, &b, BATCH_BYTES);
+		r->part.n_rows++;
+		for (int i = 0; i < sqlite3_column_count(s); i++)
+			add_value(&r->bytes, sqlite3_column_value(s, i));
+		add_batch(r, BATCH_BYTES);
 	}
 	sqlite3_finalize(s);
-	add_batch(&p, &b, 1);
-	buffer_release(&b);
-	if (code == SQLITE_DONE)
-		*ret = p;
 	return code == SQLITE_DONE ? 0 : code;
 }
 
+static int read_table(sqlite3 *db, size_t i, const struct seal_taker *takers,
+		      struct seal_part *ret)
+{
+	struct reading r = {.part.is_known = true};
+	int code;
+
+	for (; takers && takers->table; takers++)
+		if (!strcmp(takers->table, tables[i].sql))
+			r.taker = takers;
+	buffer_append(&r.bytes, &i, sizeof(i));
+	code = tables[i].is_large ? scan_table(db, tables[i].sql, INT64_MIN, add_row, &r)
+				  : read_rows(db, tables[i].sql, &r);
+	add_batch(&r, 1);
+	buffer_release(&r.bytes);
+	if (!code)
+		*ret = r.part;
+	return code;
+}
+
 /* The checksum is that of all the tables' bytes, one behind the other. */
-int seal_compute(sqlite3 *db, struct seal_parts *parts, char ret[SEAL_MAX])
+int seal_compute(sqlite3 *db, struct seal_parts *parts, const struct seal_taker *takers,
+		 char ret[SEAL_MAX])
 {
 	uint64_t n_rows = 0;
 	uint32_t crc = 0;
 
 	for (size_t i = 0; i < SEAL_TABLES; i++) {
 		struct seal_part *p = &parts->tables[i];
-		int code = p->is_known ? 0 : read_table(db, i, p);
+		int code = p->is_known ? 0 : read_table(db, i, takers, p);
 
 		if (code)
 			return code;

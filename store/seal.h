@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "store/scan.h"
+
 /*
  * The seal of a finished recording: a checksum over all of its tables, and over what its
  * views are, kept in table recording itself.  The events have checksums of their own in
@@ -29,11 +31,19 @@ struct seal_parts {
 	} tables[SEAL_TABLES];
 };
 
+/* Who wants the rows of a table, which then need not be read again. */
+struct seal_taker {
+	const char *table; /* "frame" or "stack"; NULL: no more takers */
+	scan_row *take;	   /* false: no more of this table */
+	void *arg;
+};
+
 /*
  * The seal that @db should have.  Of @parts those that are known are taken as they are,
- * the others read, and known then.  Returns 0, or SQLite's error code.
+ * the others read, and known then.  @takers may be NULL.  Returns 0, or SQLite's error code.
  */
-int seal_compute(sqlite3 *db, struct seal_parts *parts, char ret[SEAL_MAX]);
+int seal_compute(sqlite3 *db, struct seal_parts *parts, const struct seal_taker *takers,
+		 char ret[SEAL_MAX]);
 /* Names are changing, and what goes by them: these parts are to be read again. */
 void seal_forget_names(struct seal_parts *parts);
 /* The seal that @db has; false where it has none. */

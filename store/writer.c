@@ -19,60 +19,9 @@
 #include "store/continuation.h"
 #include "store/new_file.h"
 #include "store/seal.h"
+#include "store/statements.h"
 #include "store/wal.h"
 #include "store/write_error.h"
-
-enum statement {
-	PUT_RECORDING,
-	PUT_PROCESS,
-	PUT_SPACE,
-	PUT_THREAD,
-	PUT_FAMILY,
-	PUT_MODULE,
-	PUT_MAPPING,
-	PUT_FRAME,
-	PUT_STACK,
-	PUT_SYMBOL,
-	PUT_LOSS,
-	PUT_RSS,
-	PUT_TIMELINE,
-	PUT_SITE,
-	PUT_CHUNK,
-	PUT_CHECKPOINT,
-	DROP_CHUNKS,
-	DROP_CHECKPOINTS,
-	THIN_RSS,
-	DELETE_SEAL,
-	DELETE_SYMBOLS,
-	DELETE_SITES,
-	STATEMENTS
-};
-
-static const char *const statement_sql[STATEMENTS] = {
-	[PUT_RECORDING] = "INSERT OR REPLACE INTO recording VALUES (?,?)",
-	[PUT_PROCESS] = "INSERT OR REPLACE INTO process VALUES (?,?,?,?,?,?,?)",
-	[PUT_SPACE] = "INSERT OR REPLACE INTO space VALUES (?,?,?,?,?,?,?,NULL,0)",
-	[PUT_THREAD] = "INSERT OR REPLACE INTO thread VALUES (?,?,?,?,?,?)",
-	[PUT_FAMILY] = "INSERT OR REPLACE INTO family VALUES (?,?,?)",
-	[PUT_MODULE] = "INSERT OR REPLACE INTO module VALUES (?,?,?)",
-	[PUT_MAPPING] = "INSERT INTO mapping VALUES (NULL,?,?,?,?,?,?)",
-	[PUT_FRAME] = "INSERT OR REPLACE INTO frame VALUES (?,?,?)",
-	[PUT_STACK] = "INSERT OR REPLACE INTO stack VALUES (?,?,?,?)",
-	[PUT_SYMBOL] = "INSERT OR REPLACE INTO symbol VALUES (?,?,?,?,?)",
-	[PUT_LOSS] = "INSERT OR REPLACE INTO loss VALUES (?,?)",
-	[PUT_RSS] = "INSERT INTO rss VALUES (?,?,?)",
-	[PUT_TIMELINE] = "INSERT OR REPLACE INTO timeline VALUES (?,?,?,?,?,?)",
-	[PUT_SITE] = "INSERT OR REPLACE INTO site VALUES (?,?,?,?,?,?,?,?,?,?)",
-	[PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-	[PUT_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?)",
-	[DROP_CHUNKS] = "DELETE FROM chunk WHERE id <= ?",
-	[DROP_CHECKPOINTS] = "DELETE FROM checkpoint WHERE chunk < ?",
-	[THIN_RSS] = "DELETE FROM rss WHERE time_ns <= ? AND rowid % 64 <> 0"
-		     " AND rowid < (SELECT max(rowid) FROM rss) - 4096",
-	[DELETE_SEAL] = "DELETE FROM recording WHERE key = '" SEAL_KEY "'",
-	[DELETE_SYMBOLS] = "DELETE FROM symbol WHERE frame = ?",
-	[DELETE_SITES] = "DELETE FROM site",
-};
 
 struct store_writer {
 	sqlite3 *db;
@@ -92,6 +41,10 @@ struct store_writer {
 	struct buffer blob;
 	struct store_writer_sizes sizes;
 	struct checkpoint_packer packer;
+	struct {
+		uint64_t columns[4];
+	} stacks[STACK_ROWS]; /* that are still to be put */
+	size_t n_stacks;
 	uint64_t dropped, deleted; /* chunks that were dropped, and whose rows have gone too */
 };
 
@@ -381,7 +334,7 @@ void store_writer_seal(struct store_writer *w)
 static void put_seal(struct store_writer *w)
 {
 	char seal[SEAL_MAX];
-	int code = seal_compute(w->db, &w->parts, seal);
+	int code = seal_compute(w->db, &w->parts, NULL, seal);
 
 	if (code)
 		writer_failed(w, code);
@@ -547,18 +500,39 @@ void store_writer_put_frame(struct store_writer *w, struct frame_id id, struct m
 	step(w, s);
 }
 
-void store_writer_put_stack(struct store_writer *w, struct stack_id id, struct stack_id parent,
-			    struct frame_id frame, enum stack_end end)
+/* The @n rows from @row on by one statement. */
+static void put_stacks(struct store_writer *w, enum statement which, size_t row, size_t n)
 {
-	sqlite3_stmt *s = prepare(w, PUT_STACK);
+	sqlite3_stmt *s = prepare(w, which);
 
 	if (!s)
 		return;
-	bind_u64(s, 1, id.v);
-	bind_u64(s, 2, parent.v);
-	bind_u64(s, 3, frame.v);
-	bind_u64(s, 4, end);
+	for (size_t i = 0; i < 4 * n; i++)
+		bind_u64(s, 1 + (int)i, w->stacks[row + i / 4].columns[i % 4]);
 	step(w, s);
+}
+
+static void flush_stacks(struct store_writer *w)
+{
+	if (w->n_stacks == STACK_ROWS)
+		put_stacks(w, PUT_STACKS, 0, STACK_ROWS);
+	else
+		for (size_t i = 0; i < w->n_stacks; i++)
+			put_stacks(w, PUT_STACK, i, 1);
+	w->n_stacks = 0;
+}
+
+void store_writer_put_stack(struct store_writer *w, struct stack_id id, struct stack_id parent,
+			    struct frame_id frame, enum stack_end end)
+{
+	uint64_t *columns = w->stacks[w->n_stacks++].columns;
+
+	columns[0] = id.v;
+	columns[1] = parent.v;
+	columns[2] = frame.v;
+	columns[3] = end;
+	if (w->n_stacks == STACK_ROWS)
+		flush_stacks(w);
 }
 
 void store_writer_put_symbol(struct store_writer *w, const struct symbol_record *r)
@@ -768,6 +742,7 @@ struct store_writer_sizes store_writer_sizes(const struct store_writer *w)
 
 int store_writer_flush(struct store_writer *w, struct err *err)
 {
+	flush_stacks(w);
 	put_chunk(w);
 	if (w->in_transaction && writer_exec(w, "COMMIT"))
 		w->in_transaction = false;
