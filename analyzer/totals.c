@@ -52,6 +52,7 @@ void totals_release(struct totals *t)
 	for (size_t i = 0; i < GROUP_KEYS; i++) {
 		release_places(&t->tallies[i].places);
 		free(t->tallies[i].groups);
+		free(t->tallies[i].changed);
 	}
 	free(t->stacks);
 	release_places(&t->stack_places);
@@ -120,7 +121,7 @@ void totals_count_stack(struct totals *t, struct stack_id stack, uint64_t calls)
 }
 
 /* The group is about to change: was there a peak since it last did? */
-static void note_share(const struct totals *t, struct group *g)
+void totals_note_share(const struct totals *t, struct group *g)
 {
 	if (g->peaks_seen == t->peaks)
 		return;
@@ -133,7 +134,26 @@ void totals_note_shares(struct totals *t)
 {
 	for (size_t k = 0; k < GROUP_KEYS; k++)
 		for (size_t i = 0; i < t->tallies[k].n; i++)
-			note_share(t, &t->tallies[k].groups[i]);
+			totals_note_share(t, &t->tallies[k].groups[i]);
+}
+
+void totals_note_changes(struct totals *t)
+{
+	t->round++;
+	for (size_t k = 0; k < GROUP_KEYS; k++)
+		t->tallies[k].n_changed = 0;
+}
+
+static void note_change(struct totals *t, size_t kind, struct group *g)
+{
+	struct tally *y = &t->tallies[kind];
+
+	totals_note_share(t, g);
+	if (g->round == t->round)
+		return;
+	g->round = t->round;
+	ARRAY_GROW(y->changed, y->cap_changed, y->n_changed);
+	y->changed[y->n_changed++] = (uint32_t)(g - y->groups);
 }
 
 /* ---- counting ------------------------------------------------------------------------ */
@@ -151,7 +171,7 @@ static void count_end(struct totals *t, const struct replay_step *step)
 		if (!t->tallies[i].is_wanted)
 			continue;
 		g = totals_group(t, (enum group_key)i, key_of((enum group_key)i, &step->old));
-		note_share(t, g);
+		note_change(t, i, g);
 		g->totals.live_blocks--;
 		g->totals.live_bytes -= step->old.size;
 		g->totals.temporary_allocs += step->was_temporary;
@@ -170,7 +190,7 @@ static void count_made(struct totals *t, const struct replay_block *b)
 		if (!t->tallies[i].is_wanted)
 			continue;
 		g = totals_group(t, (enum group_key)i, key_of((enum group_key)i, b));
-		note_share(t, g);
+		note_change(t, i, g);
 		g->totals.live_blocks++;
 		g->totals.live_bytes += b->size;
 		g->totals.alloc_calls++;
@@ -219,6 +239,8 @@ void totals_begin_space(struct totals *t)
 		for (size_t i = 0; i < t->tallies[k].n; i++) {
 			struct group *g = &t->tallies[k].groups[i];
 
+			if (g->totals.live_blocks)
+				note_change(t, k, g);
 			g->totals.live_blocks = g->totals.live_bytes = 0;
 		}
 	t->live_bytes = t->live_blocks = 0;
@@ -272,7 +294,7 @@ void totals_get(struct totals *t, enum group_key key, const struct replay *heap,
 	ret->totals.live_blocks = t->live_blocks;
 	ret->totals.live_bytes = t->live_bytes;
 	for (size_t i = 0; i < y->n; i++)
-		note_share(t, &y->groups[i]);
+		totals_note_share(t, &y->groups[i]);
 	if (heap)
 		find_ages(t, key, heap, ret);
 	if (key == GROUP_STACK)

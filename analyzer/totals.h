@@ -31,6 +31,7 @@ struct group {
 	struct heap_totals totals;
 	uint64_t oldest_ns, newest_ns; /* of the blocks live at the end; 0: none */
 	uint64_t peaks_seen;	       /* while it is made: the peak its share is of */
+	uint32_t round;		       /* of the totals', when it last changed */
 };
 
 /* How often a stack allocated. */
@@ -68,6 +69,8 @@ struct tally {
 	struct group *groups;
 	size_t n, cap;
 	bool is_wanted;
+	uint32_t *changed; /* places of the groups that have, in this round */
+	size_t n_changed, cap_changed;
 };
 
 struct totals {
@@ -79,6 +82,7 @@ struct totals {
 	struct places stack_places;
 	uint64_t peaks; /* how often the heap was as large as never before */
 	uint64_t live_bytes, live_blocks; /* of the blocks that count */
+	uint32_t round; /* 0: nobody asks which groups change */
 };
 
 /*
@@ -104,6 +108,10 @@ void totals_give_away(struct totals *t, enum group_key key);
 struct group *totals_group(struct totals *t, enum group_key kind, uint64_t key);
 /* All shares of the peak are noted. */
 void totals_note_shares(struct totals *t);
+/* That of one group, which may be of an earlier state of the same totals. */
+void totals_note_share(const struct totals *t, struct group *g);
+/* Which groups change from now on is noted in their tallies; what was noted before goes. */
+void totals_note_changes(struct totals *t);
 /* Stack @stack allocated @calls times more: where stacks are no groups. */
 void totals_count_stack(struct totals *t, struct stack_id stack, uint64_t calls);
 

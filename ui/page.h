@@ -113,6 +113,7 @@ struct view {
 	const char *title; /* of a page; NULL: the name */
 	void (*make)(struct ui *u, struct page *p);
 	int sort; /* the column at first */
+	bool needs_blocks; /* it shows single blocks, or their ages */
 };
 
 extern const struct view views[VIEWS];

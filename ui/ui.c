@@ -105,6 +105,7 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 
 	if (u->options.poll)
 		u->options.poll(u->options.arg);
+	history_want_blocks(u->history, views[ui_page(u)->view].needs_blocks);
 	r = history_read(u->history, max_ns, &u->read_err);
 
 	u->read_failed = r < 0;
@@ -115,6 +116,16 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 		u->is_changed = true;
 	make_own(u);
 	return r == 1;
+}
+
+bool ui_prepare(struct ui *u, uint64_t max_ns)
+{
+	uint64_t before = history_version(u->history);
+	bool more = history_prepare(u->history, max_ns);
+
+	if (before != history_version(u->history))
+		u->is_changed = true;
+	return more;
 }
 
 bool ui_is_live(const struct ui *u)

@@ -502,14 +502,14 @@ const struct view views[VIEWS] = {
 	[VIEW_FUNCTIONS] = {"Functions", NULL, make_functions, HEAP_PEAK},
 	[VIEW_TREE] = {"Tree", NULL, tree_make, HEAP_PEAK},
 	[VIEW_FLAME] = {"Flame", NULL, flame_make, HEAP_PEAK},
-	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES},
+	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES, true},
 	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED},
 	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED},
 	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK},
 	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK},
 	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK},
 	[VIEW_STACK] = {"Stack", "Call stack", make_stack, TABLE_SORT_TEXT},
-	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE},
+	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE, true},
 	[VIEW_HELP] = {"Help", "Help", make_help, TABLE_SORT_TEXT},
 };
 
