@@ -38,8 +38,7 @@ struct history {
 	struct position end, past; /* the past one is shown where it has a pass */
 	struct position whole;	   /* all events, for the index, where the end's are not all */
 	struct moments *moments;
-	struct totals quick; /* of the past moment … */
-	bool is_quick;	     /* … if they are there */
+	struct totals *quick; /* the index's, of the past moment; NULL: they are not there */
 	bool wants_blocks, wants_moments;
 	bool is_prepared; /* or cannot be */
 	uint64_t version, catalog_version;
@@ -88,7 +87,6 @@ int history_open(const char *path, struct history **ret, struct err *err)
 	int r;
 
 	h->path = xstrdup(path);
-	totals_init(&h->quick, KEYS, 0);
 	h->events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*h->events));
 	h->moments = moments_new(MOMENTS_BYTES);
 	h->wants_blocks = true;
@@ -113,7 +111,6 @@ void history_close(struct history *h)
 	analysis_pass_free(h->past.pass);
 	analysis_pass_free(h->whole.pass);
 	moments_free(h->moments);
-	totals_release(&h->quick);
 	catalog_release(&h->catalog);
 	timeline_release(&h->timeline);
 	store_reader_close(h->reader);
@@ -200,8 +197,10 @@ static void note_from_here(struct history *h, struct position *p)
 	uint64_t first = store_reader_dropped(h->reader).chunks;
 
 	p->is_noted = p == &h->whole || (p == &h->end && !h->whole.pass && p->chunk <= first);
-	if (p->is_noted)
-		analysis_pass_note(p->pass, h->moments);
+	if (!p->is_noted)
+		return;
+	h->quick = NULL; /* the index begins anew */
+	analysis_pass_note(p->pass, h->moments);
 }
 
 /* To the last checkpoint on the way, where that is ahead. */
@@ -318,7 +317,7 @@ static void close_reader(struct history *h)
 /* Is the past moment shown by the index, so that nothing is missing? */
 static bool does_without_blocks(const struct history *h)
 {
-	return h->past.pass && h->is_quick && !h->wants_blocks;
+	return h->past.pass && h->quick && !h->wants_blocks;
 }
 
 /* Whether what is shown has all that is wanted of it. */
@@ -328,7 +327,7 @@ static bool is_up_to_date(const struct history *h)
 }
 
 /* By the index, if it has that moment. */
-static bool read_quickly(struct history *h)
+static struct totals *read_quickly(struct history *h)
 {
 	const struct position *p = &h->past;
 	struct chunk_info wanted, info;
@@ -339,16 +338,16 @@ static bool read_quickly(struct history *h)
 	    !moments_find(h->moments, p->until_ns, &wanted) ||
 	    store_reader_next_chunk(h->reader, wanted.id - 1, &info, h->events, &err) != 1 ||
 	    info.crc != wanted.crc || info.events != wanted.events)
-		return false;
+		return NULL;
 	while (n < info.events && h->events[n].t_ns <= p->until_ns)
 		n++;
-	return moments_totals(h->moments, wanted.id, h->events, n, &h->quick);
+	return moments_totals(h->moments, wanted.id, h->events, n);
 }
 
 /* The past moment, which is not there. */
 static int read_past(struct history *h, uint64_t until, struct err *err)
 {
-	if (!h->is_quick && (h->is_quick = read_quickly(h)))
+	if (!h->quick && (h->quick = read_quickly(h)))
 		h->version++;
 	return does_without_blocks(h) ? 0 : read_position(h, &h->past, until, err);
 }
@@ -506,7 +505,7 @@ void history_show_end(struct history *h)
 	h->version += h->past.pass != NULL;
 	analysis_pass_free(h->past.pass);
 	h->past = (struct position){0};
-	h->is_quick = false;
+	h->quick = NULL;
 }
 
 void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns)
@@ -519,7 +518,7 @@ void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns)
 	p->until_ns = at_ns;
 	p->is_there = false;
 	p->may_jump = true;
-	h->is_quick = false;
+	h->quick = NULL;
 	h->wants_moments = true;
 }
 
@@ -540,8 +539,8 @@ const struct timeline *history_timeline(const struct history *h)
 
 void history_analysis(struct history *h, enum group_key key, bool ages, struct analysis *ret)
 {
-	if (h->past.pass && h->is_quick && !ages)
-		totals_get(&h->quick, key, NULL, ret);
+	if (h->past.pass && h->quick && !ages)
+		totals_get(h->quick, key, NULL, ret);
 	else
 		analysis_pass_get(shown(h)->pass, key, ages, ret);
 }

@@ -138,7 +138,7 @@ static bool apply_change(struct totals *t, enum group_key kind, const struct cha
 
 	if (c->place > y->n)
 		return false;
-	g = c->place < y->n ? &y->groups[c->place] : totals_group(t, kind, c->key);
+	g = c->place < y->n ? &y->groups[c->place] : totals_add_group(t, kind, c->key);
 	if (g != &y->groups[c->place]) /* it was there already */
 		return false;
 	totals_note_share(t, g);

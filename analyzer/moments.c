@@ -10,8 +10,8 @@
 #include "common/xalloc.h"
 #include "store/pack.h"
 
-/* A whole is made after so many bytes of differences as it is itself, and this often. */
-#define WHOLE_AFTER 2
+/* A whole is made after so many times its own bytes of differences, and a few more. */
+#define WHOLE_AFTER 1
 #define WHOLE_BYTES 16384
 /* So many chunks are thinned out while one is added. */
 #define THINNED_AT_ONCE 4
@@ -41,7 +41,8 @@ struct moments {
 	bool is_open; /* the last entry's events are coming */
 	uint64_t last_id; /* of the chunk that was closed last … */
 	bool is_over;	  /* … which is the recording's last */
-	struct totals last; /* as what was noted says, after the last entry that is closed */
+	struct totals quick; /* what was asked for last */
+	struct totals last;  /* as what was noted says, after the last entry that is closed */
 	struct space_id last_space;
 	size_t since_whole, whole; /* bytes, not packed */
 	/* every how many chunks are to be kept, a power of two, and how far that was done */
@@ -81,6 +82,7 @@ static void clear(struct moments *m)
 	m->is_open = m->is_over = false;
 	m->every = 1;
 	totals_release(&m->last);
+	totals_release(&m->quick);
 }
 
 void moments_free(struct moments *m)
@@ -150,6 +152,7 @@ void moments_begin(struct moments *m, struct totals *t, struct space_id space)
 	put_whole(m, t);
 	totals_note_changes(t);
 	totals_init(&m->last, keys_of(t), 0);
+	totals_init(&m->quick, keys_of(t), 0);
 	moment_sums_of(t, space, &sums);
 	moment_changes_apply(&m->last, &sums, &m->scratch);
 	m->last_space = space;
@@ -357,15 +360,14 @@ bool moments_find(const struct moments *m, uint64_t at_ns, struct chunk_info *re
 	       (i + 1 < m->n && m->entries[i + 1].info.id == ret->id + 1);
 }
 
-static bool restore(struct moments *m, size_t i, struct totals *ret)
+static bool restore(struct moments *m, size_t i)
 {
+	struct totals *ret = &m->quick;
 	size_t from = i;
-	unsigned int keys = keys_of(ret);
 
 	while (from && !m->entries[from].whole.data)
 		from--;
-	totals_release(ret);
-	totals_init(ret, keys, 0);
+	totals_clear(ret);
 	if (!m->entries[from].whole.data ||
 	    !unpack(&m->packing, &m->entries[from].whole, &m->scratch) ||
 	    !moment_changes_apply(ret, &m->entries[from].before, &m->scratch))
@@ -469,8 +471,8 @@ static bool count(struct counting *c, struct totals *t, const struct event *even
 	return !c->ended[ENDED_SIZE].bad;
 }
 
-bool moments_totals(struct moments *m, uint64_t chunk, const struct event *events, size_t n,
-		    struct totals *ret)
+struct totals *moments_totals(struct moments *m, uint64_t chunk, const struct event *events,
+			      size_t n)
 {
 	struct counting c = {0};
 	struct entry *e;
@@ -479,12 +481,12 @@ bool moments_totals(struct moments *m, uint64_t chunk, const struct event *event
 
 	while (i < m->n && m->entries[i].info.id != chunk)
 		i++;
-	if (i >= m->n - m->is_open || m->entries[i].is_gone || !restore(m, i, ret))
-		return false;
+	if (i >= m->n - m->is_open || m->entries[i].is_gone || !restore(m, i))
+		return NULL;
 	e = &m->entries[i];
 	if (n && e->info.space.v != e->before.space.v)
-		totals_begin_space(ret);
-	good = begin_counting(m, e, events, n, &c) && count(&c, ret, events, n);
+		totals_begin_space(&m->quick);
+	good = begin_counting(m, e, events, n, &c) && count(&c, &m->quick, events, n);
 	free(c.last_made);
-	return good;
+	return good ? &m->quick : NULL;
 }

@@ -48,11 +48,11 @@ void moments_forget(struct moments *m, uint64_t first);
  */
 bool moments_find(const struct moments *m, uint64_t at_ns, struct chunk_info *ret);
 /*
- * The totals after the first @n events of that chunk, in @ret: initialised; what was in it
- * goes.  False where that is not known after all.
+ * The totals after the first @n events of that chunk; NULL where that is not known after all.
+ * They stay the index's, until they are asked for again or it begins anew.
  */
-bool moments_totals(struct moments *m, uint64_t chunk, const struct event *events, size_t n,
-		    struct totals *ret);
+struct totals *moments_totals(struct moments *m, uint64_t chunk, const struct event *events,
+			      size_t n);
 
 /* Of memory; and how many chunks it knows. */
 size_t moments_bytes(const struct moments *m);

@@ -45,6 +45,7 @@ static void release_places(struct places *p)
 {
 	free(p->dense);
 	hashmap_release(&p->sparse);
+	*p = (struct places){0};
 }
 
 void totals_release(struct totals *t)
@@ -57,6 +58,23 @@ void totals_release(struct totals *t)
 	free(t->stacks);
 	release_places(&t->stack_places);
 	memset(t, 0, sizeof(*t));
+}
+
+void totals_clear(struct totals *t)
+{
+	memset(&t->sums, 0, sizeof(t->sums));
+	for (size_t i = 0; i < GROUP_KEYS; i++) {
+		struct tally *y = &t->tallies[i];
+
+		if (y->n > y->n_before)
+			y->n_before = y->n;
+		y->n = y->n_changed = 0;
+	}
+	free(t->stacks);
+	t->stacks = NULL;
+	t->n_stacks = t->cap_stacks = 0;
+	release_places(&t->stack_places);
+	t->peaks = t->live_bytes = t->live_blocks = 0;
 }
 
 /* ---- groups -------------------------------------------------------------------------- */
@@ -100,12 +118,23 @@ struct group *totals_group(struct totals *t, enum group_key kind, uint64_t key)
 	uint32_t *place =
 		place_of(&y->places, by_bits ? 64 - (uint64_t)__builtin_clzll(key) : key);
 
-	if (!*place) {
+	/* a place may be from before totals_clear() */
+	if (!*place || *place > y->n || y->groups[*place - 1].key != key) {
 		ARRAY_GROW(y->groups, y->cap, y->n);
-		y->groups[y->n++].key = key;
+		y->groups[y->n++] = (struct group){.key = key};
 		*place = (uint32_t)y->n;
 	}
 	return &y->groups[*place - 1];
+}
+
+struct group *totals_add_group(struct totals *t, enum group_key kind, uint64_t key)
+{
+	struct tally *y = &t->tallies[kind];
+
+	if (y->n >= y->n_before || y->groups[y->n].key != key)
+		return totals_group(t, kind, key);
+	y->groups[y->n] = (struct group){.key = key};
+	return &y->groups[y->n++];
 }
 
 void totals_count_stack(struct totals *t, struct stack_id stack, uint64_t calls)

@@ -68,6 +68,7 @@ struct tally {
 	struct places places;
 	struct group *groups;
 	size_t n, cap;
+	size_t n_before; /* so many more there were before totals_clear(), in their places */
 	bool is_wanted;
 	uint32_t *changed; /* places of the groups that have, in this round */
 	size_t n_changed, cap_changed;
@@ -91,6 +92,8 @@ struct totals {
  */
 void totals_init(struct totals *t, unsigned int keys, uint64_t since_ns);
 void totals_release(struct totals *t);
+/* As it was when it was initialised; groups that come up are likely to be the same again. */
+void totals_clear(struct totals *t);
 /* The blocks of the space before went with it. */
 void totals_begin_space(struct totals *t);
 void totals_count(struct totals *t, const struct event *e, const struct replay_step *step);
@@ -106,6 +109,8 @@ void totals_give_away(struct totals *t, enum group_key key);
 
 /* The group of @key, which comes up if need be.  Valid until the next one does. */
 struct group *totals_group(struct totals *t, enum group_key kind, uint64_t key);
+/* The next group to come up: quicker than totals_group() where it did before totals_clear(). */
+struct group *totals_add_group(struct totals *t, enum group_key kind, uint64_t key);
 /* All shares of the peak are noted. */
 void totals_note_shares(struct totals *t);
 /* That of one group, which may be of an earlier state of the same totals. */
