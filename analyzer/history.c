@@ -34,6 +34,7 @@ struct history {
 	bool is_sealed;
 	bool is_held;
 	struct catalog catalog;
+	uint64_t start_ns, end_ns, dropped_until_ns; /* that it says; 0: nothing */
 	struct timeline timeline;
 	struct position end, past; /* the past one is shown where it has a pass */
 	struct position whole;	   /* all events, for the index, where the end's are not all */
@@ -76,6 +77,10 @@ static int load_catalog(struct history *h, bool anew, struct err *err)
 		h->loads++;
 	}
 	r = store_reader_update(h->reader, &h->catalog, err);
+	/* whoever draws a curve asks very often */
+	h->start_ns = (uint64_t)catalog_number(&h->catalog, "start_ns", 0);
+	h->end_ns = (uint64_t)catalog_number(&h->catalog, "end_ns", 0);
+	h->dropped_until_ns = (uint64_t)catalog_number(&h->catalog, DROPPED_UNTIL_KEY, 0);
 	if (anew || frames != h->catalog.n_frames || stacks != h->catalog.n_stacks)
 		h->catalog_version++;
 	return r ? r : store_reader_timeline(h->reader, &h->timeline, err);
@@ -564,22 +569,20 @@ uint64_t history_now_ns(const struct history *h)
 
 uint64_t history_start_ns(const struct history *h)
 {
-	uint64_t start = (uint64_t)catalog_number(&h->catalog, "start_ns", 0);
-
-	return start ? start : h->timeline.start_ns;
+	return h->start_ns ? h->start_ns : h->timeline.start_ns;
 }
 
 uint64_t history_first_ns(const struct history *h)
 {
-	uint64_t dropped = (uint64_t)catalog_number(&h->catalog, DROPPED_UNTIL_KEY, 0);
+	uint64_t start = history_start_ns(h);
 
-	return dropped > history_start_ns(h) ? dropped : history_start_ns(h);
+	return h->dropped_until_ns > start ? h->dropped_until_ns : start;
 }
 
 uint64_t history_end_ns(const struct history *h)
 {
 	const struct timeline *t = &h->timeline;
-	uint64_t end = (uint64_t)catalog_number(&h->catalog, "end_ns", 0);
+	uint64_t end = h->end_ns;
 
 	if (!end && t->n_rss)
 		end = t->rss[t->n_rss - 1].t_ns;

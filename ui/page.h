@@ -153,8 +153,8 @@ void page_put_heap_values(struct table_row *r, const struct heap_totals *totals)
 
 /* ---- tree.c, flame.c ---------------------------------------------------------------- */
 
-/* The page's call tree, if it is not there yet; and its columns. */
-void tree_load(struct ui *u, struct page *p, const char *title);
+/* The page's call tree, and its columns; true: the tree is a new one. */
+bool tree_load(struct ui *u, struct page *p, const char *title);
 void tree_make(struct ui *u, struct page *p);
 /* Opens, closes, or (-1) turns round; false: there is nothing to open. */
 bool tree_set_open(struct page *p, int open);

@@ -9,6 +9,7 @@
 
 #include "analyzer/rows.h"
 #include "analyzer/stacks.h"
+#include "common/buffer.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 
@@ -292,37 +293,48 @@ static void make_sizes(struct ui *u, struct page *p)
 
 /* ---- stacks ------------------------------------------------------------------------- */
 
+/* Of a frame what place_name() says. */
+static void put_place(struct buffer *text, const struct catalog *c, struct frame_id id)
+{
+	const struct catalog_frame *f = catalog_frame(c, id);
+	char *name;
+
+	if (f->function) {
+		buffer_append(text, f->function, strlen(f->function));
+		return;
+	}
+	name = place_name(c, f);
+	buffer_append(text, name, strlen(name));
+	free(name);
+}
+
 /* A stack by its own function, where that is, and who called it. */
 static char *stack_text(const struct ui *u, struct stack_id id)
 {
+	static const char arrow[] = " ← ";
 	const struct catalog *c = history_catalog(u->history);
+	struct buffer text = {0};
 	struct stack_walk w;
-	struct frame_id own = {0};
-	char *name, *place, *text;
-	size_t at = 0;
+	char *place;
+	size_t at;
 
 	stacks_walk(c, id, &w);
-	if (w.n) {
-		at = own_frame(&u->own, &w);
-		own = w.frames[at];
-	}
-	name = place_name(c, catalog_frame(c, own));
-	place = place_where(c, catalog_frame(c, own));
 	if (!w.n)
-		text = xasprintf("[%s]", stacks_end_text(w.end));
-	else
-		text = xasprintf("%s%s%s", name, place ? "  " : "", place ? place : "");
-	for (size_t i = at + 1; w.n && i < w.n && i < at + 6; i++) {
-		char *caller = place_name(c, catalog_frame(c, w.frames[i]));
-		char *longer = xasprintf("%s ← %s", text, caller);
-
-		free(caller);
-		free(text);
-		text = longer;
+		return xasprintf("[%s]", stacks_end_text(w.end));
+	at = own_frame(&u->own, &w);
+	put_place(&text, c, w.frames[at]);
+	place = place_where(c, catalog_frame(c, w.frames[at]));
+	if (place) {
+		buffer_append(&text, "  ", 2);
+		buffer_append(&text, place, strlen(place));
+		free(place);
 	}
-	free(name);
-	free(place);
-	return text;
+	for (size_t i = at + 1; i < w.n && i < at + 6; i++) {
+		buffer_append(&text, arrow, strlen(arrow));
+		put_place(&text, c, w.frames[i]);
+	}
+	buffer_append(&text, "", 1);
+	return (char *)text.data;
 }
 
 /* To be freed. */

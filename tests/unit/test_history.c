@@ -299,6 +299,8 @@ static void test_call_tree(void)
 
 	own_init(&own, &c, NULL, 0);
 	call_tree_make(&t, &c, &a, &own, false, offsetof(struct heap_totals, live_bytes));
+	for (i = 0; i < t.n; i++)
+		call_tree_open(&t, i);
 	i = t.nodes[0].first_child;
 	ok(t.nodes[0].totals.live_bytes == 137 && t.nodes[i].frame.v == 1 &&
 		   t.nodes[i].totals.live_bytes == 130, "top down: main");
@@ -313,6 +315,7 @@ static void test_call_tree(void)
 	   "b, from two places");
 	call_tree_release(&t);
 	call_tree_make(&t, &c, &a, &own, true, offsetof(struct heap_totals, live_bytes));
+	call_tree_open(&t, 0);
 	i = t.nodes[0].first_child;
 	ok(t.nodes[i].has_children && !t.nodes[i].first_child, "bottom up callers are made later");
 	call_tree_open(&t, i);
