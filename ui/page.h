@@ -78,11 +78,18 @@ enum prompt_kind { PROMPT_NONE, PROMPT_SEARCH, PROMPT_FILTER, PROMPT_EXPORT, PRO
 
 #define PAGES_MAX 32
 
+/* What stacks are called in tables, as long as the catalog stays as it is. */
+struct stack_texts {
+	char **texts; /* [stack] NULL: nobody has asked yet */
+	size_t cap;
+};
+
 struct ui {
 	struct ui_options options;
 	struct history *history;
 	struct own own;
 	uint64_t own_version; /* of the catalog when it was made */
+	struct stack_texts *texts;
 	struct page roots[ROOT_VIEWS];
 	struct page *pages[PAGES_MAX]; /* the last is shown; the first is a root */
 	size_t n_pages;
@@ -132,6 +139,7 @@ bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row
 		       struct scope *ret);
 void scope_release(struct scope *s);
 void scope_copy(struct scope *to, const struct scope *from);
+void stack_texts_free(struct stack_texts *t);
 /* In words: "of main.c"; to be freed. */
 char *scope_text(const struct ui *u, const struct scope *s);
 /* Is the stack in it? */

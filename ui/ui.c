@@ -47,6 +47,8 @@ static void make_own(struct ui *u)
 		return;
 	own_release(&u->own);
 	own_init(&u->own, c, u->options.skip, u->options.n_skip);
+	stack_texts_free(u->texts);
+	u->texts = xcalloc(1, sizeof(*u->texts));
 	u->own_version = history_catalog_version(u->history);
 }
 
@@ -82,6 +84,7 @@ void ui_free(struct ui *u)
 	for (int i = 0; i < ROOT_VIEWS; i++)
 		page_release(&u->roots[i]);
 	own_release(&u->own);
+	stack_texts_free(u->texts);
 	history_close(u->history);
 	free(u);
 }

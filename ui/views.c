@@ -308,14 +308,32 @@ static void put_place(struct buffer *text, const struct catalog *c, struct frame
 	free(name);
 }
 
+/* What place_where() says. */
+static void put_where(struct buffer *text, const struct catalog *c, const struct catalog_frame *f)
+{
+	const char *module = catalog_module_path(c, f->module);
+	const char *where = f->file ? path_base(f->file) : module ? path_base(module) : NULL;
+	char line[16], *digit = line + sizeof(line);
+
+	if (!f->function || !where)
+		return;
+	buffer_append(text, "  ", 2);
+	buffer_append(text, where, strlen(where));
+	if (!f->file)
+		return;
+	for (uint32_t n = f->line; digit == line + sizeof(line) || n; n /= 10)
+		*--digit = (char)('0' + n % 10);
+	*--digit = ':';
+	buffer_append(text, digit, (size_t)(line + sizeof(line) - digit));
+}
+
 /* A stack by its own function, where that is, and who called it. */
-static char *stack_text(const struct ui *u, struct stack_id id)
+static char *make_stack_text(const struct ui *u, struct stack_id id)
 {
 	static const char arrow[] = " ← ";
 	const struct catalog *c = history_catalog(u->history);
 	struct buffer text = {0};
 	struct stack_walk w;
-	char *place;
 	size_t at;
 
 	stacks_walk(c, id, &w);
@@ -323,18 +341,35 @@ static char *stack_text(const struct ui *u, struct stack_id id)
 		return xasprintf("[%s]", stacks_end_text(w.end));
 	at = own_frame(&u->own, &w);
 	put_place(&text, c, w.frames[at]);
-	place = place_where(c, catalog_frame(c, w.frames[at]));
-	if (place) {
-		buffer_append(&text, "  ", 2);
-		buffer_append(&text, place, strlen(place));
-		free(place);
-	}
+	put_where(&text, c, catalog_frame(c, w.frames[at]));
 	for (size_t i = at + 1; i < w.n && i < at + 6; i++) {
 		buffer_append(&text, arrow, strlen(arrow));
 		put_place(&text, c, w.frames[i]);
 	}
 	buffer_append(&text, "", 1);
 	return (char *)text.data;
+}
+
+/* The same, as long as no name changes made once only; to be freed. */
+static char *stack_text(const struct ui *u, struct stack_id id)
+{
+	struct stack_texts *t = u->texts;
+
+	if (id.v >= history_catalog(u->history)->n_stacks)
+		return make_stack_text(u, id);
+	ARRAY_GROW(t->texts, t->cap, id.v);
+	if (!t->texts[id.v])
+		t->texts[id.v] = make_stack_text(u, id);
+	return xstrdup(t->texts[id.v]);
+}
+
+void stack_texts_free(struct stack_texts *t)
+{
+	for (size_t i = 0; t && i < t->cap; i++)
+		free(t->texts[i]);
+	if (t)
+		free(t->texts);
+	free(t);
 }
 
 /* To be freed. */
