@@ -16,6 +16,8 @@
 struct analysis_pass {
 	struct totals totals;
 	struct replay replay;
+	struct moments *moments; /* somebody's, or NULL */
+	uint64_t noted_chunk;	 /* whose events are coming; 0: none */
 };
 
 uint64_t lost_events(const struct catalog *c)
@@ -178,9 +180,33 @@ int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, 
 	return 0;
 }
 
-static void count(void *totals, const struct event *e, const struct replay_step *step)
+static void count(void *pass, const struct event *e, const struct replay_step *step)
 {
-	totals_count(totals, e, step);
+	totals_count(&((struct analysis_pass *)pass)->totals, e, step);
+}
+
+static void count_and_note(void *pass, const struct event *e, const struct replay_step *step)
+{
+	struct analysis_pass *p = pass;
+
+	totals_count(&p->totals, e, step);
+	moments_note(p->moments, e, step);
+}
+
+void analysis_pass_note(struct analysis_pass *p, struct moments *m)
+{
+	p->moments = m;
+	p->noted_chunk = 0;
+	moments_begin(m, &p->totals, p->replay.space);
+}
+
+void analysis_pass_note_chunk(struct analysis_pass *p, const struct chunk_info *info)
+{
+	if (p->noted_chunk && (!info || info->id != p->noted_chunk))
+		moments_end_chunk(p->moments, &p->totals);
+	p->noted_chunk = info ? info->id : 0;
+	if (info)
+		moments_begin_chunk(p->moments, info);
 }
 
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
@@ -188,7 +214,8 @@ int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const str
 {
 	if (space.v != p->replay.space.v)
 		begin_space(p, space);
-	return replay_feed_all(&p->replay, events, n, count, &p->totals, err);
+	return replay_feed_all(&p->replay, events, n, p->moments ? count_and_note : count, p,
+			       err);
 }
 
 void analysis_pass_get(struct analysis_pass *p, enum group_key key, bool ages,

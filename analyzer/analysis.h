@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "analyzer/moments.h"
 #include "analyzer/totals.h"
 #include "common/err.h"
 #include "store/reader.h"
@@ -50,6 +51,13 @@ int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, 
 /* The next @n events, all of @space.  -EBADMSG with @err where they contradict those before. */
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
 		       size_t n, struct err *err);
+/*
+ * What it is fed goes into @m too, from here on, which forgets what it had: @p is of all times,
+ * with groups by stack, and fed whole chunks.  Which one comes is told before it is fed, once
+ * more where it has grown; NULL: none does.
+ */
+void analysis_pass_note(struct analysis_pass *p, struct moments *m);
+void analysis_pass_note_chunk(struct analysis_pass *p, const struct chunk_info *info);
 /*
  * What has come so far.  Its arrays are the pass's, until the next feed: not to be released;
  * how often stacks allocated is only told with the groups by stack, where these are wanted.

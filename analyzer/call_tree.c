@@ -226,35 +226,32 @@ static int by_total(const void *a, const void *b, void *arg)
 	return x < y ? -1 : x > y;
 }
 
-static void sort_children(struct call_tree *t, uint32_t parent, uint32_t **list, size_t *cap)
+static void sort_children(struct call_tree *t, uint32_t parent)
 {
-	size_t n = 0;
-	uint32_t *link = &t->nodes[parent].first_child;
+	uint32_t *link = &t->nodes[parent].first_child, *list = NULL;
+	size_t n = 0, cap = 0;
 
-	for (uint32_t i = *link; i; i = t->nodes[i].next_sibling) {
-		ARRAY_GROW(*list, *cap, n);
-		(*list)[n++] = i;
-	}
-	if (n < 2)
+	if (t->nodes[parent].order == t->order)
 		return;
-	qsort_r(*list, n, sizeof(**list), by_total, t);
+	t->nodes[parent].order = t->order;
+	for (uint32_t i = *link; i; i = t->nodes[i].next_sibling) {
+		ARRAY_GROW(list, cap, n);
+		list[n++] = i;
+	}
+	if (n > 1)
+		qsort_r(list, n, sizeof(*list), by_total, t);
 	for (size_t i = 0; i < n; i++) {
-		*link = (*list)[i];
+		*link = list[i];
 		link = &t->nodes[*link].next_sibling;
 	}
 	*link = 0;
+	free(list);
 }
 
 void call_tree_sort(struct call_tree *t, size_t total_offset)
 {
-	uint32_t *list = NULL;
-	size_t cap = 0;
-
 	t->sort_offset = total_offset;
-	for (uint32_t i = 0; i < t->n; i++)
-		if (t->nodes[i].first_child)
-			sort_children(t, i, &list, &cap);
-	free(list);
+	t->order++;
 }
 
 /* ---- the whole ---------------------------------------------------------------------- */
@@ -272,12 +269,10 @@ void call_tree_make(struct call_tree *ret, const struct catalog *c, const struct
 	call_tree_sort(ret, total_offset);
 }
 
-void call_tree_open(struct call_tree *t, uint32_t node)
+static void make_children(struct call_tree *t, uint32_t node)
 {
 	struct call_node *n = &t->nodes[node];
-	uint32_t *list = NULL;
 	struct call_way *ways;
-	size_t cap = 0;
 
 	if (n->is_made || !n->n_ways)
 		return;
@@ -285,9 +280,13 @@ void call_tree_open(struct call_tree *t, uint32_t node)
 	ways = xcalloc(n->n_ways, sizeof(*ways));
 	memcpy(ways, t->ways + n->first_way, n->n_ways * sizeof(*ways));
 	branch(t, node, ways, n->n_ways);
-	sort_children(t, node, &list, &cap);
-	free(list);
 	free(ways);
+}
+
+void call_tree_open(struct call_tree *t, uint32_t node)
+{
+	make_children(t, node);
+	sort_children(t, node);
 }
 
 void call_tree_release(struct call_tree *t)

@@ -25,6 +25,7 @@ struct call_node {
 	struct heap_totals totals;
 	bool has_children; /* though they may not have been made yet */
 	bool is_made;	   /* its children are there */
+	uint32_t order;	   /* the tree's when they were sorted */
 	uint32_t first_way, n_ways; /* that lead on from here, while they are not */
 };
 
@@ -42,19 +43,21 @@ struct call_tree {
 	} *ways;
 	size_t n_ways, cap_ways;
 	size_t sort_offset;
+	uint32_t order; /* how often another order was asked for */
 };
 
 /*
  * @a must be grouped by stack, and @c and @a stay as they are as long as the tree is
  * opened further.  A stack that does not reach the outermost function hangs at the root
  * with what there is of it; one without frames is a child of frame {0}.  Siblings come
- * by one of the totals (an offset in struct heap_totals), the largest first.
+ * by one of the totals (an offset in struct heap_totals), the largest first, once their
+ * parent has been opened: few of them are ever looked at.
  */
 void call_tree_make(struct call_tree *ret, const struct catalog *c, const struct analysis *a,
 		    const struct own *own, bool bottom_up, size_t total_offset);
-/* Makes the node's children, if they are not there; nodes may move in memory. */
+/* Makes the node's children, if they are not there, and sorts them; nodes may move in memory. */
 void call_tree_open(struct call_tree *t, uint32_t node);
-/* Sorts anew. */
+/* From now on by another of the totals. */
 void call_tree_sort(struct call_tree *t, size_t total_offset);
 void call_tree_release(struct call_tree *t);
 

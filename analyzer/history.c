@@ -10,6 +10,8 @@
 #include "common/xalloc.h"
 
 #define KEYS (1u << GROUP_STACK | 1u << GROUP_THREAD | 1u << GROUP_SIZE)
+/* For the index of moments. */
+#define MOMENTS_BYTES ((size_t)64 << 20)
 
 /* A pass, and how far it has come. */
 struct position {
@@ -23,6 +25,7 @@ struct position {
 	bool may_jump;	   /* a checkpoint may be nearer than it is */
 	bool has_begun;	   /* its pass is at some chunk's end, or in it */
 	bool is_stale;	   /* what comes next was dropped: it has to */
+	bool is_noted;	   /* in the index of moments */
 };
 
 struct history {
@@ -31,8 +34,14 @@ struct history {
 	bool is_sealed;
 	bool is_held;
 	struct catalog catalog;
+	uint64_t start_ns, end_ns, dropped_until_ns; /* that it says; 0: nothing */
 	struct timeline timeline;
 	struct position end, past; /* the past one is shown where it has a pass */
+	struct position whole;	   /* all events, for the index, where the end's are not all */
+	struct moments *moments;
+	struct totals *quick; /* the index's, of the past moment; NULL: they are not there */
+	bool wants_blocks, wants_moments;
+	bool is_prepared; /* or cannot be */
 	uint64_t version, catalog_version;
 	unsigned int loads;
 	struct event *events;
@@ -68,6 +77,10 @@ static int load_catalog(struct history *h, bool anew, struct err *err)
 		h->loads++;
 	}
 	r = store_reader_update(h->reader, &h->catalog, err);
+	/* whoever draws a curve asks very often */
+	h->start_ns = (uint64_t)catalog_number(&h->catalog, "start_ns", 0);
+	h->end_ns = (uint64_t)catalog_number(&h->catalog, "end_ns", 0);
+	h->dropped_until_ns = (uint64_t)catalog_number(&h->catalog, DROPPED_UNTIL_KEY, 0);
 	if (anew || frames != h->catalog.n_frames || stacks != h->catalog.n_stacks)
 		h->catalog_version++;
 	return r ? r : store_reader_timeline(h->reader, &h->timeline, err);
@@ -80,6 +93,8 @@ int history_open(const char *path, struct history **ret, struct err *err)
 
 	h->path = xstrdup(path);
 	h->events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*h->events));
+	h->moments = moments_new(MOMENTS_BYTES);
+	h->wants_blocks = true;
 	begin(&h->end, 0, UINT64_MAX);
 	r = store_reader_open(path, &h->reader, err);
 	if (!r) {
@@ -99,6 +114,8 @@ void history_close(struct history *h)
 		return;
 	analysis_pass_free(h->end.pass);
 	analysis_pass_free(h->past.pass);
+	analysis_pass_free(h->whole.pass);
+	moments_free(h->moments);
 	catalog_release(&h->catalog);
 	timeline_release(&h->timeline);
 	store_reader_close(h->reader);
@@ -118,7 +135,8 @@ static int reopen(struct history *h, struct err *err)
 		return r;
 	h->is_sealed = true;
 	h->end.is_there = false;
-	h->end.events = h->past.events = 0; /* the last chunk may have grown once more */
+	/* the last chunk may have grown once more */
+	h->end.events = h->past.events = h->whole.events = 0;
 	h->version++;
 	return load_catalog(h, true, err);
 }
@@ -178,6 +196,18 @@ static void clamp(struct history *h, struct position *p)
 		p->until_ns = d.until_ns;
 }
 
+/* The index begins where the recording does: @p, which is there, goes into it from now on. */
+static void note_from_here(struct history *h, struct position *p)
+{
+	uint64_t first = store_reader_dropped(h->reader).chunks;
+
+	p->is_noted = p == &h->whole || (p == &h->end && !h->whole.pass && p->chunk <= first);
+	if (!p->is_noted)
+		return;
+	h->quick = NULL; /* the index begins anew */
+	analysis_pass_note(p->pass, h->moments);
+}
+
 /* To the last checkpoint on the way, where that is ahead. */
 static int jump(struct history *h, struct position *p, struct err *err)
 {
@@ -192,6 +222,8 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	w = (struct analysis_window){.since_ns = p->since_ns, .until_ns = p->until_ns};
 	if (h->is_held && w.until_ns > h->end.last_ns)
 		w.until_ns = h->end.last_ns;
+	if (p == &h->whole) /* to the first */
+		w.until_ns = store_reader_dropped(h->reader).until_ns;
 	p->may_jump = false;
 	if (!must && (!analysis_find_checkpoint(h->reader, &w, &there) || there.chunk <= p->chunk))
 		return 0;
@@ -210,7 +242,22 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	p->events = p->consumed = CHUNK_EVENTS_MAX; /* all that there are */
 	p->last_ns = there.t_ns;
 	h->version += p == shown(h);
+	note_from_here(h, p);
 	return 0;
+}
+
+static void note_chunk(struct history *h, struct position *p, const struct chunk_info *info)
+{
+	analysis_pass_note_chunk(p->pass, info);
+	if (!h->is_sealed)
+		moments_forget(h->moments, store_reader_dropped(h->reader).chunks);
+}
+
+/* That was the last chunk. */
+static void end_noting(struct history *h, struct position *p)
+{
+	analysis_pass_note_chunk(p->pass, NULL);
+	moments_end(h->moments);
 }
 
 /* One chunk: 1 if there may be more. */
@@ -226,10 +273,16 @@ static int step(struct history *h, struct position *p, struct err *err)
 	}
 	if (r <= 0) {
 		p->is_there = true;
+		if (p->is_noted && !r && h->is_sealed)
+			end_noting(h, p);
 		return r;
 	}
 	n = events_until(h, p, &info);
-	r = analysis_pass_feed(p->pass, info.space, h->events + p->consumed, n - p->consumed, err);
+	if (p->is_noted)
+		note_chunk(h, p, &info);
+	r = n > p->consumed ? analysis_pass_feed(p->pass, info.space, h->events + p->consumed,
+						 n - p->consumed, err)
+			    : 0;
 	if (n)
 		p->last_ns = h->events[n - 1].t_ns;
 	h->version += n > p->consumed && p == shown(h);
@@ -264,17 +317,57 @@ static void close_reader(struct history *h)
 	h->reader = NULL;
 }
 
+/* ---- moments of the past --------------------------------------------------------------- */
+
+/* Is the past moment shown by the index, so that nothing is missing? */
+static bool does_without_blocks(const struct history *h)
+{
+	return h->past.pass && h->quick && !h->wants_blocks;
+}
+
+/* Whether what is shown has all that is wanted of it. */
+static bool is_up_to_date(const struct history *h)
+{
+	return does_without_blocks(h) || is_shown(h)->is_there;
+}
+
+/* By the index, if it has that moment. */
+static struct totals *read_quickly(struct history *h)
+{
+	const struct position *p = &h->past;
+	struct chunk_info wanted, info;
+	uint32_t n = 0;
+	struct err err;
+
+	if (p->since_ns || (h->is_held && p->until_ns > h->end.last_ns) ||
+	    !moments_find(h->moments, p->until_ns, &wanted) ||
+	    store_reader_next_chunk(h->reader, wanted.id - 1, &info, h->events, &err) != 1 ||
+	    info.crc != wanted.crc || info.events != wanted.events)
+		return NULL;
+	while (n < info.events && h->events[n].t_ns <= p->until_ns)
+		n++;
+	return moments_totals(h->moments, wanted.id, h->events, n);
+}
+
+/* The past moment, which is not there. */
+static int read_past(struct history *h, uint64_t until, struct err *err)
+{
+	if (!h->quick && (h->quick = read_quickly(h)))
+		h->version++;
+	return does_without_blocks(h) ? 0 : read_position(h, &h->past, until, err);
+}
+
 /* All that it may refer to was read before it was held. */
 static int read_held(struct history *h, uint64_t until, struct err *err)
 {
 	int r = 0;
 
-	if (!h->past.pass || h->past.is_there)
+	if (!h->past.pass || is_up_to_date(h))
 		return 0;
 	if (!h->reader)
 		r = store_reader_open(h->path, &h->reader, err);
 	if (!r)
-		r = read_position(h, &h->past, until, err);
+		r = read_past(h, until, err);
 	if (!h->is_sealed)
 		close_reader(h);
 	return r;
@@ -292,15 +385,15 @@ int history_read(struct history *h, uint64_t max_ns, struct err *err)
 
 	if (h->is_held)
 		return read_held(h, until, err);
-	if (h->is_sealed && is_shown(h)->is_there && h->end.is_there)
+	if (h->is_sealed && is_up_to_date(h) && h->end.is_there)
 		return 0;
 	end = reopen(h, err);
 	if (end)
 		return end;
 	if (!h->is_sealed && h->past.until_ns == UINT64_MAX)
 		h->past.is_there = false;
-	if (h->past.pass && !h->past.is_there)
-		r = read_position(h, &h->past, until, err);
+	if (h->past.pass && !is_up_to_date(h))
+		r = read_past(h, until, err);
 	if (r >= 0 && (!h->is_sealed || !h->end.is_there)) {
 		end = read_position(h, &h->end, until, err);
 		r = end < 0 || !h->past.pass ? end : r;
@@ -316,6 +409,60 @@ int history_read(struct history *h, uint64_t max_ns, struct err *err)
 	}
 	close_reader(h);
 	return r;
+}
+
+/* The whole has come to where the end is, so that it can go on as the end. */
+static void hand_over(struct history *h)
+{
+	struct position whole = h->whole;
+
+	h->whole = (struct position){0};
+	if (h->is_sealed) {
+		analysis_pass_free(whole.pass);
+		return;
+	}
+	analysis_pass_free(h->end.pass);
+	h->end = whole;
+	h->version += h->past.pass == NULL;
+}
+
+static int prepare(struct history *h, uint64_t until)
+{
+	struct err err;
+	int r = reopen(h, &err);
+
+	if (r)
+		return r;
+	if (!h->whole.pass)
+		begin(&h->whole, 0, UINT64_MAX);
+	h->whole.is_there = false;
+	r = read_position(h, &h->whole, until, &err);
+	if (!r)
+		hand_over(h);
+	if (!h->is_sealed)
+		close_reader(h);
+	return r;
+}
+
+int history_prepare(struct history *h, uint64_t max_ns)
+{
+	bool is_needed = h->is_sealed || h->wants_moments;
+	int r;
+
+	if (!is_needed || h->is_held || h->is_prepared || h->end.is_noted || !h->end.is_there)
+		return 0;
+	r = prepare(h, clock_now_ns() + max_ns);
+	h->is_prepared = r < 0 || (r == 0 && h->is_sealed);
+	if (r < 0) { /* who reads on is told; what is there by now serves */
+		analysis_pass_free(h->whole.pass);
+		h->whole = (struct position){0};
+	}
+	return r == 1;
+}
+
+void history_want_blocks(struct history *h, bool wanted)
+{
+	h->wants_blocks = wanted;
 }
 
 bool history_is_open_ended(const struct history *h)
@@ -353,7 +500,7 @@ double history_progress(const struct history *h)
 
 	if (p->until_ns < end)
 		end = p->until_ns;
-	if (p->is_there || end <= start)
+	if (is_up_to_date(h) || end <= start)
 		return 1;
 	return p->last_ns > start ? (double)(p->last_ns - start) / (double)(end - start) : 0;
 }
@@ -363,6 +510,7 @@ void history_show_end(struct history *h)
 	h->version += h->past.pass != NULL;
 	analysis_pass_free(h->past.pass);
 	h->past = (struct position){0};
+	h->quick = NULL;
 }
 
 void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns)
@@ -375,6 +523,8 @@ void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns)
 	p->until_ns = at_ns;
 	p->is_there = false;
 	p->may_jump = true;
+	h->quick = NULL;
+	h->wants_moments = true;
 }
 
 bool history_shows_end(const struct history *h)
@@ -394,7 +544,10 @@ const struct timeline *history_timeline(const struct history *h)
 
 void history_analysis(struct history *h, enum group_key key, bool ages, struct analysis *ret)
 {
-	analysis_pass_get(shown(h)->pass, key, ages, ret);
+	if (h->past.pass && h->quick && !ages)
+		totals_get(h->quick, key, NULL, ret);
+	else
+		analysis_pass_get(shown(h)->pass, key, ages, ret);
 }
 
 const struct replay *history_replay(const struct history *h)
@@ -416,22 +569,20 @@ uint64_t history_now_ns(const struct history *h)
 
 uint64_t history_start_ns(const struct history *h)
 {
-	uint64_t start = (uint64_t)catalog_number(&h->catalog, "start_ns", 0);
-
-	return start ? start : h->timeline.start_ns;
+	return h->start_ns ? h->start_ns : h->timeline.start_ns;
 }
 
 uint64_t history_first_ns(const struct history *h)
 {
-	uint64_t dropped = (uint64_t)catalog_number(&h->catalog, DROPPED_UNTIL_KEY, 0);
+	uint64_t start = history_start_ns(h);
 
-	return dropped > history_start_ns(h) ? dropped : history_start_ns(h);
+	return h->dropped_until_ns > start ? h->dropped_until_ns : start;
 }
 
 uint64_t history_end_ns(const struct history *h)
 {
 	const struct timeline *t = &h->timeline;
-	uint64_t end = (uint64_t)catalog_number(&h->catalog, "end_ns", 0);
+	uint64_t end = h->end_ns;
 
 	if (!end && t->n_rss)
 		end = t->rss[t->n_rss - 1].t_ns;

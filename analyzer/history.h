@@ -31,6 +31,17 @@ void history_close(struct history *h);
  */
 int history_read(struct history *h, uint64_t max_ns, struct err *err);
 /*
+ * Makes the index that takes history_read() to moments at once, for about @max_ns, where it
+ * has nothing else to do: 1 if there is more of it to make, else 0.  Where the recording still
+ * grows only once a moment of the past has been shown.
+ */
+int history_prepare(struct history *h, uint64_t max_ns);
+/*
+ * Are single blocks wanted: their ages, history_replay()?  They are at first.  Where they are
+ * not history_read() may do without, which is quicker, and they are those of some other moment.
+ */
+void history_want_blocks(struct history *h, bool wanted);
+/*
  * While it is held it does not grow, whatever its recorder writes: the end stays where it is,
  * and moments before it can be shown.
  */

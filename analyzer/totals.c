@@ -46,6 +46,7 @@ static void release_places(struct places *p)
 {
 	free(p->dense);
 	hashmap_release(&p->sparse);
+	*p = (struct places){0};
 }
 
 void totals_release(struct totals *t)
@@ -53,12 +54,32 @@ void totals_release(struct totals *t)
 	for (size_t i = 0; i < GROUP_KEYS; i++) {
 		release_places(&t->tallies[i].places);
 		free(t->tallies[i].groups);
+		free(t->tallies[i].changed);
 	}
 	free(t->stacks);
 	release_places(&t->stack_places);
 	free(t->cells);
 	hashmap_release(&t->cell_places);
 	memset(t, 0, sizeof(*t));
+}
+
+void totals_clear(struct totals *t)
+{
+	memset(&t->sums, 0, sizeof(t->sums));
+	for (size_t i = 0; i < GROUP_KEYS; i++) {
+		struct tally *y = &t->tallies[i];
+
+		if (y->n > y->n_before)
+			y->n_before = y->n;
+		y->n = y->n_changed = 0;
+	}
+	free(t->stacks);
+	t->stacks = NULL;
+	t->n_stacks = t->cap_stacks = 0;
+	release_places(&t->stack_places);
+	t->n_cells = 0;
+	hashmap_clear(&t->cell_places);
+	t->peaks = t->settled_peaks = t->live_bytes = t->live_blocks = 0;
 }
 
 /* ---- groups -------------------------------------------------------------------------- */
@@ -106,8 +127,13 @@ static inline struct group *stack_group(struct totals *t, struct stack_id stack)
 {
 	const struct tally *y = &t->tallies[GROUP_STACK];
 
-	if (stack.v < y->places.cap && y->places.dense[stack.v])
-		return &y->groups[y->places.dense[stack.v] - 1];
+	if (stack.v < y->places.cap) {
+		uint32_t place = y->places.dense[stack.v];
+
+		/* one may be from before totals_clear() */
+		if (place && place <= y->n && y->groups[place - 1].key == stack.v)
+			return &y->groups[place - 1];
+	}
 	return totals_group(t, GROUP_STACK, stack.v);
 }
 
@@ -116,12 +142,23 @@ struct group *totals_group(struct totals *t, enum group_key kind, uint64_t key)
 	struct tally *y = &t->tallies[kind];
 	uint32_t *place = place_of(&y->places, kind == GROUP_SIZE ? size_bits(key) : key);
 
-	if (!*place) {
+	/* a place may be from before totals_clear() */
+	if (!*place || *place > y->n || y->groups[*place - 1].key != key) {
 		ARRAY_GROW(y->groups, y->cap, y->n);
-		y->groups[y->n++].key = key;
+		y->groups[y->n++] = (struct group){.key = key};
 		*place = (uint32_t)y->n;
 	}
 	return &y->groups[*place - 1];
+}
+
+struct group *totals_add_group(struct totals *t, enum group_key kind, uint64_t key)
+{
+	struct tally *y = &t->tallies[kind];
+
+	if (y->n >= y->n_before || y->groups[y->n].key != key)
+		return totals_group(t, kind, key);
+	y->groups[y->n] = (struct group){.key = key};
+	return &y->groups[y->n++];
 }
 
 void totals_count_stack(struct totals *t, struct stack_id stack, uint64_t calls)
@@ -137,13 +174,25 @@ void totals_count_stack(struct totals *t, struct stack_id stack, uint64_t calls)
 }
 
 /* The group is about to change: was there a peak since it last did? */
-static void note_share(const struct totals *t, struct group *g)
+void totals_note_share(const struct totals *t, struct group *g)
 {
 	if (g->peaks_seen == t->peaks)
 		return;
 	g->peaks_seen = t->peaks;
 	g->totals.peak_blocks = g->totals.live_blocks;
 	g->totals.peak_bytes = g->totals.live_bytes;
+}
+
+static void note_change(struct totals *t, size_t kind, struct group *g)
+{
+	struct tally *y = &t->tallies[kind];
+
+	totals_note_share(t, g);
+	if (g->round == t->round)
+		return;
+	g->round = t->round;
+	ARRAY_GROW(y->changed, y->cap_changed, y->n_changed);
+	y->changed[y->n_changed++] = (uint32_t)(g - y->groups);
 }
 
 /* ---- cells --------------------------------------------------------------------------- */
@@ -177,7 +226,7 @@ static uint32_t add_cell(struct totals *t, uint64_t key)
 	uint32_t number = (uint32_t)t->n_cells++;
 
 	ARRAY_GROW(t->cells, t->cap_cells, number);
-	t->cells[number].key = key;
+	t->cells[number] = (struct totals_cell){.key = key};
 	for (int k = GROUP_STACK + 1; k < GROUP_KEYS; k++)
 		if (t->tallies[k].is_wanted)
 			totals_group(t, (enum group_key)k,
@@ -199,7 +248,7 @@ static struct totals_cell *find_cell(struct totals *t, const struct replay_block
 	return &t->cells[*place];
 }
 
-/* The cell is about to change, as a group: note_share(). */
+/* The cell is about to change, as a group: totals_note_share(). */
 static inline struct totals_cell *cell_of(struct totals *t, const struct replay_block *b)
 {
 	struct totals_cell *c = find_cell(t, b);
@@ -219,11 +268,14 @@ static void settle_tally(struct totals *t, enum group_key kind)
 
 	/* what a group had live is as it was then: what changed is in the cells */
 	for (size_t i = 0; i < y->n; i++)
-		note_share(t, &y->groups[i]);
+		totals_note_share(t, &y->groups[i]);
 	for (size_t i = 0; i < t->n_cells; i++) {
 		const struct totals_cell *c = &t->cells[i];
 		struct group *g = totals_group(t, kind, key_of_cell(kind, c));
 		struct heap_totals add = c->totals;
+
+		if (memcmp(&add, &(struct heap_totals){0}, sizeof(add)))
+			note_change(t, kind, g);
 
 		if (c->peaks_seen != t->peaks) {
 			add.peak_blocks = add.live_blocks;
@@ -252,7 +304,15 @@ void totals_note_shares(struct totals *t)
 	totals_settle(t);
 	for (size_t k = 0; k < GROUP_KEYS; k++)
 		for (size_t i = 0; i < t->tallies[k].n; i++)
-			note_share(t, &t->tallies[k].groups[i]);
+			totals_note_share(t, &t->tallies[k].groups[i]);
+}
+
+void totals_note_changes(struct totals *t)
+{
+	totals_settle(t);
+	t->round++;
+	for (size_t k = 0; k < GROUP_KEYS; k++)
+		t->tallies[k].n_changed = 0;
 }
 
 /* ---- counting ------------------------------------------------------------------------ */
@@ -274,7 +334,7 @@ static void count_end(struct totals *t, const struct replay_step *step)
 	if (t->tallies[GROUP_STACK].is_wanted) {
 		struct group *g = stack_group(t, step->old.stack);
 
-		note_share(t, g);
+		note_change(t, GROUP_STACK, g);
 		end_in(&g->totals, step);
 	}
 	if (t->has_cells)
@@ -298,7 +358,7 @@ static void count_made(struct totals *t, const struct replay_block *b)
 	if (t->tallies[GROUP_STACK].is_wanted) {
 		struct group *g = stack_group(t, b->stack);
 
-		note_share(t, g);
+		note_change(t, GROUP_STACK, g);
 		make_in(&g->totals, b->size);
 	} else {
 		totals_count_stack(t, b->stack, 1);
@@ -346,6 +406,8 @@ void totals_begin_space(struct totals *t)
 		for (size_t i = 0; i < t->tallies[k].n; i++) {
 			struct group *g = &t->tallies[k].groups[i];
 
+			if (g->totals.live_blocks)
+				note_change(t, k, g);
 			g->totals.live_blocks = g->totals.live_bytes = 0;
 		}
 	t->live_bytes = t->live_blocks = 0;
@@ -400,7 +462,7 @@ void totals_get(struct totals *t, enum group_key key, const struct replay *heap,
 	ret->totals.live_blocks = t->live_blocks;
 	ret->totals.live_bytes = t->live_bytes;
 	for (size_t i = 0; i < y->n; i++)
-		note_share(t, &y->groups[i]);
+		totals_note_share(t, &y->groups[i]);
 	if (heap)
 		find_ages(t, key, heap, ret);
 	if (key == GROUP_STACK)

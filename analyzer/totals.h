@@ -31,6 +31,7 @@ struct group {
 	struct heap_totals totals;
 	uint64_t key;
 	uint64_t oldest_ns, newest_ns; /* of the blocks live at the end; 0: none */
+	uint32_t round;		/* of the totals', when it last changed */
 };
 
 /* How often a stack allocated. */
@@ -67,7 +68,10 @@ struct tally {
 	struct places places;
 	struct group *groups;
 	size_t n, cap;
+	size_t n_before; /* so many more there were before totals_clear(), in their places */
 	bool is_wanted;
+	uint32_t *changed; /* places of the groups that have, in this round */
+	size_t n_changed, cap_changed;
 };
 
 /*
@@ -97,6 +101,7 @@ struct totals {
 	uint64_t settled_peaks;		/* @peaks when they last went into the groups */
 	uint64_t peaks; /* how often the heap was as large as never before */
 	uint64_t live_bytes, live_blocks; /* of the blocks that count */
+	uint32_t round; /* 0: nobody asks which groups change */
 };
 
 /*
@@ -105,6 +110,8 @@ struct totals {
  */
 void totals_init(struct totals *t, unsigned int keys, uint64_t since_ns);
 void totals_release(struct totals *t);
+/* As it was when it was initialised; groups that come up are likely to be the same again. */
+void totals_clear(struct totals *t);
 /* The blocks of the space before went with it. */
 void totals_begin_space(struct totals *t);
 void totals_count(struct totals *t, const struct event *e, const struct replay_step *step);
@@ -122,8 +129,14 @@ void totals_give_away(struct totals *t, enum group_key key);
 void totals_settle(struct totals *t);
 /* The group of @key, which comes up if need be.  Valid until the next one does. */
 struct group *totals_group(struct totals *t, enum group_key kind, uint64_t key);
+/* The next group to come up: quicker than totals_group() where it did before totals_clear(). */
+struct group *totals_add_group(struct totals *t, enum group_key kind, uint64_t key);
 /* All shares of the peak are noted. */
 void totals_note_shares(struct totals *t);
+/* That of one group, which may be of an earlier state of the same totals. */
+void totals_note_share(const struct totals *t, struct group *g);
+/* Which groups change from now on is noted in their tallies; what was noted before goes. */
+void totals_note_changes(struct totals *t);
 /* Stack @stack allocated @calls times more: where stacks are no groups. */
 void totals_count_stack(struct totals *t, struct stack_id stack, uint64_t calls);
 

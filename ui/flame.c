@@ -46,14 +46,18 @@ static uint32_t end_of_main_road(struct page *p)
 
 void flame_make(struct ui *u, struct page *p)
 {
-	uint64_t *paths;
+	uint64_t *paths = NULL;
 
-	tree_load(u, p, "");
-	paths = tree_paths(u, &p->tree);
-	p->zoom = p->is_zoomed ? find_path(p, paths, p->zoom_path) : end_of_main_road(p);
-	p->selected = find_path(p, paths, p->selected_path);
-	free(paths);
-	if (!p->selected)
+	/* while it is the same tree they are the same nodes */
+	if (tree_load(u, p, "") && (p->is_zoomed || p->selected_path)) {
+		paths = tree_paths(u, &p->tree);
+		p->zoom = p->is_zoomed ? find_path(p, paths, p->zoom_path) : 0;
+		p->selected = find_path(p, paths, p->selected_path);
+		free(paths);
+	}
+	if (!p->is_zoomed)
+		p->zoom = end_of_main_road(p);
+	if (!p->selected_path || !p->selected)
 		p->selected = p->zoom;
 }
 
@@ -184,12 +188,14 @@ static uint32_t before(const struct call_tree *t, uint32_t node)
 	return last;
 }
 
-static uint32_t neighbour(const struct page *p, int key)
+static uint32_t neighbour(struct page *p, int key)
 {
-	const struct call_tree *t = &p->tree;
-	const struct call_node *n = &t->nodes[p->selected];
+	struct call_tree *t = &p->tree;
+	const struct call_node *n;
 	uint32_t next = p->selected;
 
+	call_tree_open(t, p->selected);
+	n = &t->nodes[p->selected];
 	if (key == INPUT_DOWN)
 		next = n->first_child;
 	else if (key == INPUT_UP)

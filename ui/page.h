@@ -78,11 +78,18 @@ enum prompt_kind { PROMPT_NONE, PROMPT_SEARCH, PROMPT_FILTER, PROMPT_EXPORT, PRO
 
 #define PAGES_MAX 32
 
+/* What stacks are called in tables, as long as the catalog stays as it is. */
+struct stack_texts {
+	char **texts; /* [stack] NULL: nobody has asked yet */
+	size_t cap;
+};
+
 struct ui {
 	struct ui_options options;
 	struct history *history;
 	struct own own;
 	uint64_t own_version; /* of the catalog when it was made */
+	struct stack_texts *texts;
 	struct page roots[ROOT_VIEWS];
 	struct page *pages[PAGES_MAX]; /* the last is shown; the first is a root */
 	size_t n_pages;
@@ -113,6 +120,7 @@ struct view {
 	const char *title; /* of a page; NULL: the name */
 	void (*make)(struct ui *u, struct page *p);
 	int sort; /* the column at first */
+	bool needs_blocks; /* it shows single blocks, or their ages */
 };
 
 extern const struct view views[VIEWS];
@@ -131,6 +139,7 @@ bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row
 		       struct scope *ret);
 void scope_release(struct scope *s);
 void scope_copy(struct scope *to, const struct scope *from);
+void stack_texts_free(struct stack_texts *t);
 /* In words: "of main.c"; to be freed. */
 char *scope_text(const struct ui *u, const struct scope *s);
 /* Is the stack in it? */
@@ -152,8 +161,8 @@ void page_put_heap_values(struct table_row *r, const struct heap_totals *totals)
 
 /* ---- tree.c, flame.c ---------------------------------------------------------------- */
 
-/* The page's call tree, if it is not there yet; and its columns. */
-void tree_load(struct ui *u, struct page *p, const char *title);
+/* The page's call tree, and its columns; true: the tree is a new one. */
+bool tree_load(struct ui *u, struct page *p, const char *title);
 void tree_make(struct ui *u, struct page *p);
 /* Opens, closes, or (-1) turns round; false: there is nothing to open. */
 bool tree_set_open(struct page *p, int open);

@@ -8,6 +8,8 @@
 /* So long at most a key waits for what is being read, and so often what grows is read … */
 #define SLICE_NS 8000000
 #define LIVE_NS 250000000ull
+/* What may be asked next is prepared while there is no key, of which none shall wait for it. */
+#define PREPARE_NS 1000000
 /* … at most: reading and drawing shall not take more than one part in so many of a CPU … */
 #define LIVE_SHARE 25
 /* … but nobody wants to wait longer. */
@@ -53,7 +55,7 @@ int ui_run(struct ui *u, const struct screen_options *o, struct err *err)
 			next_read_ns = now + rest_ns(clock_cpu_ns() - rested_cpu_ns);
 			rested_cpu_ns = clock_cpu_ns();
 		}
-		if (more)
+		if (more || ui_prepare(u, PREPARE_NS))
 			wait = 0;
 		else if (next_read_ns != UINT64_MAX)
 			wait = next_read_ns > now ? (int)((next_read_ns - now) / 1000000) + 1 : 0;

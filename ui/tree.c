@@ -104,11 +104,12 @@ static void put_children(const struct making *m, uint32_t parent, uint64_t paren
 	}
 }
 
-void tree_load(struct ui *u, struct page *p, const char *title)
+bool tree_load(struct ui *u, struct page *p, const char *title)
 {
 	uint64_t version = history_version(u->history) + 1;
+	bool is_new = p->tree_version != version;
 
-	if (p->tree_version != version) {
+	if (is_new) {
 		call_tree_release(&p->tree);
 		history_analysis(u->history, GROUP_STACK, false, &p->analysis);
 		call_tree_make(&p->tree, history_catalog(u->history), &p->analysis, &u->own,
@@ -118,6 +119,7 @@ void tree_load(struct ui *u, struct page *p, const char *title)
 		call_tree_sort(&p->tree, page_total_offset(p));
 	}
 	page_use_heap_columns(&p->table, &p->analysis.totals, title);
+	return is_new;
 }
 
 void tree_make(struct ui *u, struct page *p)

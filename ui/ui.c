@@ -47,6 +47,8 @@ static void make_own(struct ui *u)
 		return;
 	own_release(&u->own);
 	own_init(&u->own, c, u->options.skip, u->options.n_skip);
+	stack_texts_free(u->texts);
+	u->texts = xcalloc(1, sizeof(*u->texts));
 	u->own_version = history_catalog_version(u->history);
 }
 
@@ -82,6 +84,7 @@ void ui_free(struct ui *u)
 	for (int i = 0; i < ROOT_VIEWS; i++)
 		page_release(&u->roots[i]);
 	own_release(&u->own);
+	stack_texts_free(u->texts);
 	history_close(u->history);
 	free(u);
 }
@@ -105,6 +108,7 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 
 	if (u->options.poll)
 		u->options.poll(u->options.arg);
+	history_want_blocks(u->history, views[ui_page(u)->view].needs_blocks);
 	r = history_read(u->history, max_ns, &u->read_err);
 
 	u->read_failed = r < 0;
@@ -115,6 +119,16 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 		u->is_changed = true;
 	make_own(u);
 	return r == 1;
+}
+
+bool ui_prepare(struct ui *u, uint64_t max_ns)
+{
+	uint64_t before = history_version(u->history);
+	bool more = history_prepare(u->history, max_ns);
+
+	if (before != history_version(u->history))
+		u->is_changed = true;
+	return more;
 }
 
 bool ui_is_live(const struct ui *u)

@@ -48,6 +48,8 @@ void ui_free(struct ui *u);
 
 /* Reads on, for about @max_ns: true if there is more to read at once. */
 bool ui_read(struct ui *u, uint64_t max_ns);
+/* Prepares for what may be asked next, for about @max_ns: true if there is more to do. */
+bool ui_prepare(struct ui *u, uint64_t max_ns);
 /* Is it still growing, so that it is to be asked again now and then? */
 bool ui_is_live(const struct ui *u);
 void ui_input(struct ui *u, const struct input *in);

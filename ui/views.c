@@ -9,6 +9,7 @@
 
 #include "analyzer/rows.h"
 #include "analyzer/stacks.h"
+#include "common/buffer.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 
@@ -292,37 +293,83 @@ static void make_sizes(struct ui *u, struct page *p)
 
 /* ---- stacks ------------------------------------------------------------------------- */
 
-/* A stack by its own function, where that is, and who called it. */
-static char *stack_text(const struct ui *u, struct stack_id id)
+/* Of a frame what place_name() says. */
+static void put_place(struct buffer *text, const struct catalog *c, struct frame_id id)
 {
+	const struct catalog_frame *f = catalog_frame(c, id);
+	char *name;
+
+	if (f->function) {
+		buffer_append(text, f->function, strlen(f->function));
+		return;
+	}
+	name = place_name(c, f);
+	buffer_append(text, name, strlen(name));
+	free(name);
+}
+
+/* What place_where() says. */
+static void put_where(struct buffer *text, const struct catalog *c, const struct catalog_frame *f)
+{
+	const char *module = catalog_module_path(c, f->module);
+	const char *where = f->file ? path_base(f->file) : module ? path_base(module) : NULL;
+	char line[16], *digit = line + sizeof(line);
+
+	if (!f->function || !where)
+		return;
+	buffer_append(text, "  ", 2);
+	buffer_append(text, where, strlen(where));
+	if (!f->file)
+		return;
+	for (uint32_t n = f->line; digit == line + sizeof(line) || n; n /= 10)
+		*--digit = (char)('0' + n % 10);
+	*--digit = ':';
+	buffer_append(text, digit, (size_t)(line + sizeof(line) - digit));
+}
+
+/* A stack by its own function, where that is, and who called it. */
+static char *make_stack_text(const struct ui *u, struct stack_id id)
+{
+	static const char arrow[] = " ← ";
 	const struct catalog *c = history_catalog(u->history);
+	struct buffer text = {0};
 	struct stack_walk w;
-	struct frame_id own = {0};
-	char *name, *place, *text;
-	size_t at = 0;
+	size_t at;
 
 	stacks_walk(c, id, &w);
-	if (w.n) {
-		at = own_frame(&u->own, &w);
-		own = w.frames[at];
-	}
-	name = place_name(c, catalog_frame(c, own));
-	place = place_where(c, catalog_frame(c, own));
 	if (!w.n)
-		text = xasprintf("[%s]", stacks_end_text(w.end));
-	else
-		text = xasprintf("%s%s%s", name, place ? "  " : "", place ? place : "");
-	for (size_t i = at + 1; w.n && i < w.n && i < at + 6; i++) {
-		char *caller = place_name(c, catalog_frame(c, w.frames[i]));
-		char *longer = xasprintf("%s ← %s", text, caller);
-
-		free(caller);
-		free(text);
-		text = longer;
+		return xasprintf("[%s]", stacks_end_text(w.end));
+	at = own_frame(&u->own, &w);
+	put_place(&text, c, w.frames[at]);
+	put_where(&text, c, catalog_frame(c, w.frames[at]));
+	for (size_t i = at + 1; i < w.n && i < at + 6; i++) {
+		buffer_append(&text, arrow, strlen(arrow));
+		put_place(&text, c, w.frames[i]);
 	}
-	free(name);
-	free(place);
-	return text;
+	buffer_append(&text, "", 1);
+	return (char *)text.data;
+}
+
+/* The same, as long as no name changes made once only; to be freed. */
+static char *stack_text(const struct ui *u, struct stack_id id)
+{
+	struct stack_texts *t = u->texts;
+
+	if (id.v >= history_catalog(u->history)->n_stacks)
+		return make_stack_text(u, id);
+	ARRAY_GROW(t->texts, t->cap, id.v);
+	if (!t->texts[id.v])
+		t->texts[id.v] = make_stack_text(u, id);
+	return xstrdup(t->texts[id.v]);
+}
+
+void stack_texts_free(struct stack_texts *t)
+{
+	for (size_t i = 0; t && i < t->cap; i++)
+		free(t->texts[i]);
+	if (t)
+		free(t->texts);
+	free(t);
 }
 
 /* To be freed. */
@@ -502,14 +549,14 @@ const struct view views[VIEWS] = {
 	[VIEW_FUNCTIONS] = {"Functions", NULL, make_functions, HEAP_PEAK},
 	[VIEW_TREE] = {"Tree", NULL, tree_make, HEAP_PEAK},
 	[VIEW_FLAME] = {"Flame", NULL, flame_make, HEAP_PEAK},
-	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES},
+	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES, true},
 	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED},
 	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED},
 	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK},
 	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK},
 	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK},
 	[VIEW_STACK] = {"Stack", "Call stack", make_stack, TABLE_SORT_TEXT},
-	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE},
+	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE, true},
 	[VIEW_HELP] = {"Help", "Help", make_help, TABLE_SORT_TEXT},
 };
 

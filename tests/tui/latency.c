@@ -2,8 +2,8 @@
 /*
  * How long a key takes to its finished frame.  latency FILE: opens the recording, presses
  * keys in every view, goes to moments all over it, and prints a line for each: median, 99th
- * percentile and the longest, in milliseconds; and how long the first screen and all of the
- * events took.
+ * percentile and the longest, in milliseconds; and how long the first screen, all of the
+ * events, and the index of moments took.
  */
 #include "config.h"
 
@@ -87,14 +87,13 @@ static void look_around(void)
 	press_all(list, COUNT_OF(list));
 }
 
-/* To moments all over the recording, until the screen shows them: @view is one of the views. */
-static void move_in_time(int view, const char *name)
+/* To moments all over the recording, until the screen shows them, in what is shown now. */
+static void move_in_time(const char *name)
 {
 	uint64_t start = history_start_ns(ui->history), length, state = 42;
 	int row, col;
 
 	length = history_end_ns(ui->history) - start;
-	press('1' + view);
 	n_times = 0;
 	for (int i = 0; i < MOMENTS && length; i++) {
 		uint64_t begin = clock_now_ns();
@@ -116,6 +115,7 @@ int main(int argc, char **argv)
 {
 	struct ui_options o = {.path = argc > 1 ? argv[1] : ""};
 	uint64_t begin = clock_now_ns();
+	double longest = 0;
 	struct err err;
 	int row, col;
 
@@ -142,7 +142,21 @@ int main(int argc, char **argv)
 		}
 		report(views[view].name);
 	}
-	move_in_time(1, "Time");
+	begin = clock_now_ns();
+	for (uint64_t slice = begin; ui_prepare(ui, 1000000); slice = clock_now_ns())
+		if (since_ms(slice) > longest)
+			longest = since_ms(slice);
+	printf("prepared %.3f\n", since_ms(begin));
+	printf("prepared-at-most-at-once %.3f\n", longest);
+	for (int view = 0; view < ROOT_VIEWS; view++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "Time-%s", views[view].name);
+		press('1' + view);
+		move_in_time(name);
+	}
+	ui_push(ui, VIEW_BLOCKS, NULL);
+	move_in_time("Time-Blocks");
 	canvas_release(&canvas);
 	ui_free(ui);
 	free(times);

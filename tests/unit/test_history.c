@@ -25,6 +25,7 @@ static struct slots slots;
 static uint64_t now_ns;
 static uint32_t live[1 << 17];
 static size_t n_live;
+static bool without_blocks; /* by the index of moments */
 
 static void put_random_event(struct store_writer *w)
 {
@@ -84,7 +85,7 @@ static bool is_right(struct history *h, uint64_t since_ns, uint64_t at_ns)
 		bytes += is_live ? k->size : 0;
 		of_stack += is_live && k->stack == 7 ? k->size : 0;
 	}
-	history_analysis(h, GROUP_STACK, true, &a);
+	history_analysis(h, GROUP_STACK, !without_blocks, &a);
 	for (size_t i = 0; i < a.n_groups; i++) {
 		sum += a.groups[i].totals.live_bytes;
 		if (a.groups[i].key == 7)
@@ -96,6 +97,33 @@ static bool is_right(struct history *h, uint64_t since_ns, uint64_t at_ns)
 	diag("at %" PRIu64 ": calls %" PRIu64 " not %" PRIu64 ", live %" PRIu64 " not %" PRIu64,
 	     at_ns, a.totals.alloc_calls, calls, a.totals.live_bytes, bytes);
 	return false;
+}
+
+/* Moments of all blocks, now and then with the blocks themselves. */
+static bool by_index(struct history *h)
+{
+	size_t quick = 0;
+	bool right = true;
+
+	while (history_prepare(h, SLICE))
+		;
+	for (int i = 0; i < 40 && right; i++) {
+		uint64_t at = random_below((uint32_t)now_ns);
+
+		without_blocks = true;
+		history_want_blocks(h, false);
+		history_show(h, 0, at);
+		/* at once, whatever time there is */
+		quick += history_read(h, 0, &err) == 0 && history_progress(h) == 1;
+		right = read_all(h) == 0 && is_right(h, 0, at);
+		without_blocks = false;
+		history_want_blocks(h, true);
+		if (random_below(3))
+			continue;
+		right = right && history_progress(h) < 1 && read_all(h) == 0 &&
+			is_right(h, 0, at) && history_progress(h) == 1;
+	}
+	return ok(quick == 40, "%zu moments at once", quick) && right;
 }
 
 static void test_moments(void)
@@ -125,6 +153,8 @@ static void test_moments(void)
 		right = read_all(h) == 0 && history_now_ns(h) == at && is_right(h, since, at);
 	}
 	ok(right, "40 moments, of all blocks and of those since another");
+	right = by_index(h);
+	ok(right, "40 moments by the index, and the blocks when they are wanted");
 	history_show(h, 0, 0);
 	ok(read_all(h) == 0 && is_right(h, 0, 0), "before the first event");
 	for (uint64_t t = 0; t < now_ns && right; t += now_ns / 50) { /* on and on */
@@ -200,6 +230,12 @@ static void test_growth(void)
 		   history_now_ns(h) == history_end_ns(h), "while it is held it stands still");
 	history_show(h, 0, held / 2);
 	ok(read_all(h) == 0 && is_right(h, 0, held / 2), "moments before can be looked at");
+	history_want_blocks(h, false);
+	without_blocks = true;
+	history_show(h, 0, held / 3);
+	ok(read_all(h) == 0 && is_right(h, 0, held / 3), "by the index, too");
+	without_blocks = false;
+	history_want_blocks(h, true);
 	history_show(h, since, UINT64_MAX);
 	ok(read_all(h) == 0 && is_right(h, since, held), "to where it stands");
 	history_hold(h, false);
@@ -263,6 +299,8 @@ static void test_call_tree(void)
 
 	own_init(&own, &c, NULL, 0);
 	call_tree_make(&t, &c, &a, &own, false, offsetof(struct heap_totals, live_bytes));
+	for (i = 0; i < t.n; i++)
+		call_tree_open(&t, i);
 	i = t.nodes[0].first_child;
 	ok(t.nodes[0].totals.live_bytes == 137 && t.nodes[i].frame.v == 1 &&
 		   t.nodes[i].totals.live_bytes == 130, "top down: main");
@@ -277,6 +315,7 @@ static void test_call_tree(void)
 	   "b, from two places");
 	call_tree_release(&t);
 	call_tree_make(&t, &c, &a, &own, true, offsetof(struct heap_totals, live_bytes));
+	call_tree_open(&t, 0);
 	i = t.nodes[0].first_child;
 	ok(t.nodes[i].has_children && !t.nodes[i].first_child, "bottom up callers are made later");
 	call_tree_open(&t, i);
