@@ -22,6 +22,7 @@ import tap  # noqa: E402
 HEAPTRAIL = os.environ["HEAPTRAIL"]
 PAIRS = os.environ["BENCH_PAIRS"]    # the target
 PAIRS_FP = os.environ["BENCH_PAIRS_FP"]  # the same with frame pointers
+PAIRS_NEW = os.environ["BENCH_PAIRS_NEW"]  # the same with operator new and delete
 FLOOR = os.environ["BENCH_FLOOR"]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -34,8 +35,9 @@ FRAMES = 10  # as deep as a call usually is
 
 
 class Target:
-    def __init__(self, prefix=(), program=PAIRS):
-        self.p = subprocess.Popen([*prefix, program], env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs},
+    def __init__(self, prefix=(), program=PAIRS, preload=""):
+        self.p = subprocess.Popen([*prefix, program],
+                                  env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs, "LD_PRELOAD": preload},
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=work,
                                   stderr=subprocess.DEVNULL if prefix else None)  # heaptrack's own report
 
@@ -196,11 +198,32 @@ def stacks():
     print(f"unwound / bpf_get_stackid    {unwound / kernel:.2f}   (bar: 1)")
 
 
+def allocators():
+    """operator new and delete of each allocator, next to glibc's malloc and free."""
+    folder = "/usr/lib/x86_64-linux-gnu"
+    targets = {"malloc and free, glibc": Target(), "new and delete, glibc": Target(program=PAIRS_NEW)}
+    for name, library in (("jemalloc", "libjemalloc.so.2"), ("tcmalloc_minimal", "libtcmalloc_minimal.so.4"),
+                          ("tcmalloc", "libtcmalloc.so.4"), ("mimalloc", "libmimalloc.so.2")):
+        if os.path.exists(f"{folder}/{library}"):
+            targets[f"new and delete, {name}"] = Target(program=PAIRS_NEW, preload=f"{folder}/{library}")
+        else:
+            print(f"{name} is not installed: not measured")
+    results = {name: [] for name in targets}
+    for _ in range(ROUNDS):
+        for name, target in targets.items():
+            results[name].append(heaptrail(target, 200000, "auto")[0])
+    for target in targets.values():
+        target.close()
+    base = statistics.median(results["malloc and free, glibc"])
+    table(f"ns per pair, recorded, {FRAMES} frames (bar: 1.3)", results, base)
+
+
 def main():
     if os.geteuid():
         sys.exit("the benchmark needs root")
     pairs_of_all()
     stacks()
+    allocators()
 
 
 try:
