@@ -31,6 +31,7 @@ struct history {
 	bool is_sealed;
 	bool is_held;
 	struct catalog catalog;
+	struct layers layers;
 	struct timeline timeline;
 	struct position end, past; /* the past one is shown where it has a pass */
 	uint64_t version, catalog_version;
@@ -48,10 +49,11 @@ static const struct position *is_shown(const struct history *h)
 	return h->past.pass ? &h->past : &h->end;
 }
 
-static void begin(struct position *p, uint64_t since_ns, uint64_t until_ns)
+static void begin(const struct history *h, struct position *p, uint64_t since_ns,
+		  uint64_t until_ns)
 {
 	analysis_pass_free(p->pass);
-	*p = (struct position){.pass = analysis_pass_new(KEYS, since_ns),
+	*p = (struct position){.pass = analysis_pass_new(KEYS, since_ns, &h->layers),
 			       .since_ns = since_ns,
 			       .until_ns = until_ns,
 			       .may_jump = true};
@@ -80,9 +82,10 @@ int history_open(const char *path, struct history **ret, struct err *err)
 
 	h->path = xstrdup(path);
 	h->events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*h->events));
-	begin(&h->end, 0, UINT64_MAX);
 	r = store_reader_open(path, &h->reader, err);
 	if (!r) {
+		layers_read(&h->layers, h->reader);
+		begin(h, &h->end, 0, UINT64_MAX);
 		h->is_sealed = store_reader_is_sealed(h->reader);
 		r = load_catalog(h, true, err);
 	}
@@ -195,7 +198,7 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	p->may_jump = false;
 	if (!must && (!analysis_find_checkpoint(h->reader, &w, &there) || there.chunk <= p->chunk))
 		return 0;
-	pass = analysis_pass_new(KEYS, p->since_ns);
+	pass = analysis_pass_new(KEYS, p->since_ns, &h->layers);
 	r = analysis_pass_restore(pass, h->reader, w.until_ns, &there, err);
 	if (r || (there.chunk <= p->chunk && !must)) {
 		analysis_pass_free(pass);
@@ -371,7 +374,7 @@ void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns)
 
 	h->version++;
 	if (!p->pass || p->since_ns != since_ns || at_ns < p->last_ns)
-		begin(p, since_ns, at_ns);
+		begin(h, p, since_ns, at_ns);
 	p->until_ns = at_ns;
 	p->is_there = false;
 	p->may_jump = true;

@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "cli/probes.h"
 #include "collector/features.h"
 #include "collector/plan.h"
 #include "collector/refusal.h"
@@ -96,20 +97,10 @@ static void print_debuginfod(void)
 			      "(Debian: libdebuginfod1, Fedora: elfutils-debuginfod-client)");
 }
 
-static void print_point(const struct plan_point *p)
-{
-	printf("  %-16s +%-4u %-24s %s\n", p->family ? p->function->symbol : "(ld.so's hook)",
-	       p->site.offset, p->family ? p->site.instruction : "",
-	       !p->family	    ? "once a dlopen"
-	       : p->site.emulated ? "emulated"
-				    : "single-stepped (dear)");
-}
-
 static int print_plan(pid_t pid, bool is_example)
 {
 	struct process_maps maps;
 	struct plan plan;
-	char safe[4096];
 	struct err err;
 
 	if (process_maps_read(pid, &maps, &err) < 0)
@@ -123,14 +114,7 @@ static int print_plan(pid_t pid, bool is_example)
 		printf("  none: no allocator was found\n"
 		       "    a statically linked program needs its symbol table; a C library other\n"
 		       "    than glibc is not supported\n");
-	for (size_t i = 0; i < plan.n_objects; i++) {
-		printf(" %s\n", format_safe(safe, sizeof(safe), plan.objects[i].path));
-		for (size_t j = 0; j < plan.objects[i].n_points; j++)
-			print_point(&plan.objects[i].points[j]);
-	}
-	if (plan.other_allocator)
-		printf("  WARNING: '%s' takes malloc's place, and is not known\n",
-		       format_safe(safe, sizeof(safe), plan.other_allocator));
+	probes_print(&plan);
 	plan_release(&plan);
 	process_maps_release(&maps);
 	return 0;

@@ -450,8 +450,10 @@ static int attach_point(struct probes *p, const struct plan_object *o,
 		return family_function_returns(point->function)
 			       ? attach_one(p, o, point, entry, false, err)
 			       : 0;
-	if (!family_function_returns(point->function))
+	if (family_function_frees(point->function))
 		return attach_one(p, o, point, p->bpf->progs.probe_free, false, err);
+	if (!family_function_returns(point->function))
+		return attach_one(p, o, point, entry, false, err);
 	/* the return first: an entry without it would leave a call in flight */
 	r = attach_one(p, o, point, p->bpf->progs.probe_call_return, true, err);
 	return r ? r : attach_one(p, o, point, entry, false, err);
@@ -565,6 +567,11 @@ size_t probes_ring_used(const struct probes *p)
 	unsigned long producer = __atomic_load_n(p->ring_positions[1], __ATOMIC_ACQUIRE);
 
 	return producer - consumer;
+}
+
+void probes_set_constants(struct probes *p, const uint64_t *sizes, size_t n)
+{
+	memcpy(p->bpf->bss->constants, sizes, n * sizeof(*sizes));
 }
 
 uint64_t probes_counter(const struct probes *p, enum probe_counter c)

@@ -49,6 +49,8 @@ void probes_free(struct probes *p);
  * them already.  Nothing is recorded before probes_arm().
  */
 int probes_attach(struct probes *p, const struct plan *plan, struct err *err);
+/* The sizes that no argument tells, PROBE_CONSTANTS of them at most. */
+void probes_set_constants(struct probes *p, const uint64_t *sizes, size_t n);
 size_t probes_attached(const struct probes *p); /* kernel links held */
 int probes_link_fd(const struct probes *p, size_t i);
 const char *probes_link_kind(const struct probes *p); /* for people: "perf", "uprobe_multi" */

@@ -24,6 +24,7 @@
 #include "collector/process_facts.h"
 #include "collector/refusal.h"
 #include "collector/stack_mode.h"
+#include "collector/user_probes.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -66,6 +67,7 @@ struct session {
 	bool is_armed;
 	bool has_hook; /* ld.so is mapped */
 	bool lacks_allocator; /* none is in the program that runs now */
+	struct user_probes user;
 	uint64_t peak_rss_bytes;
 	bool wants_stop;
 	bool is_abandoned; /* nobody wants the recording any more */
@@ -75,25 +77,9 @@ struct session {
 
 static void put_process(struct session *s, bool ended, uint64_t end_ns)
 {
-	struct process_record p = {.id = 1,
-				   .pid = s->target.pid,
-				   .start_ns = s->start_ns,
-				   .end_ns = end_ns,
-				   .exit_status = -1};
-
 	if (!s->command)
 		s->command = process_command(s->target.pid, s->options.argv);
-	p.command = s->command;
-	if (ended && s->target.launched) {
-		p.ended = true;
-		if (WIFSIGNALED(s->target.wait_status))
-			p.exit_signal = WTERMSIG(s->target.wait_status);
-		else
-			p.exit_status = WEXITSTATUS(s->target.wait_status);
-	}
-	if (!end_ns)
-		store_writer_put_text(s->writer, "command", s->command);
-	store_writer_put_process(s->writer, &p);
+	target_put(&s->target, s->writer, s->command, s->start_ns, ended, end_ns);
 }
 
 static void put_facts(struct session *s)
@@ -130,15 +116,6 @@ static void put_plan(struct session *s, const struct plan *plan)
 
 /* ---- attaching ------------------------------------------------------------------------ */
 
-static int no_allocator(struct session *s, struct err *err)
-{
-	err_set(err, ERR_FAILED, 0, "cannot find an allocator to record in process %d",
-		(int)s->target.pid);
-	err_hint(err, "a statically linked program needs its symbol table (do not strip it); a "
-		      "C library other than glibc is not supported");
-	return -ENOENT;
-}
-
 /* The program that runs, or ran, has no allocator that is known: nothing of it is recorded. */
 static void note_no_allocator(struct session *s)
 {
@@ -174,13 +151,15 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	if (r)
 		return r;
 	plan_make(s->target.pid, &maps, &plan);
-	*ret_found = plan_has_allocator(&plan);
-	s->lacks_allocator = !*ret_found;
 	s->has_hook = plan_has_hook(&plan);
+	*ret_found = user_probes_are_in_place(&s->user, &plan);
+	s->lacks_allocator = !*ret_found;
 	r = probes_attach(s->probes, &plan, err);
 	guard_keep(&s->guard, s->probes);
 	if (!r && *ret_found)
 		put_plan(s, &plan);
+	if (!r && *ret_found)
+		r = user_probes_check(&s->user, s->target.pid, &maps, err);
 	if (!r)
 		begin_code_watch(s);
 	plan_release(&plan);
@@ -216,6 +195,7 @@ static int prepare_program(struct session *s, struct err *err)
 		return r;
 	}
 	note_no_allocator(s); /* of the program before */
+	user_probes_begin_program(&s->user);
 	free((char *)s->drain.space.executable);
 	s->drain.space.executable = executable;
 	store_writer_put_space(s->writer, &s->drain.space);
@@ -236,6 +216,7 @@ static int finish_hook(struct session *s, struct err *err)
 	int r;
 
 	s->awaiting_hook = false;
+	s->user.hook_calls++;
 	probes_hold_at_debug_hook(s->probes, false);
 	r = attach_to_maps(s, &found, err);
 	if (r)
@@ -254,8 +235,19 @@ static void after_maps(void *arg)
 {
 	struct session *s = arg;
 
-	if (s->is_armed)
-		code_watch_mark(&s->code);
+	if (!s->is_armed)
+		return;
+	code_watch_mark(&s->code);
+	s->user.maps_changed = true;
+}
+
+/* A library has come for which the user has probes: before its code runs. */
+static void follow_libraries(struct session *s)
+{
+	bool found;
+
+	if (!s->awaiting_hook && user_probes_take_change(&s->user))
+		attach_to_maps(s, &found, NULL);
 }
 
 static void after_exec(void *arg)
@@ -294,11 +286,6 @@ static void settle(struct session *s)
 }
 
 /* ---- the drain ------------------------------------------------------------------------ */
-
-static void feed(void *arg, const struct ring_head *e, size_t len)
-{
-	drain_feed(arg, e, len);
-}
 
 /* Empties the ring, with a bound: a target that never rests must not hold us here. */
 static void drain_all(struct session *s)
@@ -372,8 +359,9 @@ static int load(struct session *s, struct err *err)
 
 	if (r)
 		return r;
-	probes_set_sink(s->probes, drain_expect, feed, &s->drain);
+	probes_set_sink(s->probes, drain_expect, drain_take, &s->drain);
 	code_watch_init(&s->code, s->probes, &s->drain);
+	user_probes_init(&s->user, s->options.probes, s->target.launched, s->probes);
 	store_writer_put_text(s->writer, "stack_mode",
 			      stack_mode_name(probes_stack_mode(s->probes)));
 	if (probes_stack_mode_reason(s->probes))
@@ -435,7 +423,7 @@ static int begin_attached(struct session *s, struct err *err)
 	if (r)
 		return r;
 	if (!found)
-		return no_allocator(s, err);
+		return plan_explain_no_allocator(s->target.pid, err);
 	arm(s);
 	return 0;
 }
@@ -452,6 +440,15 @@ static int write_beginning(struct session *s, struct err *err)
 	return r;
 }
 
+static void undo_recording(struct session *s)
+{
+	if (!s->writer)
+		return;
+	store_writer_close(s->writer, NULL);
+	unlink(s->path);
+	s->writer = NULL;
+}
+
 /* Nothing was recorded: what was begun is undone, and no file left behind. */
 static void give_up_start(struct session *s, struct err *err)
 {
@@ -462,11 +459,7 @@ static void give_up_start(struct session *s, struct err *err)
 		usleep(LAST_CALLS_US);
 		guard_end_holds(&s->guard, s->probes, s->target.pid);
 	}
-	if (s->writer) {
-		store_writer_close(s->writer, NULL);
-		unlink(s->path);
-		s->writer = NULL;
-	}
+	undo_recording(s);
 	session_close(s, NULL);
 }
 
@@ -654,6 +647,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		s->losses = losses_count(s->probes, &s->drain);
 		probes_take_wakeup(s->probes);
 		more = probes_drain(s->probes, DRAIN_EVENTS);
+		follow_libraries(s);
 		code_watch_mind(&s->code);
 		if (s->settle_until_ns)
 			settle(s);
@@ -696,6 +690,7 @@ static void let_go(struct session *s, bool ended)
 		s->losses = losses_count(s->probes, &s->drain);
 	while (probes_drain(s->probes, DRAIN_EVENTS));
 	note_no_allocator(s);
+	user_probes_put(&s->user, s->writer, &s->warning);
 	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)
 		s->warning = xstrdup("the main thread ended before others: what those did "
 				     "afterwards is not in the recording");
@@ -752,6 +747,12 @@ int session_run(struct session *s, struct session_result *ret, struct err *err)
 	int r, finished;
 
 	ret->end = loop(s, err, &r);
+	if (r && s->user.is_refused) { /* before it began: nothing is left */
+		target_kill(&s->target);
+		ret->path = s->path;
+		undo_recording(s);
+		return r;
+	}
 	if (r)
 		store_writer_give_up_events(s->writer);
 	finished = finish(s, ret->end == SESSION_TARGET_ENDED, r ? NULL : err);
@@ -783,6 +784,7 @@ int session_close(struct session *s, struct err *err)
 	if (!s->target.ended) /* after a failed start: else it would hold the probes a while */
 		guard_stop(&s->guard);
 	code_watch_release(&s->code);
+	user_probes_release(&s->user);
 	probes_free(s->probes);
 	target_release(&s->target);
 	if (s->drain.writer)

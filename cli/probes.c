@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/probes.h"
+
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "common/format.h"
+
+int probes_parse(struct probe_specs *s, bool is_file, const char *value)
+{
+	struct err err;
+	int r = is_file ? probe_specs_read(s, value, &err) : probe_specs_add(s, value, &err);
+
+	return r ? print_error(&err) : 0;
+}
+
+int probes_finish(struct probe_specs *s)
+{
+	struct err err;
+
+	if (probe_specs_finish(s, &err))
+		return print_error(&err);
+	families_set_user(s->families, s->n_families);
+	return 0;
+}
+
+static void print_point(const struct plan_point *p)
+{
+	printf("  %-16s +%-4u %-24s %s\n", p->family ? p->function->symbol : "(ld.so's hook)",
+	       p->site.offset, p->family ? p->site.instruction : "",
+	       !p->family	    ? "once a dlopen"
+	       : p->site.emulated ? "emulated"
+				    : "single-stepped (dear)");
+}
+
+void probes_print(const struct plan *plan)
+{
+	char safe[4096];
+
+	for (size_t i = 0; i < plan->n_objects; i++) {
+		printf(" %s\n", format_safe(safe, sizeof(safe), plan->objects[i].path));
+		for (size_t j = 0; j < plan->objects[i].n_points; j++)
+			print_point(&plan->objects[i].points[j]);
+	}
+	if (plan->other_allocator)
+		printf("  WARNING: '%s' takes malloc's place, and is not known\n",
+		       format_safe(safe, sizeof(safe), plan->other_allocator));
+}
