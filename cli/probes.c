@@ -25,13 +25,35 @@ int probes_finish(struct probe_specs *s)
 	return 0;
 }
 
+const char *probes_operation(const struct family *family, const struct family_function *f)
+{
+	switch (f->op) {
+	case PROBE_REALLOC:
+		return "realloc";
+	case PROBE_FREE:
+		return family->kind == FAMILY_COUNTED ? "release" : "free";
+	case PROBE_POOL_RESET:
+		return "reset";
+	case PROBE_POOL_DESTROY:
+		return "destroy";
+	default:
+		break;
+	}
+	return family->kind == FAMILY_COUNTED ? "acquire"
+	       : family->kind == FAMILY_POOLS ? "pool_new" : "alloc";
+}
+
 static void print_point(const struct plan_point *p)
 {
-	printf("  %-16s +%-4u %-24s %s\n", p->family ? p->function->symbol : "(ld.so's hook)",
+	printf("  %-16s +%-4u %-24s %s", p->family ? p->function->symbol : "(ld.so's hook)",
 	       p->site.offset, p->family ? p->site.instruction : "",
 	       !p->family	    ? "once a dlopen"
 	       : p->site.emulated ? "emulated"
 				    : "single-stepped (dear)");
+	if (p->family && n_user_families)
+		printf("\n  %16s %s of layer %s", "", probes_operation(p->family, p->function),
+		       p->family->layer_name);
+	putchar('\n');
 }
 
 void probes_print(const struct plan *plan)

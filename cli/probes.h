@@ -12,7 +12,9 @@ int probes_parse(struct probe_specs *s, bool is_file, const char *value);
 /* When all have been given: from now on they are families as the built-in ones, until the end. */
 int probes_finish(struct probe_specs *s);
 
-/* Where the probes of a plan are, for people. */
+/* What the function does, as a spec of --probe says it. */
+const char *probes_operation(const struct family *family, const struct family_function *f);
+/* Where the probes of a plan are, for people; with the layers, where there are several. */
 void probes_print(const struct plan *plan);
 
 #endif

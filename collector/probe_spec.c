@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/xalloc.h"
+#include "store/layers.h"
 
 #define ARGUMENTS_MAX 6
 #define LAYER_NAME_MAX 31
@@ -480,9 +481,9 @@ static const char *family_name(const char *layer, enum family_kind kind)
 {
 	switch (kind) {
 	case FAMILY_POOLS:
-		return xasprintf("%s pools", layer);
+		return xasprintf("%s" LAYERS_POOLS_SUFFIX, layer);
 	case FAMILY_COUNTED:
-		return xasprintf("%s references", layer);
+		return xasprintf("%s" LAYERS_COUNTED_SUFFIX, layer);
 	default:
 		return xstrdup(strcmp(layer, "heap") ? layer : "user malloc");
 	}

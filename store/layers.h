@@ -16,6 +16,10 @@
 #define LAYER_NAME_BYTES 64
 #define LAYERS_HEAP "heap"
 
+/* By which the name of a family ends that is one of pools, or of countable things. */
+#define LAYERS_POOLS_SUFFIX " pools"
+#define LAYERS_COUNTED_SUFFIX " references"
+
 struct layers {
 	struct layer {
 		char name[LAYER_NAME_BYTES];
