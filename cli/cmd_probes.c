@@ -27,7 +27,7 @@ static const char help[] =
 	"\n"
 	"  -p, --pid PID     the process\n"
 	"      --probe SPEC  as of record: an allocator of the program's own\n"
-	"      --probe-file FILE  … such specs, one a line\n"
+	"      --probe-file FILE  such specs, one a line\n"
 	"      --json        JSON, schema heaptrail-probes/1\n"
 	"\n"
 	"Exit status: 0; 2 usage, also for a SPEC that is none; 125 if a function that is\n"

@@ -45,9 +45,9 @@ static const char help[] =
 	"                        caller (only who called the allocator), none\n"
 	"      --min-size SIZE   count blocks below SIZE (64, 4K; 1G at most), but do not\n"
 	"                        record them: a smaller recording of the larger blocks\n"
-	"      --probe SPEC      also record an allocator of the program's own, for example\n"
-	"                        'my_malloc: alloc size=arg1'; may be given several times\n"
-	"      --probe-file FILE  … such specs, one a line\n"
+	"      --probe SPEC      also record an allocator of the program's own, such as\n"
+	"                        'my_malloc: alloc size=arg1'; several times\n"
+	"      --probe-file FILE  such specs, one a line\n"
 	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least):\n"
 	"                        the oldest events are dropped, totals stay exact\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
@@ -309,7 +309,7 @@ static void say_bound_is_too_small(uint64_t state_bytes, uint64_t max_size)
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct record_options o = {0};
-	struct session_result result;
+	struct session_result result = {.path = ""};
 	struct checkpoints sums;
 	struct session *session;
 	struct analysis all;

@@ -149,11 +149,13 @@ int plan_explain_unmatched(pid_t pid, const struct process_maps *maps,
 		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s'%s' in %s",
 					i ? ", " : "", s->best[i].name, s->best[i].module);
 	if (len)
-		err_hint(err, "there is %s", names);
+		err_hint(err, "there is %s%s", names,
+			 f->module ? "" : "; of a file that is mapped later say which, as "
+					  "MODULE:FUNCTION");
 	else if (has_module && !s->functions)
 		err_hint(err, "it is stripped: MODULE:0xADDRESS names a function by its address");
 	else if (!f->module)
-		err_hint(err, "of a file that is mapped later say which: MODULE:%.100s", f->symbol);
+		err_hint(err, "of a file that is mapped later say which, as MODULE:FUNCTION");
 	free(s);
 	return -ENOENT;
 }

@@ -68,7 +68,7 @@ const volatile ht_u32 wait_when_full; /* 1: spin, then stop the target; 0: drop 
 const volatile ht_u64 high_water_bytes;
 const volatile ht_u64 spin_ns_max;
 const volatile ht_u64 tables_ns_max; /* so long a thread that loads code waits for its tables */
-const volatile ht_u32 stop_for_tables; /* or, if 1, is stopped: a wait would keep us waiting */
+const volatile ht_u32 stop_for_tables; /* or, if 1, is stopped: a wait is not enough */
 /* For measuring: 1: the probes do nothing at all, 2: entries take the stack and nothing else. */
 const volatile ht_u32 empty;
 
@@ -639,7 +639,7 @@ int probe_debug_hook(struct pt_regs *ctx)
 		return 0;
 	code_changes |= armed && !hold_at_debug_hook;
 	__sync_fetch_and_add(&code_generation, 1);
-	if (armed && stack_mode == STACK_MODE_AUTO && !hold_at_debug_hook) {
+	if (armed && (stack_mode == STACK_MODE_AUTO || stop_for_tables) && !hold_at_debug_hook) {
 		wait_for_tables();
 		return 0;
 	}

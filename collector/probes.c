@@ -221,7 +221,8 @@ static void set_constants(struct probes *p, const struct probes_options *o)
 	p->bpf->rodata->tables_ns_max = has_one_cpu(o->pid)	  ? 0
 					: o->wait_when_full ? TABLES_NS_MAX_WAITING
 							    : TABLES_NS_MAX;
-	p->bpf->rodata->stop_for_tables = o->wait_when_full && has_one_cpu(o->pid);
+	p->bpf->rodata->stop_for_tables =
+		o->wait_when_full && (o->stop_at_libraries || has_one_cpu(o->pid));
 	p->bpf->rodata->empty = (ht_u32)o->measure;
 }
 

@@ -22,6 +22,7 @@ struct probes;
 struct probes_options {
 	pid_t pid;
 	bool wait_when_full;
+	bool stop_at_libraries; /* with wait_when_full: it stands still while they are looked at */
 	bool verbose;	      /* libbpf's own messages go to stderr */
 	size_t ring_bytes;    /* a power of two */
 	enum stack_mode stack_mode; /* what is wished; see probes_stack_mode() */

@@ -265,7 +265,7 @@ static void settle(struct session *s)
 	uint64_t now = clock_now_ns();
 	bool found;
 
-	if (now < s->next_settle_ns)
+	if (!s->settle_until_ns || now < s->next_settle_ns)
 		return;
 	s->next_settle_ns = now + SETTLE_EVERY_NS;
 	if (target_check_rights(&s->target, NULL) < 0) {
@@ -352,6 +352,7 @@ static int load(struct session *s, struct err *err)
 		    (s->options.on_full == ON_FULL_DEFAULT && s->target.launched);
 	struct probes_options o = {.pid = s->target.pid,
 				   .wait_when_full = wait,
+				   .stop_at_libraries = user_probes_want_libraries(s->options.probes),
 				   .verbose = s->options.verbose,
 				   .stack_mode = s->options.stack_mode,
 				   .ring_bytes = s->options.ring_bytes};
@@ -522,6 +523,7 @@ static void handle_hold(struct session *s, struct err *err, int *ret_error)
 	} else if (s->awaiting_hook) {
 		*ret_error = finish_hook(s, err);
 	}
+	follow_libraries(s);
 	probes_end_hold(s->probes);
 }
 
@@ -649,8 +651,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		more = probes_drain(s->probes, DRAIN_EVENTS);
 		follow_libraries(s);
 		code_watch_mind(&s->code);
-		if (s->settle_until_ns)
-			settle(s);
+		settle(s);
 		if (!follow_target(s, err, ret_error))
 			return SESSION_TARGET_ENDED;
 		if (!*ret_error)
@@ -749,7 +750,6 @@ int session_run(struct session *s, struct session_result *ret, struct err *err)
 	ret->end = loop(s, err, &r);
 	if (r && s->user.is_refused) { /* before it began: nothing is left */
 		target_kill(&s->target);
-		ret->path = s->path;
 		undo_recording(s);
 		return r;
 	}

@@ -18,6 +18,14 @@ void user_probes_init(struct user_probes *u, const struct probe_specs *specs, bo
 	probes_set_constants(probes, specs->constants, specs->n_constants);
 }
 
+bool user_probes_want_libraries(const struct probe_specs *specs)
+{
+	for (size_t i = 0; specs && i < specs->n; i++)
+		if (specs->specs[i].module)
+			return true;
+	return false;
+}
+
 void user_probes_release(struct user_probes *u)
 {
 	free(u->is_matched);
