@@ -352,7 +352,7 @@ static int load(struct session *s, struct err *err)
 		    (s->options.on_full == ON_FULL_DEFAULT && s->target.launched);
 	struct probes_options o = {.pid = s->target.pid,
 				   .wait_when_full = wait,
-				   .stop_at_libraries = user_probes_want_libraries(s->options.probes),
+				   .stop_at_libraries = user_probes_may_come(s->options.probes),
 				   .verbose = s->options.verbose,
 				   .stack_mode = s->options.stack_mode,
 				   .ring_bytes = s->options.ring_bytes};

@@ -18,7 +18,7 @@ void user_probes_init(struct user_probes *u, const struct probe_specs *specs, bo
 	probes_set_constants(probes, specs->constants, specs->n_constants);
 }
 
-bool user_probes_want_libraries(const struct probe_specs *specs)
+bool user_probes_may_come(const struct probe_specs *specs)
 {
 	for (size_t i = 0; specs && i < specs->n; i++)
 		if (specs->specs[i].module)

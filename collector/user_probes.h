@@ -30,7 +30,7 @@ struct user_probes {
 void user_probes_init(struct user_probes *u, const struct probe_specs *specs, bool launched,
 		      struct probes *probes);
 /* Are there any that may match when a library is loaded, so that it has to be waited for? */
-bool user_probes_want_libraries(const struct probe_specs *specs);
+bool user_probes_may_come(const struct probe_specs *specs);
 void user_probes_release(struct user_probes *u);
 /* Another program runs: its libraries are not mapped yet. */
 void user_probes_begin_program(struct user_probes *u);
