@@ -119,6 +119,7 @@ bool checkpoint_restore_totals(struct totals *t, uint64_t most_events, const voi
 
 /* More there are never: a larger number is damage. */
 #define THREADS_MAX (1u << 24)
+#define THREAD_GAP_MAX 65536 /* as in replay.c */
 
 /* ---- the heap ------------------------------------------------------------------------ */
 
@@ -403,7 +404,8 @@ bool checkpoint_restore_heap(struct replay *heap, uint64_t most_events, const vo
 		uint64_t thread = cursor_varint(&col[HEAP_LAST]), layer = thread / THREADS_MAX;
 
 		slot = cursor_varint(&col[HEAP_LAST]);
-		good = layer <= heap->layers.n && slot < live + freed;
+		good = layer <= heap->layers.n && slot < live + freed &&
+		       thread % THREADS_MAX <= ordinal + THREAD_GAP_MAX;
 		if (good)
 			replay_put_last(heap, (struct thread_id){(uint32_t)(thread % THREADS_MAX)},
 					(uint8_t)layer, (uint32_t)slot);
