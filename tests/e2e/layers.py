@@ -135,6 +135,20 @@ def attached():
         tap.ok(target.returncode == 0, "the process runs on")
 
 
+def threads():
+    """Blocks that other threads free and reallocate, and a lock that is taken and given back."""
+    specs = probes("mt_get: alloc size=arg1", "mt_put: free ptr=arg1", "mt_change: realloc ptr=arg1 size=arg2",
+                   "pthread_mutex_lock: acquire key=arg1 ok=zero layer=locks", "pthread_mutex_unlock: release key=arg1 layer=locks")
+    for _ in range(3):
+        own = json.loads(record(f"{TARGETS}/layers_threads", options=specs))
+        mt, locks = layer("mt"), layer("locks")
+        found = [mt["alloc_calls"], mt["free_calls"], mt["live_blocks"]]
+        odd = [x[k] for x in (mt, locks) for k in ("unknown_frees", "double_frees")]
+        tap.ok(found == own[:3] and not any(odd), f"eight threads: {found} of {own[:3]}, {odd}")
+        tap.ok(locks["alloc_calls"] == locks["free_calls"] >= own[3] and locks["live_blocks"] == 0,
+               f"a lock that is taken {own[3]} times: {locks['alloc_calls']}, {locks['free_calls']}")
+
+
 def never_released():
     record(f"{TARGETS}/layers", options=("--probe-file", PROBES))
     found = leaks("--layer", "obj")["references"]
@@ -307,6 +321,6 @@ def lua():
 
 
 try:
-    tap.run_as_root([exact, temporary, attached, never_released, later, bounded, messages, sqlite, glib, apr, talloc, lua])
+    tap.run_as_root([exact, temporary, attached, threads, never_released, later, bounded, messages, sqlite, glib, apr, talloc, lua])
 finally:
     shutil.rmtree(work, ignore_errors=True)
