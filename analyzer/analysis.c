@@ -18,6 +18,7 @@ struct analysis_pass {
 	struct replay replay;
 	struct moments *moments; /* somebody's, or NULL */
 	uint64_t noted_chunk;	 /* whose events are coming; 0: none */
+	uint64_t heap_families; /* checkpoints have the totals of these */
 };
 
 uint64_t lost_events(const struct catalog *c)
@@ -30,11 +31,17 @@ uint64_t lost_events(const struct catalog *c)
 	return n;
 }
 
-struct analysis_pass *analysis_pass_new(unsigned int keys, uint64_t since_ns)
+struct analysis_pass *analysis_pass_new(unsigned int keys, uint64_t since_ns,
+					const struct layers *layers)
 {
 	struct analysis_pass *p = xcalloc(1, sizeof(*p));
 
 	totals_init(&p->totals, keys, since_ns);
+	if (layers) {
+		p->totals.families = layers->layers[0].families;
+		p->replay.layers = layers->replay;
+	}
+	p->heap_families = p->totals.families;
 	return p;
 }
 
@@ -98,13 +105,16 @@ static bool restore(struct analysis_pass *p, struct store_reader *reader, uint64
 		return false;
 	if (p->totals.since_ns) /* nothing of it counts yet */
 		return true;
+	if (p->totals.families != p->heap_families)
+		return false;
 	return store_reader_checkpoint(reader, CHECKPOINT_TOTALS, chunk, b) &&
 	       checkpoint_restore_totals(&p->totals, most_events, b->data, b->len);
 }
 
 static void forget(struct analysis_pass *p)
 {
-	uint64_t since_ns = p->totals.since_ns;
+	uint64_t since_ns = p->totals.since_ns, families = p->totals.families;
+	struct replay_layers layers = p->replay.layers;
 	unsigned int keys = 0;
 
 	for (size_t i = 0; i < GROUP_KEYS; i++)
@@ -112,6 +122,8 @@ static void forget(struct analysis_pass *p)
 	totals_release(&p->totals);
 	replay_release(&p->replay);
 	totals_init(&p->totals, keys, since_ns);
+	p->totals.families = families;
+	p->replay.layers = layers;
 }
 
 /* From the last checkpoint that serves and is whole; false where there is none. */
@@ -124,7 +136,8 @@ static bool restore_last(struct analysis_pass *p, struct store_reader *reader, u
 	uint64_t chunk;
 
 	/* what a row says of its place may be damaged, too: each time an earlier one */
-	more = last_chunk_before(reader, &w, &chunk);
+	more = last_chunk_before(reader, &w, &chunk) &&
+	       (w.since_ns || p->totals.families == p->heap_families);
 	while (!is_there && more && store_reader_find_checkpoint(reader, chunk, ret) &&
 	       ret->chunk <= chunk) {
 		is_there = restore(p, reader, ret->chunk, &b);
@@ -147,6 +160,13 @@ static int cannot_restore(const struct analysis_pass *p, struct store_reader *re
 	char t[FORMAT_MAX];
 
 	format_duration(t, d.until_ns > start ? d.until_ns - start : 0);
+	if (!since_ns && p->totals.families != p->heap_families) {
+		err_set(err, ERR_USAGE, 0, "cannot sum up this layer: events before %s %s, of "
+			"which only the totals of layer heap are known", t,
+			d.chunks ? "were dropped" : "are in earlier files");
+		err_hint(err, "choose blocks that were allocated later: --since TIME");
+		return -ERANGE;
+	}
 	if (until_ns < d.until_ns || (since_ns && since_ns <= d.until_ns)) {
 		err_set(err, ERR_USAGE, 0,
 			"cannot show this part of the recording: events before %s %s", t,
@@ -330,10 +350,14 @@ int analysis_make(struct store_reader *reader, enum group_key key,
 {
 	static const struct analysis_window all = {.until_ns = UINT64_MAX};
 	struct analysis_pass *p;
+	struct layers layers;
 	int r;
 
 	window = window ? window : &all;
-	p = analysis_pass_new(1u << key, window->since_ns);
+	layers_read(&layers, reader);
+	p = analysis_pass_new(1u << key, window->since_ns, &layers);
+	if (window->families)
+		p->totals.families = window->families;
 	r = feed_again(p, reader, window, progress, err);
 	memset(ret, 0, sizeof(*ret));
 	if (!r) {

@@ -9,6 +9,7 @@
 #include "analyzer/moments.h"
 #include "analyzer/totals.h"
 #include "common/err.h"
+#include "store/layers.h"
 #include "store/reader.h"
 #include "store/record.h"
 
@@ -19,6 +20,7 @@ typedef void analysis_progress(uint64_t events);
 struct analysis_window {
 	uint64_t since_ns, until_ns; /* CLOCK_MONOTONIC; 0 and UINT64_MAX: all */
 	uint64_t until_event; /* the how manieth is the last, of several at the same time; 0: all */
+	uint64_t families;    /* bits of ids, as in struct totals; 0: those of layer heap */
 };
 
 /*
@@ -35,8 +37,12 @@ int analysis_make(struct store_reader *reader, enum group_key key,
  */
 struct analysis_pass;
 
-/* @keys: a bit (1 << enum group_key) for each that analysis_pass_get() is to give. */
-struct analysis_pass *analysis_pass_new(unsigned int keys, uint64_t since_ns);
+/*
+ * @keys: a bit (1 << enum group_key) for each that analysis_pass_get() is to give.  @layers: of
+ * the recording, NULL: there is only the heap's, whose blocks are those that count.
+ */
+struct analysis_pass *analysis_pass_new(unsigned int keys, uint64_t since_ns,
+					const struct layers *layers);
 void analysis_pass_free(struct analysis_pass *p);
 /* The last checkpoint from which a pass can be fed on to @w; false if there is none. */
 bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,

@@ -13,6 +13,9 @@
 /* The sums in the order that they are stored in. */
 #define SUMS 14
 
+/* What ends with a pool is in other layers than the heap's. */
+#define SAVED_FREE_CLASSES FREE_WITH_POOL
+
 static void list_sums(struct totals *t, uint64_t *ret[SUMS])
 {
 	struct analysis *a = &t->sums;
@@ -55,7 +58,7 @@ void checkpoint_save_totals(struct totals *t, struct buffer *out)
 	for (int i = 0; i < SUMS; i++)
 		buffer_append_varint(out, *sums[i]);
 	buffer_append_varint(out, t->live_bytes);
-	for (int i = 0; i < FREE_CLASSES; i++)
+	for (int i = 0; i < SAVED_FREE_CLASSES; i++)
 		buffer_append_varint(out, t->sums.frees[i]);
 	for (int k = 0; k < GROUP_KEYS; k++) {
 		const struct tally *y = &t->tallies[k];
@@ -98,7 +101,7 @@ bool checkpoint_restore_totals(struct totals *t, uint64_t most_events, const voi
 	for (int i = 0; i < SUMS; i++)
 		*sums[i] = cursor_varint(&c);
 	t->live_bytes = cursor_varint(&c);
-	for (int i = 0; i < FREE_CLASSES; i++)
+	for (int i = 0; i < SAVED_FREE_CLASSES; i++)
 		t->sums.frees[i] = cursor_varint(&c);
 	if (t->sums.events > most_events)
 		return false;
@@ -117,6 +120,7 @@ bool checkpoint_restore_totals(struct totals *t, uint64_t most_events, const voi
 
 /* More there are never: a larger number is damage. */
 #define THREADS_MAX (1u << 24)
+#define THREAD_GAP_MAX 65536 /* as in replay.c */
 
 /* ---- the heap ------------------------------------------------------------------------ */
 
@@ -259,9 +263,13 @@ static void out_slots(struct outlet *o, const uint32_t *slots, size_t n)
 static void out_last(struct outlet *o, const struct replay *heap)
 {
 	for (uint32_t i = 0; i < heap->n_threads; i++)
-		if (heap->last_made[i]) {
-			out_number(o, i);
-			out_number(o, heap->last_made[i] - 1);
+		for (uint8_t layer = 0; layer <= heap->layers.n; layer++) {
+			uint32_t last = replay_last(heap, i, layer);
+
+			if (!last)
+				continue;
+			out_number(o, i + (uint64_t)layer * THREADS_MAX);
+			out_number(o, last - 1);
 		}
 }
 
@@ -441,14 +449,14 @@ bool checkpoint_restore_heap(struct replay *heap, uint64_t most_events, const vo
 	}
 	good = good && restore_freed(heap, &col[HEAP_FREED], freed);
 	while (good && col[HEAP_LAST].p < col[HEAP_LAST].end) {
-		uint64_t thread = cursor_varint(&col[HEAP_LAST]);
+		uint64_t thread = cursor_varint(&col[HEAP_LAST]), layer = thread / THREADS_MAX;
 
 		slot = cursor_varint(&col[HEAP_LAST]);
-		good = thread < THREADS_MAX &&
-		       slot < live + freed;
+		good = layer <= heap->layers.n && slot < live + freed &&
+		       thread % THREADS_MAX <= ordinal + THREAD_GAP_MAX;
 		if (good)
-			replay_put_last(heap, (struct thread_id){(uint32_t)thread},
-					(uint32_t)slot);
+			replay_put_last(heap, (struct thread_id){(uint32_t)(thread % THREADS_MAX)},
+					(uint8_t)layer, (uint32_t)slot);
 	}
 	for (int i = 0; i < HEAP_COLUMNS; i++)
 		good = good && !col[i].bad && col[i].p == col[i].end;

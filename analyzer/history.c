@@ -35,6 +35,7 @@ struct history {
 	bool is_held;
 	struct catalog catalog;
 	uint64_t start_ns, end_ns, dropped_until_ns; /* that it says; 0: nothing */
+	struct layers layers;
 	struct timeline timeline;
 	struct position end, past; /* the past one is shown where it has a pass */
 	struct position whole;	   /* all events, for the index, where the end's are not all */
@@ -57,10 +58,11 @@ static const struct position *is_shown(const struct history *h)
 	return h->past.pass ? &h->past : &h->end;
 }
 
-static void begin(struct position *p, uint64_t since_ns, uint64_t until_ns)
+static void begin(const struct history *h, struct position *p, uint64_t since_ns,
+		  uint64_t until_ns)
 {
 	analysis_pass_free(p->pass);
-	*p = (struct position){.pass = analysis_pass_new(KEYS, since_ns),
+	*p = (struct position){.pass = analysis_pass_new(KEYS, since_ns, &h->layers),
 			       .since_ns = since_ns,
 			       .until_ns = until_ns,
 			       .may_jump = true};
@@ -95,9 +97,10 @@ int history_open(const char *path, struct history **ret, struct err *err)
 	h->events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*h->events));
 	h->moments = moments_new(MOMENTS_BYTES);
 	h->wants_blocks = true;
-	begin(&h->end, 0, UINT64_MAX);
 	r = store_reader_open(path, &h->reader, err);
 	if (!r) {
+		layers_read(&h->layers, h->reader);
+		begin(h, &h->end, 0, UINT64_MAX);
 		h->is_sealed = store_reader_is_sealed(h->reader);
 		r = load_catalog(h, true, err);
 	}
@@ -227,7 +230,7 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	p->may_jump = false;
 	if (!must && (!analysis_find_checkpoint(h->reader, &w, &there) || there.chunk <= p->chunk))
 		return 0;
-	pass = analysis_pass_new(KEYS, p->since_ns);
+	pass = analysis_pass_new(KEYS, p->since_ns, &h->layers);
 	r = analysis_pass_restore(pass, h->reader, w.until_ns, &there, err);
 	if (r || (there.chunk <= p->chunk && !must)) {
 		analysis_pass_free(pass);
@@ -434,7 +437,7 @@ static int prepare(struct history *h, uint64_t until)
 	if (r)
 		return r;
 	if (!h->whole.pass)
-		begin(&h->whole, 0, UINT64_MAX);
+		begin(h, &h->whole, 0, UINT64_MAX);
 	h->whole.is_there = false;
 	r = read_position(h, &h->whole, until, &err);
 	if (!r)
@@ -519,7 +522,7 @@ void history_show(struct history *h, uint64_t since_ns, uint64_t at_ns)
 
 	h->version++;
 	if (!p->pass || p->since_ns != since_ns || at_ns < p->last_ns)
-		begin(p, since_ns, at_ns);
+		begin(h, p, since_ns, at_ns);
 	p->until_ns = at_ns;
 	p->is_there = false;
 	p->may_jump = true;

@@ -153,6 +153,7 @@ void moments_begin(struct moments *m, struct totals *t, struct space_id space)
 	totals_note_changes(t);
 	totals_init(&m->last, keys_of(t), 0);
 	totals_init(&m->quick, keys_of(t), 0);
+	m->quick.families = t->families;
 	moment_sums_of(t, space, &sums);
 	moment_changes_apply(&m->last, &sums, &m->scratch);
 	m->last_space = space;

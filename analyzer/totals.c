@@ -37,6 +37,7 @@ void totals_init(struct totals *t, unsigned int keys, uint64_t since_ns)
 {
 	memset(t, 0, sizeof(*t));
 	t->since_ns = since_ns;
+	t->families = UINT64_MAX;
 	for (size_t i = 0; i < GROUP_KEYS; i++)
 		t->tallies[i].is_wanted = keys >> i & 1;
 	t->has_cells = keys & ~(1u << GROUP_STACK);
@@ -317,9 +318,16 @@ void totals_note_changes(struct totals *t)
 
 /* ---- counting ------------------------------------------------------------------------ */
 
+static bool is_of_family(const struct totals *t, uint8_t family)
+{
+	return t->families >> family % 64 & 1;
+}
+
 static bool counts(const struct totals *t, const struct replay_block *b)
 {
-	return b->t_ns >= t->since_ns;
+	return b->t_ns >= t->since_ns && is_of_family(t, b->family) &&
+	       (!t->only_stacks ||
+		(b->stack.v < t->n_only_stacks && t->only_stacks[b->stack.v]));
 }
 
 static inline void end_in(struct heap_totals *to, const struct replay_step *step)
@@ -329,7 +337,7 @@ static inline void end_in(struct heap_totals *to, const struct replay_step *step
 	to->temporary_allocs += step->was_temporary;
 }
 
-static void count_end(struct totals *t, const struct replay_step *step)
+static void count_end(struct totals *t, const struct event *e, const struct replay_step *step)
 {
 	if (t->tallies[GROUP_STACK].is_wanted) {
 		struct group *g = stack_group(t, step->old.stack);
@@ -341,7 +349,8 @@ static void count_end(struct totals *t, const struct replay_step *step)
 		end_in(&cell_of(t, &step->old)->totals, step);
 	t->live_blocks--;
 	t->live_bytes -= step->old.size;
-	t->sums.free_calls++;
+	if (e->kind != EVENT_FREE || e->free_class != FREE_WITH_POOL)
+		t->sums.free_calls++;
 	t->sums.totals.temporary_allocs += step->was_temporary;
 }
 
@@ -378,14 +387,16 @@ void totals_count(struct totals *t, const struct event *e, const struct replay_s
 	if (!a->first_ns)
 		a->first_ns = e->t_ns;
 	if (step->ended && counts(t, &step->old))
-		count_end(t, step);
+		count_end(t, e, step);
 	if (e->t_ns < t->since_ns)
 		return;
 	a->events++;
 	a->last_ns = e->t_ns;
+	if (!is_of_family(t, e->family))
+		return;
 	if (e->kind == EVENT_FREE)
 		a->frees[e->free_class]++;
-	if (step->made)
+	if (step->made && counts(t, step->made))
 		count_made(t, step->made);
 	/* of equal peaks the last */
 	if (t->live_bytes >= a->totals.peak_bytes) {

@@ -88,6 +88,9 @@ struct totals_cell {
 
 struct totals {
 	uint64_t since_ns;
+	uint64_t families;     /* bits of the ids, modulo 64, of those whose blocks count */
+	const bool *only_stacks; /* [id]: blocks of these stacks count; NULL: of all */
+	size_t n_only_stacks;	 /* of others they do not */
 	struct analysis sums; /* all but its groups and stacks */
 	struct tally tallies[GROUP_KEYS];
 	struct stack_calls *stacks; /* where stacks are no groups */
@@ -106,7 +109,9 @@ struct totals {
 
 /*
  * @keys: a bit (1 << enum group_key) for each that totals_get() is to give.  Only blocks
- * count that were allocated at @since_ns or later (0: all).
+ * count that were allocated at @since_ns or later (0: all).  Those of all families do, until
+ * totals->families and only_stacks say otherwise; how many events there were, and when, is of
+ * all always.
  */
 void totals_init(struct totals *t, unsigned int keys, uint64_t since_ns);
 void totals_release(struct totals *t);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "analyzer/checkpoint.h"
+#include "collector/family.h"
 #include "common/buffer.h"
 #include "store/writer.h"
 
@@ -25,6 +26,7 @@ void checkpoints_init(struct checkpoints *c)
 {
 	memset(c, 0, sizeof(*c));
 	totals_init(&c->totals, GROUPS_ALL, 0);
+	c->totals.families = ~families_above_heap();
 }
 
 void checkpoints_release(struct checkpoints *c)

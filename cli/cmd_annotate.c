@@ -78,6 +78,7 @@ static int parse(const struct command *c, int argc, char **argv, struct annotate
 		case OPTION_AT:
 		case OPTION_SINCE:
 		case OPTION_UNTIL:
+		case OPTION_LAYER:
 			if (!when_parse(&o->when, option, optarg))
 				return usage_error(c, "'%s' is no time", optarg);
 			break;

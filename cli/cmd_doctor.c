@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "cli/probes.h"
 #include "collector/features.h"
 #include "collector/plan.h"
 #include "collector/refusal.h"
@@ -96,24 +97,10 @@ static void print_debuginfod(void)
 			      "(Debian: libdebuginfod1, Fedora: elfutils-debuginfod-client)");
 }
 
-static void print_point(const struct plan_point *p)
-{
-	char name[64];
-
-	snprintf(name, sizeof(name), p->role == PLAN_EXIT ? "  its end" : "%s",
-		 p->role == PLAN_HOOK ? "(ld.so's hook)" : p->symbol);
-	printf("  %-16s +%-4u %-24s %s\n", name,
-	       p->site.offset, p->role != PLAN_HOOK ? p->site.instruction : "",
-	       p->role == PLAN_HOOK ? "once a dlopen"
-	       : p->site.emulated ? "emulated"
-				    : "single-stepped (dear)");
-}
-
 static int print_plan(pid_t pid, bool is_example)
 {
 	struct process_maps maps;
 	struct plan plan;
-	char safe[4096];
 	struct err err;
 
 	if (process_maps_read(pid, &maps, &err) < 0)
@@ -127,18 +114,7 @@ static int print_plan(pid_t pid, bool is_example)
 		printf("  none: no allocator was found\n"
 		       "    a statically linked program needs its symbol table; heaptrail(1) has\n"
 		       "    a list of the allocators that are known\n");
-	for (size_t i = 0; i < plan.n_objects; i++) {
-		const struct plan_object *o = &plan.objects[i];
-
-		printf(" %s\n", format_safe(safe, sizeof(safe), plan.objects[i].path));
-		for (size_t j = 0; j < plan.objects[i].n_points; j++)
-			print_point(&plan.objects[i].points[j]);
-		for (size_t j = 0; j < o->n_refused; j++)
-			printf("  not probed: %s\n", o->refused[j]);
-	}
-	if (plan.other_allocator)
-		printf("  WARNING: '%s' takes malloc's place, and is not known\n",
-		       format_safe(safe, sizeof(safe), plan.other_allocator));
+	probes_print(&plan);
 	plan_release(&plan);
 	process_maps_release(&maps);
 	return 0;

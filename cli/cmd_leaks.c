@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "analyzer/rows.h"
+#include "cli/layer_report.h"
 #include "cli/rotated.h"
 #include "cli/stack_view.h"
 #include "cli/view.h"
@@ -96,6 +97,7 @@ static int parse(const struct command *c, int argc, char **argv, struct leaks_op
 		case OPTION_AT:
 		case OPTION_SINCE:
 		case OPTION_UNTIL:
+		case OPTION_LAYER:
 			if (!when_parse(&o->when, option, optarg))
 				return usage_error(c, "'%s' is no time", optarg);
 			break;
@@ -174,14 +176,17 @@ static bool print_leaks(const struct view *v, const struct rows *rows,
 	return left_out;
 }
 
-static void print_text(const struct view *v, const struct rows *rows,
-		       const struct leaks_options *o)
+static int print_text(const struct view *v, const struct rows *rows,
+		      const struct leaks_options *o, struct err *err)
 {
 	const char *on = output_has_color() ? "\033[1m" : "";
 	const char *off = output_has_color() ? "\033[0m" : "";
 	char bytes[FORMAT_MAX], blocks[FORMAT_MAX];
 	const struct heap_totals *t = &v->analysis.totals;
 
+	if (layer_report_is_counted(v))
+		return layer_report_print_references(
+			v, o->rows, &(struct stack_view_options){o->frames, o->wide}, err);
 	printf("%s %s in %s blocks%s\n",
 	       view_is_past(v) ? "Live then:" : view_exited(v) ? "Leaked" : "Unfreed so far",
 	       view_bytes(bytes, t->live_bytes, o->bytes), format_count(blocks, t->live_blocks),
@@ -192,24 +197,27 @@ static void print_text(const struct view *v, const struct rows *rows,
 	view_print_state_warnings(v);
 	view_print_no_allocator(v, "WARNING: ");
 	if (!t->live_blocks)
-		return;
+		return 0;
 	printf("\n%s%15s %9s %9s %9s  %s%s\n", on, "BYTES", "BLOCKS", "OLDEST", "NEWEST",
 	       "ALLOCATED BY", off);
 	if (print_leaks(v, rows, o))
 		stack_view_print_hint();
 	printf("\nOLDEST and NEWEST: when the first and the last of them was allocated,\n"
 	       "since the recording began.\n");
+	return 0;
 }
 
-static void print_json(const struct view *v, const struct rows *rows)
+static int print_json(const struct view *v, const struct rows *rows, struct err *err)
 {
 	const struct heap_totals *t = &v->analysis.totals;
 	struct json j = {.out = stdout};
+	int status = 0;
 
 	json_begin_object(&j, NULL);
 	json_string(&j, "schema", "heaptrail-leaks/1");
 	view_json_recording(v, &j);
 	json_string(&j, "word", view_leak_word(v));
+	json_string(&j, "layer", v->layer);
 	json_u64(&j, "total_bytes", t->live_bytes);
 	json_u64(&j, "total_blocks", t->live_blocks);
 	json_u64(&j, "lost_events", view_lost_events(v));
@@ -233,7 +241,10 @@ static void print_json(const struct view *v, const struct rows *rows)
 		json_end_object(&j);
 	}
 	json_end_array(&j);
+	if (layer_report_is_counted(v))
+		status = layer_report_json_references(v, &j, err);
 	json_end_object(&j);
+	return status;
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -243,7 +254,7 @@ static int run(const struct command *c, int argc, char **argv)
 	struct view v;
 	struct own own;
 	struct err err;
-	int status;
+	int status, r = 0;
 
 	status = parse(c, argc, argv, &o);
 	if (!status && !o.done &&
@@ -264,12 +275,12 @@ static int run(const struct command *c, int argc, char **argv)
 	if (o.json)
 		view_warn_if_incomplete(&v);
 	if (o.json)
-		print_json(&v, &rows);
+		r = print_json(&v, &rows, &err);
 	else
-		print_text(&v, &rows, &o);
+		r = print_text(&v, &rows, &o, &err);
 	rows_release(&rows);
 	view_close(&v);
-	return 0;
+	return r ? print_error(&err) : 0;
 }
 
 const struct command command_leaks = {

@@ -15,6 +15,7 @@
 
 #include "cli/checkpoints.h"
 #include "cli/invoker.h"
+#include "cli/probes.h"
 #include "cli/progress.h"
 #include "cli/rotated.h"
 #include "cli/summary.h"
@@ -44,6 +45,9 @@ static const char help[] =
 	"                        caller (only who called the allocator), none\n"
 	"      --min-size SIZE   count blocks below SIZE (64, 4K; 1G at most), but do not\n"
 	"                        record them: a smaller recording of the larger blocks\n"
+	"      --probe SPEC      also record an allocator of the program's own, such as\n"
+	"                        'my_malloc: alloc size=arg1'; several times\n"
+	"      --probe-file FILE  such specs, one a line\n"
 	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least):\n"
 	"                        the oldest events are dropped, totals stay exact\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
@@ -70,7 +74,7 @@ static const char help[] =
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH, OPTION_MIN_SIZE,
-       OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
+       OPTION_PROBE, OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
        OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
 static const struct option options[] = {
@@ -81,6 +85,8 @@ static const struct option options[] = {
 	{"every", required_argument, NULL, OPTION_EVERY},
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
+	{"probe", required_argument, NULL, OPTION_PROBE},
+	{"probe-file", required_argument, NULL, OPTION_PROBE_FILE},
 	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
@@ -96,6 +102,7 @@ static const struct option options[] = {
 
 struct record_options {
 	struct session_options session;
+	struct probe_specs probes;
 	bool as_root, quiet, done;
 };
 
@@ -151,6 +158,9 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
 					      "not '%s'", optarg);
 		return 0;
+	case OPTION_PROBE:
+	case OPTION_PROBE_FILE:
+		return probes_parse(&o->probes, option == OPTION_PROBE_FILE, optarg);
 	case OPTION_EVERY:
 	case OPTION_MIN_SIZE:
 	case OPTION_MAX_SIZE:
@@ -216,7 +226,8 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 		return usage_error(c, "either --every or --max-size");
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
-	return 0;
+	o->session.probes = &o->probes;
+	return probes_finish(&o->probes);
 }
 
 static void say_how_it_ended(const struct session_result *r, uint64_t dropped)
@@ -298,7 +309,7 @@ static void say_bound_is_too_small(uint64_t state_bytes, uint64_t max_size)
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct record_options o = {0};
-	struct session_result result;
+	struct session_result result = {.path = ""};
 	struct checkpoints sums;
 	struct session *session;
 	struct analysis all;
@@ -307,8 +318,10 @@ static int run(const struct command *c, int argc, char **argv)
 	int status, r, close_r;
 
 	status = parse(c, argc, argv, &o);
-	if (status || o.done)
+	if (status || o.done) {
+		probe_specs_release(&o.probes);
 		return status;
+	}
 	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
 	if (!o.as_root)
 		invoker_find(&o.session.identity);
@@ -324,6 +337,7 @@ static int run(const struct command *c, int argc, char **argv)
 	r = session_start(&o.session, &session, &err);
 	if (r < 0) {
 		checkpoints_release(&sums);
+		probe_specs_release(&o.probes);
 		return fail(&o, -r, &err);
 	}
 	if (!o.quiet && o.session.pid)
@@ -350,6 +364,7 @@ static int run(const struct command *c, int argc, char **argv)
 		say_how_it_ended(&result, dropped);
 	free((char *)result.path);
 	free((char *)result.warning);
+	probe_specs_release(&o.probes);
 	return status;
 }
 

@@ -10,6 +10,7 @@
 
 #include "analyzer/rows.h"
 #include "cli/hints.h"
+#include "cli/layer_report.h"
 #include "cli/rotated.h"
 #include "cli/stack_view.h"
 #include "cli/view.h"
@@ -136,6 +137,7 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 		case OPTION_AT:
 		case OPTION_SINCE:
 		case OPTION_UNTIL:
+		case OPTION_LAYER:
 			if (!when_parse(&o->when, option, optarg))
 				return usage_error(c, "'%s' is no time", optarg);
 			break;
@@ -210,18 +212,20 @@ static void print_title(const struct view *v, const struct report_options *o)
 	       "BLOCKS", by, off);
 }
 
-static void print_text(const struct view *v, const struct rows *rows, const struct own *own,
-		       const struct report_options *o)
+static int print_text(const struct view *v, const struct rows *rows, const struct own *own,
+		      const struct report_options *o, struct err *err)
 {
 	size_t n = !o->rows || rows->n < o->rows ? rows->n : o->rows;
 	bool has_frames = o->by == ROWS_BY_STACK && stacks_have_frames(&v->stacks);
 	struct stack_view_options frames = {o->frames, o->wide};
 	bool left_out = false;
 	char count[FORMAT_MAX];
+	int r;
 
 	view_print_head(v, o->bytes);
-	if (!rows->n)
-		return;
+	r = layer_report_print(v, o->bytes, err);
+	if (r || !rows->n)
+		return r;
 	print_title(v, o);
 	for (size_t i = 0; i < n; i++) {
 		if (i && has_frames)
@@ -237,6 +241,7 @@ static void print_text(const struct view *v, const struct rows *rows, const stru
 		stack_view_print_hint();
 	if (rows_group_key(o->by) == GROUP_STACK)
 		hints_print(v, own);
+	return 0;
 }
 
 /* ---- for machines ------------------------------------------------------------------- */
@@ -296,15 +301,20 @@ static void json_row(const struct view *v, const struct row *r, enum rows_by by,
 	json_end_object(j);
 }
 
-static void print_json(const struct view *v, const struct rows *rows, const struct own *own,
-		       const struct report_options *o)
+static int print_json(const struct view *v, const struct rows *rows, const struct own *own,
+		      const struct report_options *o, struct err *err)
 {
 	struct json j = {.out = stdout};
+	int r;
 
 	json_begin_object(&j, NULL);
 	json_string(&j, "schema", "heaptrail-report/1");
 	view_json_recording(v, &j);
 	view_json_summary(v, &j);
+	json_string(&j, "layer", v->layer);
+	r = layer_report_json(v, &j, err);
+	if (r)
+		return r;
 	json_string(&j, "by", rows_by_text(o->by));
 	json_begin_array(&j, "rows");
 	for (size_t i = 0; i < rows->n; i++)
@@ -313,6 +323,7 @@ static void print_json(const struct view *v, const struct rows *rows, const stru
 	if (rows_group_key(o->by) == GROUP_STACK)
 		hints_json(v, own, &j);
 	json_end_object(&j);
+	return 0;
 }
 
 static void print_csv_text(const char *text)
@@ -360,7 +371,7 @@ static int run(const struct command *c, int argc, char **argv)
 	struct view v;
 	struct own own;
 	struct err err;
-	int status;
+	int status, r = 0;
 
 	status = parse(c, argc, argv, &o);
 	if (!status && !o.done &&
@@ -381,16 +392,16 @@ static int run(const struct command *c, int argc, char **argv)
 	if (o.json || o.csv)
 		view_warn_if_incomplete(&v);
 	if (o.json)
-		print_json(&v, &rows, &own, &o);
+		r = print_json(&v, &rows, &own, &o, &err);
 	else if (o.csv)
 		print_csv(&v, &rows, &o);
 	else
-		print_text(&v, &rows, &own, &o);
+		r = print_text(&v, &rows, &own, &o, &err);
 	rows_release(&rows);
 	own_release(&own);
 	free(o.skip);
 	view_close(&v);
-	return 0;
+	return r ? print_error(&err) : 0;
 }
 
 const struct command command_report = {

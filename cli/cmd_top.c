@@ -41,7 +41,8 @@ static const char help[] =
 	"                        dropped, totals stay exact\n"
 	"      --log FILE        append to it what COMMAND prints (default: to nowhere)\n"
 	"  -d, --duration TIME, --call-graph=HOW, --min-size SIZE,\n"
-	"      --on-full=wait|drop, --ring-size MIB, --as-root, --no-ptrace\n"
+	"      --on-full=wait|drop, --ring-size MIB, --as-root, --no-ptrace,\n"
+	"      --probe SPEC, --probe-file FILE\n"
 	"                        as of heaptrail record\n"
 	"      --skip PATTERN, --ascii, --no-color, --no-mouse, --no-settings\n"
 	"                        as of heaptrail view; with FILE, or for the list, also\n"
@@ -71,6 +72,8 @@ static const struct option options[] = {
 	{"force", no_argument, NULL, OPTION_OF_RECORD},
 	{"call-graph", required_argument, NULL, OPTION_OF_RECORD},
 	{"min-size", required_argument, NULL, OPTION_OF_RECORD},
+	{"probe", required_argument, NULL, OPTION_OF_RECORD},
+	{"probe-file", required_argument, NULL, OPTION_OF_RECORD},
 	{"on-full", required_argument, NULL, OPTION_OF_RECORD},
 	{"ring-size", required_argument, NULL, OPTION_OF_RECORD},
 	{"no-ptrace", no_argument, NULL, OPTION_OF_RECORD},

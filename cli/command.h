@@ -23,6 +23,7 @@ extern const struct command command_symbolize;
 extern const struct command command_top;
 extern const struct command command_view;
 extern const struct command command_doctor;
+extern const struct command command_probes;
 
 /* Prints @e as "heaptrail: …" and its hint; returns its exit status. */
 int print_error(const struct err *e);

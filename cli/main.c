@@ -17,6 +17,7 @@
 static const struct command *const commands[] = {
 	&command_record, &command_top,	  &command_report, &command_leaks,	&command_annotate,
 	&command_view,	 &command_info,  &command_repair, &command_symbolize, &command_doctor,
+	&command_probes,
 };
 
 static const char before[] =

@@ -31,7 +31,10 @@ static int open_once(struct view *v, const char *path, enum group_key key,
 
 	memset(v, 0, sizeof(*v));
 	v->path = path;
+	v->layer = when->layer ? when->layer : LAYERS_HEAP;
 	r = store_reader_open(path, &v->reader, err);
+	if (!r)
+		layers_read(&v->layers, v->reader);
 	if (!r)
 		r = when_find(when, v->reader, &v->window, err);
 	if (!r)
@@ -477,6 +480,8 @@ void view_print_head(const struct view *v, bool exact)
 	print_command(v);
 	print_recorded(v);
 	print_window(v);
+	if (v->window.families)
+		printf("  Layer       %s\n", v->layer);
 	printf("  Allocated   %s in %s calls, %s freed\n", view_bytes(x, t->allocated_bytes, exact),
 	       format_count(y, t->alloc_calls), format_count(z, a->free_calls));
 	printf("  Peak        %s in %s blocks, at %s\n", view_bytes(x, t->peak_bytes, exact),

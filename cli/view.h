@@ -21,6 +21,8 @@ struct view {
 	struct analysis analysis;
 	struct stack_counts stacks;
 	struct analysis_window window; /* the part that was analysed */
+	struct layers layers; /* that there are */
+	const char *layer; /* the one that was analysed */
 	bool lacks_names; /* of functions that nobody has looked up yet, or could */
 	struct symbolize_result names; /* of view_complete_names() */
 };

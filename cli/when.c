@@ -3,13 +3,19 @@
 #include "cli/when.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/progress.h"
 #include "common/format.h"
+#include "store/layers.h"
 
 bool when_parse(struct when *w, int option, const char *text)
 {
+	if (option == OPTION_LAYER) {
+		w->layer = text;
+		return true;
+	}
 	if (option == OPTION_SINCE) {
 		w->has_since = true;
 		return parse_duration(text, &w->since_ns);
@@ -24,14 +30,15 @@ bool when_parse(struct when *w, int option, const char *text)
 
 static int find_peak(struct store_reader *reader, struct analysis_window *ret, struct err *err)
 {
+	struct analysis_window all = {.until_ns = UINT64_MAX, .families = ret->families};
 	struct analysis a;
 	int r;
 
 	ret->until_ns = (uint64_t)store_reader_number(reader, "peak_time_ns", 0);
 	ret->until_event = (uint64_t)store_reader_number(reader, "peak_event", 0);
-	if (ret->until_ns && ret->until_event)
+	if (ret->until_ns && ret->until_event && !ret->families)
 		return 0;
-	r = analysis_make(reader, GROUP_FAMILY, NULL, progress_events, &a, err);
+	r = analysis_make(reader, GROUP_FAMILY, &all, progress_events, &a, err);
 	if (r)
 		return r;
 	ret->until_ns = a.peak_time_ns;
@@ -47,6 +54,28 @@ static int not_there(uint64_t t_ns, const char *what, uint64_t end_ns, struct er
 	err_set(err, ERR_USAGE, 0, "%s is %s", format_duration(t, t_ns), what);
 	if (end_ns)
 		err_hint(err, "it is %s long", format_duration(end, end_ns));
+	return -EINVAL;
+}
+
+static int find_layer(const char *name, struct store_reader *reader, uint64_t *ret,
+		      struct err *err)
+{
+	struct layers layers;
+	const struct layer *layer;
+	char names[400] = "";
+	size_t len = 0;
+
+	layers_read(&layers, reader);
+	layer = layers_find(&layers, name);
+	if (layer) {
+		*ret = layer == layers.layers ? 0 : layer->families;
+		return 0;
+	}
+	for (uint8_t i = 0; i < layers.n && len < sizeof(names); i++)
+		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "",
+					layers.layers[i].name);
+	err_set(err, ERR_USAGE, 0, "there is no layer '%.100s' in the recording", name);
+	err_hint(err, "there is %s", names);
 	return -EINVAL;
 }
 
@@ -68,5 +97,7 @@ int when_find(const struct when *w, struct store_reader *reader, struct analysis
 		ret->since_ns = start + w->since_ns;
 	if (w->has_until)
 		ret->until_ns = start + w->until_ns;
+	if (w->layer && find_layer(w->layer, reader, &ret->families, err))
+		return -EINVAL;
 	return w->is_peak ? find_peak(reader, ret, err) : 0;
 }

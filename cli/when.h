@@ -9,18 +9,20 @@
 #include "common/err.h"
 #include "store/reader.h"
 
-/* --at, --since and --until: the part of a recording that is asked for. */
+/* --at, --since, --until and --layer: the part of a recording that is asked for. */
 struct when {
 	bool has_since, has_until, is_peak;
 	uint64_t since_ns, until_ns; /* from its start on */
+	const char *layer; /* NULL: the heap's */
 };
 
-/* These three, for getopt_long(). */
-enum { OPTION_AT = 900, OPTION_SINCE, OPTION_UNTIL };
+/* These four, for getopt_long(). */
+enum { OPTION_AT = 900, OPTION_SINCE, OPTION_UNTIL, OPTION_LAYER };
 #define WHEN_OPTIONS \
 	{"at", required_argument, NULL, OPTION_AT}, \
 	{"since", required_argument, NULL, OPTION_SINCE}, \
-	{"until", required_argument, NULL, OPTION_UNTIL}
+	{"until", required_argument, NULL, OPTION_UNTIL}, \
+	{"layer", required_argument, NULL, OPTION_LAYER}
 
 /* @option is one of them; false where @text is no such moment. */
 bool when_parse(struct when *w, int option, const char *text);
@@ -36,6 +38,7 @@ int when_find(const struct when *w, struct store_reader *reader, struct analysis
 	"      --at TIME     what was live then: a time since the recording began, such\n" \
 	"                    as 90s, 1.5m or 250ms, or 'peak'\n" \
 	"      --since TIME, --until TIME  only blocks allocated from then on; what is\n" \
-	"                    said of them is as it was at the second\n"
+	"                    said of them is as it was at the second\n" \
+	"      --layer NAME  of an allocator of the program's own, see record --probe\n"
 
 #endif

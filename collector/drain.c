@@ -6,25 +6,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/drain_stacks.h"
+#include "collector/drain_timeline.h"
 #include "collector/family.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+#include "store/layers.h"
 #include "store/loss.h"
-
-#define TIMELINE_FIRST_WIDTH_NS 1000000ull
-
-/* So many stacks are remembered before those of code that may be gone are forgotten. */
-#define STACKS_KEPT 8192
 
 /* A serial number beyond this is no thread's: the raw event is damaged. */
 #define THREADS_MAX (1u << 24)
 
+static void set_layers(struct drain *d)
+{
+	struct layers l;
+
+	layers_init(&l);
+	for (size_t i = 0; i < n_user_families; i++)
+		layers_add(&l, user_families[i].id, user_families[i].layer_name);
+	d->heap.layers = l.replay;
+}
+
 void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 {
 	memset(d, 0, sizeof(*d));
+	set_layers(d);
 	d->writer = writer;
 	d->pid = pid;
-	d->timeline_width_ns = TIMELINE_FIRST_WIDTH_NS;
+	drain_timeline_init(d);
 	call_sites_init(&d->sites, writer, pid);
 }
 
@@ -43,12 +52,27 @@ void drain_set_min_size(struct drain *d, uint64_t min_size)
 		store_writer_put_number(d->writer, "min_size", (int64_t)min_size);
 }
 
+/* What only the user's layers need. */
+static void release_others(struct drain *d)
+{
+	for (int i = 0; i < PROBE_LAYERS; i++)
+		for (int k = 0; k < FAMILY_KINDS; k++) {
+			if (d->others[i][k])
+				pairing_release(d->others[i][k]);
+			free(d->others[i][k]);
+			d->others[i][k] = NULL;
+		}
+	pools_release(&d->pools);
+	hashmap_release(&d->acquired_before);
+}
+
 void drain_end_events(struct drain *d)
 {
 	struct drain_observer o = d->observer;
 
 	d->observer = (struct drain_observer){0};
 	pairing_release(&d->pairing);
+	release_others(d);
 	hashmap_release(&d->stacks);
 	hashmap_release(&d->older_stacks);
 	hashmap_release(&d->sites.by_branch);
@@ -84,6 +108,8 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	d->space.end = NULL;
 	store_writer_put_space(d->writer, &d->space);
 	pairing_reset(&d->pairing);
+	release_others(d);
+	d->live_bytes = 0;
 	replay_begin_space(&d->heap, d->space.id);
 	d->small.live_blocks = d->small.live_bytes = 0;
 	d->small_is_written = false;
@@ -99,77 +125,13 @@ void drain_end_space(struct drain *d, const char *how, uint64_t t_ns)
 	store_writer_put_space(d->writer, &d->space);
 }
 
-/* ---- the timeline ------------------------------------------------------------------ */
-
-static void timeline_double(struct drain *d)
-{
-	for (size_t i = 0; i < TIMELINE_BUCKETS / 2; i++) {
-		const struct timeline_bucket *a = &d->timeline[2 * i], *b = a + 1;
-		bool has_b = 2 * i + 1 < d->timeline_used;
-
-		d->timeline[i] = (struct timeline_bucket){
-			.allocs = a->allocs + b->allocs,
-			.frees = a->frees + b->frees,
-			.allocated_bytes = a->allocated_bytes + b->allocated_bytes,
-			.live_bytes = has_b ? b->live_bytes : a->live_bytes,
-			.max_live_bytes = a->max_live_bytes > b->max_live_bytes ? a->max_live_bytes
-										: b->max_live_bytes,
-		};
-	}
-	memset(&d->timeline[TIMELINE_BUCKETS / 2], 0, sizeof(d->timeline) / 2);
-	d->timeline_used = (d->timeline_used + 1) / 2;
-	d->timeline_width_ns *= 2;
-}
-
-/* The last bucket is to be that of @t_ns; @live: what was live until then. */
-static void timeline_extend(struct drain *d, uint64_t t_ns, uint64_t live)
-{
-	size_t i;
-
-	if (!d->timeline_start_ns)
-		d->timeline_start_ns = t_ns;
-	while ((t_ns - d->timeline_start_ns) / d->timeline_width_ns >= TIMELINE_BUCKETS)
-		timeline_double(d);
-	i = (t_ns - d->timeline_start_ns) / d->timeline_width_ns;
-	for (; d->timeline_used <= i; d->timeline_used++)
-		d->timeline[d->timeline_used].live_bytes =
-			d->timeline[d->timeline_used].max_live_bytes = live;
-	d->timeline_until_ns =
-		d->timeline_start_ns + d->timeline_used * d->timeline_width_ns;
-}
-
-/* @before: what was live before the event. */
-static void timeline_add(struct drain *d, const struct event *e, uint64_t before)
-{
-	uint64_t live = d->heap.live_bytes;
-	struct timeline_bucket *b;
-
-	if (e->t_ns >= d->timeline_until_ns)
-		timeline_extend(d, e->t_ns, before);
-	b = &d->timeline[d->timeline_used - 1];
-	if (event_allocates(e)) {
-		b->allocs++;
-		b->allocated_bytes += e->size;
-	}
-	b->frees += event_frees(e);
-	b->live_bytes = live;
-	if (live > b->max_live_bytes)
-		b->max_live_bytes = live;
-}
-
-void drain_write_slow(struct drain *d)
-{
-	store_writer_put_timeline(d->writer, d->timeline, d->timeline_used, d->timeline_start_ns,
-				  d->timeline_width_ns);
-}
-
 /* ---- events ------------------------------------------------------------------------ */
 
 /* Its slot is found; NO_SLOT where there is no such event. */
 static uint32_t emit(struct drain *d, struct event *e)
 {
 	const struct drain_observer *o = &d->observer;
-	uint64_t before = d->heap.live_bytes, chunk;
+	uint64_t before = d->live_bytes, chunk;
 	struct replay_step step;
 
 	if (replay_feed(&d->heap, e, &step, NULL) < 0) {
@@ -181,7 +143,11 @@ static uint32_t emit(struct drain *d, struct event *e)
 	d->counts.events++;
 	d->counts.alloc_calls += event_allocates(e);
 	d->counts.free_calls += event_frees(e);
-	timeline_add(d, e, before);
+	if (!replay_layer_of(&d->heap.layers, e->family)) {
+		d->live_bytes += (step.made ? step.made->size : 0) -
+				 (step.ended ? step.old.size : 0);
+		drain_timeline_add(d, e, before);
+	}
 	if (o->step)
 		o->step(o->arg, d->space.id, e, &step);
 	chunk = store_writer_put_event(d->writer, d->space.id, e);
@@ -237,89 +203,7 @@ void drain_write_small(struct drain *d)
 	d->small_is_written = true;
 }
 
-/* ---- frees that were not seen ------------------------------------------------------ */
-
-/* The live block at @address was freed without our seeing it. */
-static void imply_free(struct drain *d, struct thread_id thread, uint8_t family, uint64_t address)
-{
-	struct event e = {.kind = EVENT_FREE,
-			  .free_class = FREE_IMPLIED,
-			  .family = family,
-			  .thread = thread,
-			  .t_ns = d->last_ns};
-	enum pairing_found found = pairing_find(&d->pairing, address, &e.slot);
-
-	if (!is_block(found))
-		return;
-	pairing_remove(&d->pairing, address);
-	d->counts.implied_frees++;
-	if (found == PAIRING_SMALL)
-		end_small(d, e.slot);
-	else
-		emit(d, &e);
-}
-
-/* ---- stacks ------------------------------------------------------------------------ */
-
-static void note_stack(struct drain *d, const struct ring_stack *r)
-{
-	uint32_t *stack = hashmap_put(&d->stacks, r->id);
-
-	if (*stack != HASHMAP_NONE)
-		return; /* sent by two threads, or again */
-	*stack = call_sites_stack(&d->sites, r->frames, r->n, r->head.generation,
-				  (enum stack_end)r->end, d->last_ns).v;
-	d->counts.guessed_frames += r->guesses;
-}
-
-/* With another generation ids are others: those from before are of calls under way only. */
-static void forget_old_stacks(struct drain *d)
-{
-	if (d->stacks.n < STACKS_KEPT || d->generation == d->forgot_generation)
-		return;
-	d->forgot_generation = d->generation;
-	hashmap_release(&d->older_stacks);
-	d->older_stacks = d->stacks;
-	d->stacks = (struct hashmap){0};
-}
-
-static struct stack_id caller_stack(struct drain *d, const struct ring_head *h, uint64_t caller,
-				    enum stack_end end)
-{
-	if (end == STACK_CALLER)
-		return call_sites_caller(&d->sites, caller, h->generation, d->last_ns);
-	return call_sites_stack(&d->sites, &caller, 1, h->generation, end, d->last_ns);
-}
-
-static enum stack_end why_no_stack(uint64_t id)
-{
-	uint64_t end = RING_NO_STACK_END(id);
-
-	return end == STACK_COMPLETE || end >= STACK_ENDS ? STACK_LOST : (enum stack_end)end;
-}
-
-static struct stack_id stack_of_alloc(struct drain *d, const struct ring_head *h, uint64_t id,
-				      uint64_t caller)
-{
-	uint32_t stack = HASHMAP_NONE;
-
-	switch (d->stack_mode) {
-	case STACK_MODE_NONE:
-		return (struct stack_id){0};
-	case STACK_MODE_CALLER:
-		return caller_stack(d, h, caller, STACK_CALLER);
-	case STACK_MODE_AUTO:
-	case STACK_MODE_FP:
-		break;
-	}
-	if (!RING_IS_STACK(id))
-		return caller_stack(d, h, caller, why_no_stack(id));
-	stack = hashmap_get(&d->stacks, id);
-	if (stack == HASHMAP_NONE)
-		stack = hashmap_get(&d->older_stacks, id);
-	return stack == HASHMAP_NONE ? caller_stack(d, h, caller, STACK_LOST)
-				     : (struct stack_id){stack};
-}
+/* ---- what is common to events -------------------------------------------------------- */
 
 static struct event make_event(struct drain *d, const struct ring_head *h, enum event_kind kind,
 			       struct stack_id stack)
@@ -334,32 +218,159 @@ static struct event make_event(struct drain *d, const struct ring_head *h, enum 
 	};
 }
 
+/* ---- layers ------------------------------------------------------------------------ */
+
+/* Where the addresses of a family are paired. */
+struct realm {
+	struct pairing *pairing;
+	uint8_t layer;
+	enum family_kind kind;
+};
+
+static struct realm realm_of(struct drain *d, uint8_t id)
+{
+	const struct family *family = family_by_id(id);
+	struct pairing **p;
+
+	if (!family || (family->layer == LAYER_HEAP && family->kind == FAMILY_BLOCKS))
+		return (struct realm){&d->pairing, LAYER_HEAP, FAMILY_BLOCKS};
+	p = &d->others[family->layer % PROBE_LAYERS][family->kind];
+	if (!*p)
+		*p = xcalloc(1, sizeof(**p));
+	return (struct realm){*p, family->layer, family->kind};
+}
+
+static bool is_heap(const struct realm *realm)
+{
+	return realm->layer == LAYER_HEAP;
+}
+
+#define NONE_BEFORE (NO_SLOT - 1)
+
+/* A countable thing is handed out once more: it is given back in the opposite order. */
+static void acquire(struct drain *d, const struct realm *realm, uint64_t address, uint32_t slot)
+{
+	uint32_t before = NONE_BEFORE;
+
+	if (pairing_find(realm->pairing, address, &before) == PAIRING_LIVE)
+		pairing_remove(realm->pairing, address);
+	else
+		before = NONE_BEFORE;
+	*hashmap_put(&d->acquired_before, slot) = before;
+	pairing_put(realm->pairing, address, slot);
+}
+
+/* Its address leads to the block in @slot no more, which ends. */
+static void forget_block(struct drain *d, const struct realm *realm, uint64_t address,
+			 uint32_t slot)
+{
+	uint32_t before = NONE_BEFORE;
+
+	pairing_remove(realm->pairing, address);
+	if (is_heap(realm))
+		return;
+	if (realm->kind == FAMILY_COUNTED)
+		before = hashmap_get(&d->acquired_before, slot);
+	else
+		pools_remove(&d->pools, slot);
+	if (before < NONE_BEFORE)
+		pairing_put(realm->pairing, address, before);
+}
+
+/* ---- the ends of pools -------------------------------------------------------------- */
+
+struct pool_end {
+	struct drain *drain;
+	struct event event; /* of each of its blocks */
+	bool is_implied;
+};
+
+static void end_with_pool(void *arg, uint32_t slot, uint64_t address)
+{
+	struct pool_end *p = arg;
+	struct event e = p->event;
+	struct realm realm;
+
+	e.slot = slot;
+	e.family = replay_at(&p->drain->heap, slot)->family;
+	realm = realm_of(p->drain, e.family);
+	pairing_remove(realm.pairing, address);
+	p->drain->counts.implied_frees += p->is_implied;
+	emit(p->drain, &e);
+}
+
+/* All that is in the pool at @address ends as @e says. */
+static void end_members(struct drain *d, const struct realm *realm, uint64_t address,
+			const struct event *e)
+{
+	struct pool_end p = {d, *e, e->free_class == FREE_IMPLIED};
+
+	if (d->pools.live_pools && !is_heap(realm) &&
+	    pools_has(&d->pools, realm->layer, address))
+		pools_end(&d->pools, realm->layer, address, end_with_pool, &p);
+}
+
+/* ---- frees that were not seen ------------------------------------------------------ */
+
+/* The live block at @address, and with @all what is in it, was freed without our seeing it. */
+static void imply_block(struct drain *d, const struct realm *realm, struct thread_id thread,
+			uint8_t family, uint64_t address, bool all)
+{
+	struct event e = {.kind = EVENT_FREE,
+			  .free_class = FREE_IMPLIED,
+			  .family = family,
+			  .thread = thread,
+			  .t_ns = d->last_ns};
+	enum pairing_found found;
+
+	if (all)
+		end_members(d, realm, address, &e);
+	found = pairing_find(realm->pairing, address, &e.slot);
+	if (!is_block(found))
+		return;
+	forget_block(d, realm, address, e.slot);
+	d->counts.implied_frees++;
+	if (found == PAIRING_SMALL)
+		end_small(d, e.slot);
+	else
+		emit(d, &e);
+}
+
 /* ---- blocks ------------------------------------------------------------------------ */
 
-static void add_block(struct drain *d, const struct ring_alloc *r)
+static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool)
 {
 	const struct ring_head *h = &r->head;
+	struct realm realm = realm_of(d, h->family);
 	struct event e;
 	uint32_t slot;
 
-	imply_free(d, (struct thread_id){h->thread}, h->family, r->address);
-	if (r->size < d->min_size) {
+	if (realm.kind != FAMILY_COUNTED)
+		imply_block(d, &realm, (struct thread_id){h->thread}, h->family, r->address, true);
+	if (is_heap(&realm) && r->size < d->min_size) {
 		begin_small(d, r->address, r->size);
 		return;
 	}
-	e = make_event(d, h, EVENT_ALLOC, stack_of_alloc(d, h, r->stack, r->caller));
+	e = make_event(d, h, EVENT_ALLOC, drain_alloc_stack(d, h, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
 	e.usable = family_usable(family_by_id(h->family), r->size, r->size_word);
 	slot = emit(d, &e);
-	if (slot != NO_SLOT)
-		pairing_put(&d->pairing, r->address, slot);
+	if (slot == NO_SLOT)
+		return;
+	if (realm.kind == FAMILY_COUNTED)
+		acquire(d, &realm, r->address, slot);
+	else
+		pairing_put(realm.pairing, r->address, slot);
+	if (pool && !is_heap(&realm))
+		pools_add(&d->pools, realm.layer, pool, slot, r->address);
 }
 
 /* A free of what is no live block. */
-static enum free_class classify(struct drain *d, const struct event *e, enum pairing_found found)
+static enum free_class classify(struct drain *d, const struct realm *realm, const struct event *e,
+				enum pairing_found found)
 {
-	if (call_sites_in_allocator(&d->sites, e->stack)) {
+	if (is_heap(realm) && call_sites_in_allocator(&d->sites, e->stack)) {
 		d->counts.internal_frees++;
 		return FREE_INTERNAL;
 	}
@@ -373,8 +384,8 @@ static enum free_class classify(struct drain *d, const struct event *e, enum pai
 }
 
 /* A free of the block that @found and @place describe; @address no longer leads to it. */
-static void end_block(struct drain *d, const struct ring_head *h, enum pairing_found found,
-		      uint32_t place, uint64_t address, uint64_t caller)
+static void end_block(struct drain *d, const struct realm *realm, const struct ring_head *h,
+		      enum pairing_found found, uint32_t place, uint64_t address, uint64_t caller)
 {
 	struct event e;
 
@@ -382,12 +393,12 @@ static void end_block(struct drain *d, const struct ring_head *h, enum pairing_f
 		end_small(d, place);
 		return;
 	}
-	e = make_event(d, h, EVENT_FREE, caller_stack(d, h, caller, STACK_CALLER));
+	e = make_event(d, h, EVENT_FREE, drain_caller_stack(d, h, caller, STACK_CALLER));
 	if (found == PAIRING_LIVE) {
 		e.slot = place;
 	} else {
 		e.address = address;
-		e.free_class = (uint8_t)classify(d, &e, found);
+		e.free_class = (uint8_t)classify(d, realm, &e, found);
 	}
 	emit(d, &e);
 }
@@ -395,12 +406,43 @@ static void end_block(struct drain *d, const struct ring_head *h, enum pairing_f
 static void free_block(struct drain *d, const struct ring_head *h, uint64_t address,
 		       uint64_t caller)
 {
+	struct realm realm = realm_of(d, h->family);
 	uint32_t place = NO_SLOT;
-	enum pairing_found found = pairing_find(&d->pairing, address, &place);
+	enum pairing_found found = pairing_find(realm.pairing, address, &place);
 
 	if (is_block(found))
-		pairing_remove(&d->pairing, address);
-	end_block(d, h, found, place, address, caller);
+		forget_block(d, &realm, address, place);
+	end_block(d, &realm, h, found, place, address, caller);
+}
+
+/* The pool is emptied, with the pools in it, and ends if it is destroyed. */
+static void end_pool(struct drain *d, const struct ring_free *r)
+{
+	const struct ring_head *h = &r->head;
+	struct realm realm = realm_of(d, h->family), blocks = realm;
+	struct event e = make_event(d, h, EVENT_FREE,
+				    drain_caller_stack(d, h, r->caller, STACK_CALLER));
+	uint32_t place = NO_SLOT;
+	enum pairing_found found;
+
+	e.free_class = FREE_WITH_POOL;
+	end_members(d, &realm, r->address, &e);
+	if (h->kind == RING_POOL_RESET)
+		return;
+	found = pairing_find(realm.pairing, r->address, &place);
+	/* a block may be the pool of others */
+	if (!is_block(found) && d->others[realm.layer][FAMILY_BLOCKS]) {
+		blocks.pairing = d->others[realm.layer][FAMILY_BLOCKS];
+		if (is_block(pairing_find(blocks.pairing, r->address, &place))) {
+			found = PAIRING_LIVE;
+			realm = blocks;
+		}
+	}
+	if (found == PAIRING_FREED)
+		return; /* with the one that it was in, whose destruction goes on to it */
+	if (is_block(found))
+		forget_block(d, &realm, r->address, place);
+	end_block(d, &realm, h, found, place, r->address, r->caller);
 }
 
 static struct drain_thread *thread_of(struct drain *d, uint32_t serial)
@@ -415,90 +457,108 @@ static struct drain_thread *thread_of(struct drain *d, uint32_t serial)
 }
 
 /* The end of a realloc was not seen: the old block counts as freed. */
-static void drop_realloc(struct drain *d, uint32_t serial)
+static void drop_realloc(struct drain *d, uint32_t serial, struct drain_realloc *r)
 {
-	struct drain_thread *t = thread_of(d, serial);
 	struct event e = {.kind = EVENT_FREE,
 			  .free_class = FREE_IMPLIED,
+			  .family = r->family,
 			  .thread = {serial},
 			  .t_ns = d->last_ns,
-			  .slot = t->place};
+			  .slot = r->place};
 
-	if (!t->is_reallocating)
+	if (!r->is_under_way)
 		return;
-	t->is_reallocating = false;
+	r->is_under_way = false;
 	d->counts.unfinished_reallocs++;
-	if (t->found == PAIRING_SMALL)
-		end_small(d, t->place);
-	else if (t->found == PAIRING_LIVE)
+	if (r->found == PAIRING_SMALL)
+		end_small(d, r->place);
+	else if (r->found == PAIRING_LIVE)
 		emit(d, &e);
 }
 
 static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
 {
-	struct drain_thread *t = thread_of(d, r->head.thread);
+	struct realm realm = realm_of(d, r->head.family);
+	struct drain_realloc *t = &thread_of(d, r->head.thread)->reallocs[realm.layer];
 
-	drop_realloc(d, r->head.thread);
-	t->is_reallocating = true;
+	drop_realloc(d, r->head.thread, t);
+	t->is_under_way = true;
+	t->family = r->head.family;
 	t->old_address = r->address;
 	t->place = NO_SLOT;
-	t->found = pairing_find(&d->pairing, r->address, &t->place);
+	t->found = pairing_find(realm.pairing, r->address, &t->place);
 	if (is_block(t->found))
-		pairing_remove(&d->pairing, r->address);
+		pairing_remove(realm.pairing, r->address);
+	t->pool = is_heap(&realm) ? 0 : pools_remove(&d->pools, t->place);
 }
 
 /* It is as it was. */
-static void put_back(struct drain *d, const struct drain_thread *t)
+static void put_back(struct drain *d, const struct realm *realm, const struct drain_realloc *t)
 {
+	if (t->pool)
+		pools_add(&d->pools, realm->layer, t->pool, t->place, t->old_address);
 	if (t->found == PAIRING_SMALL)
-		pairing_put_small(&d->pairing, t->old_address, t->place);
+		pairing_put_small(realm->pairing, t->old_address, t->place);
 	else
-		pairing_put(&d->pairing, t->old_address, t->place);
+		pairing_put(realm->pairing, t->old_address, t->place);
+}
+
+/* A free of the old block and an alloc of the new one, which may be none. */
+static void end_realloc_in_two(struct drain *d, const struct realm *realm,
+			       const struct ring_realloc_end *r, const struct drain_realloc *t)
+{
+	/* by its slot: the address may be another block's by now */
+	end_block(d, realm, &r->head, t->found, t->place, r->old_address, r->caller);
+	if (r->address)
+		add_block(d, &(struct ring_alloc){.head = r->head,
+						  .address = r->address,
+						  .size = r->size,
+						  .size_word = r->size_word,
+						  .stack = r->stack,
+						  .caller = r->caller}, t->pool);
 }
 
 static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 {
-	struct drain_thread *t = thread_of(d, r->head.thread);
+	struct realm realm = realm_of(d, r->head.family);
+	struct drain_realloc *t = &thread_of(d, r->head.thread)->reallocs[realm.layer];
 	const struct family *family = family_by_id(r->head.family);
 	bool frees = !r->address && !r->size && family && family->realloc_0_frees;
 	struct thread_id thread = {r->head.thread};
 	struct event e;
 
-	if (!t->is_reallocating || t->old_address != r->old_address) {
+	if (!t->is_under_way || t->old_address != r->old_address) {
 		/* its beginning was lost */
 		begin_realloc(d, &(struct ring_realloc_begin){.head = r->head,
 							      .address = r->old_address});
-		t = thread_of(d, r->head.thread);
+		t = &thread_of(d, r->head.thread)->reallocs[realm.layer];
 	}
-	t->is_reallocating = false;
+	t->is_under_way = false;
 	if (!r->address && !frees) { /* it failed */
 		if (is_block(t->found)) {
-			imply_free(d, thread, r->head.family, r->old_address);
-			put_back(d, t);
+			imply_block(d, &realm, thread, r->head.family, r->old_address, false);
+			put_back(d, &realm, t);
 		}
 		return;
 	}
 	if (r->address)
-		imply_free(d, thread, r->head.family, r->address);
-	if (t->found != PAIRING_LIVE || frees || r->size < d->min_size) {
-		/* by its slot: the address may be another block's by now */
-		end_block(d, &r->head, t->found, t->place, r->old_address, r->caller);
-		if (r->address)
-			add_block(d, &(struct ring_alloc){.head = r->head,
-							  .address = r->address,
-							  .size = r->size,
-							  .size_word = r->size_word,
-							  .stack = r->stack,
-							  .caller = r->caller});
+		imply_block(d, &realm, thread, r->head.family, r->address,
+			    r->address != r->old_address);
+	if (t->found != PAIRING_LIVE || frees || (is_heap(&realm) && r->size < d->min_size)) {
+		end_realloc_in_two(d, &realm, r, t);
 		return;
 	}
 	e = make_event(d, &r->head, EVENT_REALLOC,
-		       stack_of_alloc(d, &r->head, r->stack, r->caller));
+		       drain_alloc_stack(d, &r->head, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
 	e.usable = family_usable(family, r->size, r->size_word);
 	e.slot = t->place;
-	pairing_put(&d->pairing, r->address, t->place);
+	pairing_put(realm.pairing, r->address, t->place);
+	if (!is_heap(&realm))
+		pools_move(&d->pools, realm.layer, r->old_address, r->address);
+	if (t->pool)
+		pools_add(&d->pools, realm.layer, t->pool, t->place, r->address);
 	emit(d, &e);
 }
 
@@ -526,6 +586,22 @@ static void set_name(struct drain_thread *t, const char *name, size_t max)
 	format_safe(t->name, sizeof(t->name), text);
 }
 
+/* The thread has ended: what it was reallocating did not happen, as far as can be told. */
+static void end_reallocs(struct drain *d, uint32_t serial, struct drain_thread *t)
+{
+	for (int i = 0; i < PROBE_LAYERS; i++) {
+		struct drain_realloc *r = &t->reallocs[i];
+		struct realm realm = realm_of(d, r->family);
+
+		if (r->is_under_way && is_block(r->found) &&
+		    !is_block(pairing_find(realm.pairing, r->old_address, NULL))) {
+			put_back(d, &realm, r);
+			r->is_under_way = false;
+		}
+		drop_realloc(d, serial, r);
+	}
+}
+
 static void note_thread(struct drain *d, const struct ring_thread *r)
 {
 	struct drain_thread *t = thread_of(d, r->head.thread);
@@ -535,13 +611,7 @@ static void note_thread(struct drain *d, const struct ring_thread *r)
 	t->pid = (int)r->pid;
 	t->is_known = true;
 	if (r->head.kind == RING_THREAD_EXIT) {
-		/* what it was reallocating did not happen, as far as can be told */
-		if (t->is_reallocating && is_block(t->found) &&
-		    !is_block(pairing_find(&d->pairing, t->old_address, NULL))) {
-			put_back(d, t);
-			t->is_reallocating = false;
-		}
-		drop_realloc(d, r->head.thread);
+		end_reallocs(d, r->head.thread, t);
 		t->end_ns = d->last_ns;
 	} else {
 		t->start_ns = r->start_ns;
@@ -557,7 +627,7 @@ static void note_exec(struct drain *d)
 {
 	for (uint32_t i = 0; i < d->n_threads; i++)
 		if (d->threads[i])
-			d->threads[i]->is_reallocating = false;
+			memset(d->threads[i]->reallocs, 0, sizeof(d->threads[i]->reallocs));
 	if (d->space.id.v)
 		drain_end_space(d, "exec", d->last_ns);
 	drain_begin_space(d, NULL, d->last_ns);
@@ -568,7 +638,7 @@ static void note_exec(struct drain *d)
 void drain_code_changed(struct drain *d)
 {
 	call_sites_maps_changed(&d->sites);
-	forget_old_stacks(d);
+	drain_forget_old_stacks(d);
 }
 
 static bool is_stack(const struct ring_stack *r, size_t len)
@@ -589,6 +659,9 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		[RING_EXEC] = sizeof(struct ring_mark),
 		[RING_MAPS] = sizeof(struct ring_mark),
 		[RING_STACK] = RING_STACK_BYTES(1),
+		[RING_POOL_ALLOC] = sizeof(struct ring_pool_alloc),
+		[RING_POOL_RESET] = sizeof(struct ring_free),
+		[RING_POOL_DESTROY] = sizeof(struct ring_free),
 	};
 	const struct ring_free *f = (const void *)h;
 
@@ -603,7 +676,14 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 	d->generation = h->generation;
 	switch ((enum ring_kind)h->kind) {
 	case RING_ALLOC:
-		add_block(d, (const void *)h);
+		add_block(d, (const void *)h, 0);
+		break;
+	case RING_POOL_ALLOC:
+		add_block(d, (const void *)h, ((const struct ring_pool_alloc *)h)->pool);
+		break;
+	case RING_POOL_RESET:
+	case RING_POOL_DESTROY:
+		end_pool(d, f);
 		break;
 	case RING_FREE:
 		free_block(d, h, f->address, f->caller);
@@ -627,7 +707,7 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 			d->on_maps(d->on_arg);
 		break;
 	case RING_STACK:
-		note_stack(d, (const void *)h);
+		drain_note_stack(d, (const void *)h);
 		break;
 	case RING_KINDS:
 		break;

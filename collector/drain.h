@@ -8,7 +8,9 @@
 #include <sys/types.h>
 
 #include "collector/call_sites.h"
+#include "collector/family.h"
 #include "collector/pairing.h"
+#include "collector/pools.h"
 #include "collector/ring_events.h"
 #include "collector/stack_mode.h"
 #include "common/hash.h"
@@ -28,6 +30,10 @@
  * Blocks that are smaller than the user wants to see are paired as all others, but they are
  * counted instead of recorded: no event is written of them, and they take no slot.  One that
  * a realloc makes large is an alloc in the recording, one that it makes small a free.
+ * So it is with blocks of layer heap: those of others are all recorded.
+ *
+ * An address is paired within its layer, since a wrapper hands out the very block of the heap
+ * below; and there blocks, pools and countable things each for themselves.
  */
 
 #define TIMELINE_BUCKETS 1024
@@ -71,8 +77,13 @@ struct drain {
 	struct store_writer *writer;
 	struct drain_observer observer;
 	struct call_sites sites;
-	struct pairing pairing;
+	struct pairing pairing; /* of the blocks of layer heap */
+	struct pairing *others[PROBE_LAYERS][FAMILY_KINDS]; /* NULL: not needed yet */
+	struct pools pools;
+	/* of countable things, slot -> the slot that its address led to before; or NO_SLOT - 1 */
+	struct hashmap acquired_before;
 	struct replay heap;
+	uint64_t live_bytes; /* of layer heap */
 	struct drain_counts counts;
 	uint64_t min_size; /* smaller blocks are counted only */
 	struct drain_small small;
@@ -92,11 +103,13 @@ struct drain {
 		char name[RING_NAME_BYTES * 4 + 1];
 		uint64_t start_ns, end_ns;
 		bool is_known; /* its raw event came */
-		/* the realloc under way */
-		bool is_reallocating;
-		uint64_t old_address;
-		enum pairing_found found; /* what the old address was */
-		uint32_t place;		  /* … and its slot, or size: see pairing_find() */
+		struct drain_realloc {
+			bool is_under_way;
+			uint8_t family;
+			uint64_t old_address, pool; /* pool: 0: none */
+			enum pairing_found found; /* what the old address was */
+			uint32_t place; /* … and its slot, or size: see pairing_find() */
+		} reallocs[PROBE_LAYERS];
 	} **threads;
 	size_t n_threads, cap_threads;
 	struct timeline_bucket timeline[TIMELINE_BUCKETS];
@@ -110,7 +123,10 @@ struct drain {
 	void *on_arg;
 };
 
-/* Until drain_set_stacks(): whole stacks, in code that never comes nor goes. */
+/*
+ * Families are those that family.h has now.  Until drain_set_stacks(): whole stacks, in code
+ * that never comes nor goes.
+ */
 void drain_init(struct drain *d, struct store_writer *writer, pid_t pid);
 /* @generation tells how often code has come or gone; NULL: it never does. */
 void drain_set_stacks(struct drain *d, enum stack_mode mode, uint16_t (*generation)(void *arg),
@@ -136,6 +152,10 @@ static inline void drain_expect(void *drain, const struct ring_free *e)
 }
 /* One raw event, of @len bytes. */
 void drain_feed(struct drain *d, const struct ring_head *e, size_t len);
+static inline void drain_take(void *drain, const struct ring_head *e, size_t len)
+{
+	drain_feed(drain, e, len);
+}
 /* Code came or went: what was learnt of addresses is void. */
 void drain_code_changed(struct drain *d);
 /* Writes what changes slowly (the timeline) to the recording. */

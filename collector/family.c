@@ -190,8 +190,31 @@ const struct family *family_of_file(struct elf_file *elf)
 	return NULL;
 }
 
+const struct family *user_families;
+size_t n_user_families;
+
+void families_set_user(const struct family *f, size_t n)
+{
+	user_families = f;
+	n_user_families = n;
+}
+
+uint64_t families_above_heap(void)
+{
+	uint64_t bits = 0;
+
+	for (size_t i = 0; i < n_user_families; i++)
+		if (user_families[i].layer != LAYER_HEAP)
+			bits |= 1ull << (user_families[i].id & 63);
+	return bits;
+}
+
 const struct family *family_by_id(uint8_t id)
 {
+	if (id >= FAMILY_USER_FIRST)
+		return (size_t)id - FAMILY_USER_FIRST < n_user_families
+			       ? &user_families[id - FAMILY_USER_FIRST]
+			       : NULL;
 	for (size_t i = 0; i < n_families; i++)
 		if (families[i].id == id)
 			return &families[i];
@@ -200,7 +223,9 @@ const struct family *family_by_id(uint8_t id)
 
 unsigned int family_function_arguments(const struct family_function *f)
 {
-	const uint8_t arguments[] = {f->size, f->factor, f->pointer};
+	bool is_constant = f->factor >= COOKIE_CONSTANT_FACTOR;
+	const uint8_t arguments[] = {is_constant ? 0 : f->size, is_constant ? 0 : f->factor,
+				     f->pointer, f->pool};
 	unsigned int bits = 0;
 
 	for (size_t i = 0; i < COUNT_OF(arguments); i++)
@@ -211,7 +236,12 @@ unsigned int family_function_arguments(const struct family_function *f)
 
 bool family_function_returns(const struct family_function *f)
 {
-	return f->op != PROBE_FREE;
+	return !family_function_frees(f) && f->op != PROBE_ALLOC_ENTRY;
+}
+
+bool family_function_frees(const struct family_function *f)
+{
+	return f->op == PROBE_FREE || f->op == PROBE_POOL_RESET || f->op == PROBE_POOL_DESTROY;
 }
 
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
@@ -224,6 +254,7 @@ uint64_t family_cookie(const struct family *family, const struct family_function
 					       : family->usable,
 				       stack_bytes / 8);
 
+	cookie |= COOKIE_WITH_POOL(f->pool) | COOKIE_WITH_OK(f->ok);
 	return f->throws ? cookie | PROBE_COOKIE_EXIT(0, -1) : cookie;
 }
 
@@ -276,12 +307,18 @@ bool families_have(const char *name)
 	return false;
 }
 
+static void put(struct store_writer *w, const struct family *f, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		store_writer_put_family(w, &(struct family_record){
+			.id = f[i].id,
+			.name = f[i].name,
+			.layer = f[i].layer_name,
+		});
+}
+
 void families_put(struct store_writer *w)
 {
-	for (size_t i = 0; i < n_families; i++)
-		store_writer_put_family(w, &(struct family_record){
-			.id = families[i].id,
-			.name = families[i].name,
-			.layer = families[i].layer_name,
-		});
+	put(w, families, n_families);
+	put(w, user_families, n_user_families);
 }

@@ -20,10 +20,17 @@ struct family_function {
 	const char *symbol;
 	enum probe_op op;
 	/* argument numbers from 1; 0: none */
-	uint8_t size, factor; /* requested bytes = size × factor */
+	uint8_t size, factor; /* requested bytes = size × factor; or see COOKIE_CONSTANT_FACTOR */
 	uint8_t pointer;      /* the block; of PROBE_ALLOC_OUT, where it goes */
-	bool throws;	      /* an exception may pass through it: its exits are probed */
-	bool aligns;	      /* the family's rule for usable bytes is not for its blocks */
+	bool throws; /* an exception may pass through it: its exits are probed */
+	bool aligns; /* the family's rule for usable bytes is not for its blocks */
+	uint8_t pool; /* the block is of this pool; of a pool, its parent */
+	enum probe_ok ok;
+	/* of a user's only, see probe_spec.h */
+	const char *module; /* in a file of this name; NULL: in any */
+	bool is_address;    /* not by its symbol, which says the same, but … */
+	uint64_t address;   /* … here, in the file's own addresses */
+	uint16_t spec;	    /* number */
 };
 
 /*
@@ -32,8 +39,21 @@ struct family_function {
  */
 #define LAYER_HEAP 0 /* malloc, operator new, …: one layer */
 
+/* What the addresses that its functions hand out are. */
+enum family_kind {
+	FAMILY_BLOCKS,
+	FAMILY_POOLS,	/* of blocks */
+	FAMILY_COUNTED, /* handed out several times, and to be given back as often */
+	FAMILY_KINDS
+};
+
+/* The user's own have ids from here on: those of built-in ones are below. */
+#define FAMILY_USER_FIRST 32
+#define FAMILY_USER_MAX 31
+
 struct family {
 	uint8_t id; /* in recordings: never renumber */
+	enum family_kind kind;
 	const char *name;
 	const char *name_in_program; /* for people, where it is linked statically */
 	uint8_t layer; /* a number below PROBE_LAYERS … */
@@ -55,12 +75,20 @@ extern const size_t n_families;
 
 /* The allocator that a file has in it, or NULL. */
 const struct family *family_of_file(struct elf_file *elf);
+/* The user's, which must live as long as anybody asks for families; see probe_spec.h. */
+extern const struct family *user_families;
+extern size_t n_user_families;
+void families_set_user(const struct family *f, size_t n);
+/* Bits of the ids of those that are in other layers than heap. */
+uint64_t families_above_heap(void);
+
 /* NULL where there is none of that id. */
 const struct family *family_by_id(uint8_t id);
 
 /* Bits of the arguments its entry probe reads, for probe_site_find(). */
 unsigned int family_function_arguments(const struct family_function *f);
 bool family_function_returns(const struct family_function *f); /* its result is an event */
+bool family_function_frees(const struct family_function *f);   /* or else allocates */
 /* @stack_bytes: by how much the stack has grown at the probe since the function's entry. */
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
 		       uint32_t stack_bytes);

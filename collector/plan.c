@@ -4,6 +4,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,60 +16,69 @@
 /* The longest code that is looked through for jumps into a prologue. */
 #define CODE_BYTES_MAX 16384
 
-/* One of each kind at an instruction: aligned_alloc and memalign are one function. */
+/* One of each kind and layer at an instruction: aligned_alloc and memalign are one function. */
 static struct plan_point *add_point(struct plan_object *o, enum plan_role role,
-				    uint64_t file_offset, const struct exit_site *exit)
+				    uint64_t file_offset, const struct family *family,
+				    const struct exit_site *exit)
 {
 	for (size_t i = 0; i < o->n_points; i++) {
 		const struct plan_point *p = &o->points[i];
 
 		if (p->role == role && p->file_offset == file_offset &&
+		    (!family || !p->family || p->family->layer == family->layer) &&
 		    (!exit ||
 		     (p->exit.reg == exit->reg && p->exit.condition == exit->condition)))
 			return NULL;
 	}
 	ARRAY_GROW(o->points, o->cap_points, o->n_points);
-	o->points[o->n_points] = (struct plan_point){.role = role, .file_offset = file_offset};
+	o->points[o->n_points] = (struct plan_point){
+		.role = role, .family = family, .file_offset = file_offset};
 	return &o->points[o->n_points++];
 }
 
-static ssize_t read_code(void *elf, uint64_t address, void *buf, size_t len)
+/* Code in a file, of a function in a layer. */
+struct code_source {
+	struct elf_file *elf;
+	uint8_t layer;
+};
+
+static ssize_t read_code(void *source, uint64_t address, void *buf, size_t len)
 {
-	return elf_file_read(elf, address, buf, len);
+	return elf_file_read(((struct code_source *)source)->elf, address, buf, len);
 }
 
-static uint64_t pointer_at(void *elf, uint64_t slot, const char **ret_name)
+static uint64_t pointer_at(void *source, uint64_t slot, const char **ret_name)
 {
-	return elf_file_pointer_at(elf, slot, ret_name);
+	return elf_file_pointer_at(((struct code_source *)source)->elf, slot, ret_name);
 }
 
-static const char *function_at(void *elf, uint64_t address)
+static const char *function_at(void *source, uint64_t address)
 {
-	return elf_file_function_at(elf, address);
+	return elf_file_function_at(((struct code_source *)source)->elf, address);
 }
 
-static bool is_start(void *elf, uint64_t address)
+static bool is_start(void *source, uint64_t address)
 {
-	return elf_file_is_function_start(elf, address);
+	return elf_file_is_function_start(((struct code_source *)source)->elf, address);
 }
 
-static bool is_probed(void *elf, const char *name)
+static bool is_probed(void *source, const char *name)
 {
-	(void)elf;
-	return families_have(name);
+	return ((struct code_source *)source)->layer == LAYER_HEAP && families_have(name);
 }
 
 /* Of a function that throws; false: it cannot be probed. */
 static bool add_exits(struct plan_object *o, struct elf_file *elf, const struct family *family,
-		      const struct family_function *f, const char *name, uint64_t address)
+		      const struct family_function *f, uint64_t address)
 {
-	struct exit_code code = {elf, read_code, pointer_at, function_at, is_start, is_probed};
+	struct code_source source = {elf, family->layer};
+	struct exit_code code = {&source, read_code, pointer_at, function_at, is_start, is_probed};
 	struct exit_sites exits;
 	bool found = exit_sites_find(&code, address, &exits);
 
 	if (!found) {
 		ARRAY_GROW(o->refused, o->cap_refused, o->n_refused);
-		o->refused[o->n_refused++] = xasprintf("%s (%s)", name, exits.reason);
+		o->refused[o->n_refused++] = xasprintf("%s (%s)", f->symbol, exits.reason);
 	}
 	for (size_t i = 0; found && i < exits.n; i++) {
 		const struct exit_site *e = &exits.sites[i];
@@ -76,11 +86,10 @@ static bool add_exits(struct plan_object *o, struct elf_file *elf, const struct 
 		uint64_t offset;
 
 		if (!elf_file_offset_of(elf, e->address, &offset) ||
-		    !(point = add_point(o, PLAN_EXIT, offset, e)))
+		    !(point = add_point(o, PLAN_EXIT, offset, family, e)))
 			continue;
-		point->family = family;
 		point->function = f;
-		point->symbol = name;
+		point->symbol = f->symbol;
 		point->exit = *e;
 		point->site.emulated = e->emulated;
 		memcpy(point->site.instruction, e->instruction, sizeof(e->instruction));
@@ -89,10 +98,12 @@ static bool add_exits(struct plan_object *o, struct elf_file *elf, const struct 
 	return found;
 }
 
-static bool has_point(const struct plan_object *o, uint64_t file_offset)
+static bool has_point(const struct plan_object *o, uint64_t file_offset,
+		      const struct family *family)
 {
 	for (size_t i = 0; i < o->n_points; i++)
-		if (o->points[i].role == PLAN_CALL && o->points[i].file_offset == file_offset)
+		if (o->points[i].role == PLAN_CALL && o->points[i].file_offset == file_offset &&
+		    o->points[i].family->layer == family->layer)
 			return true;
 	return false;
 }
@@ -116,41 +127,122 @@ static void add_named(struct plan_object *o, struct elf_file *elf, enum plan_rol
 		     : (struct probe_site){.instruction = "?"};
 	if (role == PLAN_HOOK) /* a single return */
 		site = (struct probe_site){.instruction = "?"};
-	point = add_point(o, role, offset + site.offset, NULL);
+	point = add_point(o, role, offset + site.offset, NULL, NULL);
 	if (!point)
 		return;
 	point->symbol = name;
 	point->site = site;
 }
 
-static void add_function(struct plan_object *o, struct elf_file *elf, const struct family *family,
-			 const struct family_function *f, const char *name)
+/* False: there is no code, or it cannot be probed. */
+static bool add_function_at(struct plan_object *o, struct elf_file *elf,
+			    const struct family *family, const struct family_function *f,
+			    const struct elf_symbol *symbol)
 {
 	bool has_return = family_function_returns(f) && !f->throws;
 	uint8_t code[CODE_BYTES_MAX];
-	struct elf_symbol symbol;
 	struct plan_point *point;
 	struct probe_site site;
 	uint64_t offset;
 	ssize_t n;
 
-	if (!elf_file_find_function(elf, name, &symbol) ||
-	    !elf_file_offset_of(elf, symbol.address, &offset))
-		return;
-	n = elf_file_read(elf, symbol.address, code,
-			  symbol.size && symbol.size < sizeof(code) ? symbol.size : sizeof(code));
+	if (!elf_file_offset_of(elf, symbol->address, &offset))
+		return false;
+	n = elf_file_read(elf, symbol->address, code,
+			  symbol->size && symbol->size < sizeof(code) ? symbol->size
+								      : sizeof(code));
 	if (n <= 0)
-		return;
-	site = probe_site_find(code, (size_t)n, symbol.address, family_function_arguments(f),
-			       f->op == PROBE_FREE ? f->pointer : 0, has_return);
-	if (has_point(o, offset + site.offset) ||
-	    (f->throws && !add_exits(o, elf, family, f, f->symbol, symbol.address)))
-		return;
-	point = add_point(o, PLAN_CALL, offset + site.offset, NULL);
-	point->family = family;
+		return false;
+	site = probe_site_find(code, (size_t)n, symbol->address, family_function_arguments(f),
+			       family_function_frees(f) ? f->pointer : 0, has_return);
+	if (has_point(o, offset + site.offset, family))
+		return true;
+	if (f->throws && family_function_returns(f) &&
+	    !add_exits(o, elf, family, f, symbol->address))
+		return false;
+	point = add_point(o, PLAN_CALL, offset + site.offset, family, NULL);
 	point->function = f;
 	point->symbol = f->symbol;
 	point->site = site;
+	point->extent = *symbol;
+	return true;
+}
+
+static void add_function(struct plan_object *o, struct elf_file *elf, const struct family *family,
+			 const struct family_function *f, const char *name)
+{
+	struct elf_symbol symbol;
+
+	if (elf_file_find_function(elf, name, &symbol))
+		add_function_at(o, elf, family, f, &symbol);
+}
+
+/* ---- the user's ---------------------------------------------------------------------- */
+
+bool plan_is_module(const char *path, const char *name)
+{
+	const char *base = strrchr(path, '/');
+	size_t len = strlen(name);
+
+	base = base ? base + 1 : path;
+	if (strchr(name, '/'))
+		return !strcmp(path, name);
+	/* libfoo.so is also libfoo.so.1 */
+	return !strncmp(base, name, len) && (!base[len] || base[len] == '.');
+}
+
+struct placing {
+	struct plan *plan;
+	struct plan_object *object;
+	struct elf_file *elf;
+};
+
+static void place(const struct placing *p, const struct family *family,
+		  const struct family_function *f, const struct elf_symbol *symbol)
+{
+	size_t refused = p->object->n_refused;
+	bool is_added = add_function_at(p->object, p->elf, family, f, symbol);
+
+	if (p->object->n_refused > refused && !p->plan->user_refused)
+		p->plan->user_refused = xasprintf("%s of '%s'", p->object->refused[refused],
+						  p->object->path);
+	if (!is_added)
+		return;
+	ARRAY_GROW(p->plan->is_matched, p->plan->cap_matched, f->spec);
+	p->plan->is_matched[f->spec] = true;
+}
+
+/* Several functions may bear one name, each static in its source. */
+static bool place_by_name(void *arg, const char *name, const struct elf_symbol *symbol)
+{
+	const struct placing *p = arg;
+
+	for (size_t i = 0; i < n_user_families; i++)
+		for (size_t j = 0; j < user_families[i].n_functions; j++) {
+			const struct family_function *f = &user_families[i].functions[j];
+
+			if (!f->is_address && !strcmp(f->symbol, name) &&
+			    (!f->module || plan_is_module(p->object->path, f->module)))
+				place(p, &user_families[i], f, symbol);
+		}
+	return true;
+}
+
+static void add_user_functions(struct plan *plan, struct plan_object *o, struct elf_file *elf)
+{
+	struct placing p = {plan, o, elf};
+
+	if (!n_user_families)
+		return;
+	elf_file_each_function(elf, place_by_name, &p);
+	for (size_t i = 0; i < n_user_families; i++)
+		for (size_t j = 0; j < user_families[i].n_functions; j++) {
+			const struct family_function *f = &user_families[i].functions[j];
+
+			if (f->is_address && plan_is_module(o->path, f->module))
+				place(&p, &user_families[i], f,
+				      &(struct elf_symbol){.address = f->address});
+		}
 }
 
 static void add_family(struct plan_object *o, struct elf_file *elf, const struct family *family)
@@ -216,6 +308,7 @@ static void add_object(struct plan *plan, pid_t pid, const struct process_map *m
 	family = family_of_file(elf);
 	if (family)
 		add_family(&o, elf, family);
+	add_user_functions(plan, &o, elf);
 	if (elf_file_exports(elf, DEBUG_HOOK))
 		add_named(&o, elf, PLAN_HOOK, DEBUG_HOOK);
 	add_unwinders(&o, elf);
@@ -286,6 +379,19 @@ void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret)
 	drop_unwinders(ret);
 }
 
+/* By which a report knows the layer's functions in a stack. */
+static void put_extent(struct store_writer *w, const struct plan_object *o,
+		       const struct plan_point *p)
+{
+	char *key = xasprintf("layer:%s:%s:%s", p->family->layer_name, o->path,
+			      p->function->symbol);
+	char *value = xasprintf("0x%" PRIx64 "+0x%" PRIx64, p->extent.address, p->extent.size);
+
+	store_writer_put_text(w, key, value);
+	free(key);
+	free(value);
+}
+
 void plan_put(const struct plan *plan, struct store_writer *w)
 {
 	for (size_t i = 0; i < plan->n_objects; i++)
@@ -301,6 +407,8 @@ void plan_put(const struct plan *plan, struct store_writer *w)
 			store_writer_put_text(w, key, value);
 			free(key);
 			free(value);
+			if (p->family->layer != LAYER_HEAP)
+				put_extent(w, &plan->objects[i], p);
 		}
 	for (size_t i = 0; i < plan->n_objects; i++)
 		for (size_t j = 0; j < plan->objects[i].n_refused; j++) {
@@ -320,15 +428,40 @@ void plan_release(struct plan *p)
 		object_release(&p->objects[i]);
 	free(p->objects);
 	free(p->other_allocator);
+	free(p->user_refused);
+	free(p->is_matched);
 	memset(p, 0, sizeof(*p));
+}
+
+static bool has_calls(const struct plan *p, bool of_user)
+{
+	for (size_t i = 0; i < p->n_objects; i++)
+		for (size_t j = 0; j < p->objects[i].n_points; j++) {
+			const struct plan_point *point = &p->objects[i].points[j];
+
+			if (point->role == PLAN_CALL &&
+			    (point->family->id >= FAMILY_USER_FIRST) == of_user)
+				return true;
+		}
+	return false;
 }
 
 bool plan_has_allocator(const struct plan *p)
 {
-	return has_role(p, PLAN_CALL);
+	return has_calls(p, false);
+}
+
+bool plan_has_user_probes(const struct plan *p)
+{
+	return has_calls(p, true);
 }
 
 bool plan_has_hook(const struct plan *p)
 {
 	return has_role(p, PLAN_HOOK);
+}
+
+bool plan_has_matched(const struct plan *p, const struct family_function *f)
+{
+	return f->spec < p->cap_matched && p->is_matched[f->spec];
 }

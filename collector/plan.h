@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "collector/family.h"
+#include "image/elf_file.h"
 #include "image/probe_site.h"
 #include "image/process_maps.h"
 #include "store/writer.h"
@@ -29,6 +30,7 @@ struct plan_point {
 	const struct family_function *function;
 	const char *symbol;
 	uint64_t file_offset; /* of the probed instruction */
+	struct elf_symbol extent; /* of the function */
 	struct probe_site site; /* of an exit, offset is 0 */
 	struct exit_site exit;
 };
@@ -48,7 +50,10 @@ struct plan_object {
 struct plan {
 	struct plan_object *objects;
 	size_t n_objects, cap_objects;
+	char *user_refused; /* a user's function that cannot be probed: "symbol (why)", or NULL */
 	char *other_allocator; /* an object that takes malloc's place and is not known, or NULL */
+	bool *is_matched; /* [number of a user's probe]: it is put somewhere */
+	size_t cap_matched;
 };
 
 /*
@@ -59,7 +64,20 @@ void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret);
 void plan_release(struct plan *p);
 /* Writes where the probes are: facts "probe:…", "not_probed", "other_allocator". */
 void plan_put(const struct plan *p, struct store_writer *w);
-bool plan_has_allocator(const struct plan *p);
+bool plan_has_allocator(const struct plan *p); /* one of ours */
+bool plan_has_user_probes(const struct plan *p);
+/* Is a user's function among it? */
+bool plan_has_matched(const struct plan *p, const struct family_function *f);
+/*
+ * Why is there no place for @f in the process?  Fills @err, with the functions that are called
+ * most alike; returns -ENOENT.
+ */
+int plan_explain_unmatched(pid_t pid, const struct process_maps *maps,
+			   const struct family_function *f, struct err *err);
+/* Fills @err, returns -ENOENT. */
+int plan_explain_no_allocator(pid_t pid, struct err *err);
+/* Does the file at @path bear the name that a user's probe has for its module? */
+bool plan_is_module(const char *path, const char *name);
 bool plan_has_hook(const struct plan *p); /* ld.so is there, and will stop when it is through */
 
 #endif

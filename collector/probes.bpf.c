@@ -68,9 +68,12 @@ const volatile ht_u32 wait_when_full; /* 1: spin, then stop the target; 0: drop 
 const volatile ht_u64 high_water_bytes;
 const volatile ht_u64 spin_ns_max;
 const volatile ht_u64 tables_ns_max; /* so long a thread that loads code waits for its tables */
-const volatile ht_u32 stop_for_tables; /* or, if 1, is stopped: a wait would keep us waiting */
+const volatile ht_u32 stop_for_tables; /* or, if 1, is stopped: a wait is not enough */
 /* For measuring: 1: the probes do nothing at all, 2: entries take the stack and nothing else. */
 const volatile ht_u32 empty;
+
+/* Sizes that no argument tells, see ring_events.h. */
+ht_u64 constants[256];
 
 /* While 0, nothing new is recorded; calls in flight still are when they return. */
 ht_u32 armed;
@@ -179,6 +182,7 @@ struct call_in_flight {
 	ht_u64 size;
 	ht_u64 pointer; /* the pointer argument: the old block, or where the new one goes */
 	ht_u64 stack;	/* id */
+	ht_u64 pool;	/* its address */
 	ht_u64 cookie;	/* of its entry */
 	ht_u64 caller;	/* of one whose exits are probed: its return address, else 0 */
 	ht_u8 is_reallocating; /* PROBE_REALLOC of a block */
@@ -342,9 +346,90 @@ static __always_inline ht_u64 product(ht_u64 size, ht_u64 factor)
 	return size > most ? ~0ull : size * factor;
 }
 
+/* What the call asks for. */
+static __always_inline ht_u64 requested(struct pt_regs *ctx, ht_u64 cookie)
+{
+	ht_u64 size, factor = COOKIE_FACTOR(cookie), at;
+
+	if (factor >= COOKIE_CONSTANT_FACTOR) {
+		at = (factor - COOKIE_CONSTANT_FACTOR) * 16 + COOKIE_SIZE(cookie);
+		return constants[at & 255];
+	}
+	size = argument(ctx, COOKIE_SIZE(cookie));
+	if (factor) {
+		factor = argument(ctx, factor);
+		size = product(size, factor);
+	}
+	return size;
+}
+
+static __always_inline ht_u64 size_word(ht_u64 address, ht_u64 cookie)
+{
+	ht_u64 word = 0;
+
+	if (COOKIE_USABLE(cookie) == USABLE_RULE_GLIBC)
+		bpf_probe_read_user(&word, 8, (void *)(address - 8));
+	else
+		word = COOKIE_USABLE(cookie) != USABLE_RULE_NONE;
+	return word;
+}
+
+static __always_inline void fill_alloc(struct ring_alloc *e, enum ring_kind kind,
+				       struct thread_state *st, struct call_in_flight *call,
+				       ht_u64 address, ht_u64 word, ht_u64 caller, ht_u64 cookie)
+{
+	e->address = address;
+	e->size = call->size;
+	e->size_word = word;
+	e->stack = call->stack;
+	e->caller = caller;
+	fill_head(&e->head, kind, st->serial, cookie);
+}
+
+static __always_inline void end_alloc(struct thread_state *st, struct call_in_flight *call,
+				      ht_u64 address, ht_u64 caller, ht_u64 cookie)
+{
+	ht_u64 word = size_word(address, cookie);
+	struct ring_pool_alloc *in_pool;
+	struct ring_alloc *e;
+
+	if (COOKIE_POOL(cookie)) {
+		in_pool = bpf_ringbuf_reserve(&ring, sizeof(*in_pool), 0);
+		if (!in_pool) {
+			count(COUNTER_LOST_ALLOC);
+			return;
+		}
+		in_pool->pool = call->pool;
+		fill_alloc(&in_pool->alloc, RING_POOL_ALLOC, st, call, address, word, caller,
+			   cookie);
+		bpf_ringbuf_submit(in_pool, BPF_RB_NO_WAKEUP);
+		return;
+	}
+	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	if (!e) {
+		count(COUNTER_LOST_ALLOC);
+		return;
+	}
+	fill_alloc(e, RING_ALLOC, st, call, address, word, caller, cookie);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
+/* A call that counts as it is entered. */
+static __always_inline void end_at_entry(struct thread_state *st, struct call_in_flight *call,
+					 ht_u64 cookie)
+{
+	ht_u64 caller = 0;
+
+	bpf_probe_read_user(&caller, 8, (void *)call->sp);
+	call->sp = 0;
+	if (call->pointer)
+		end_alloc(st, call, call->pointer, caller, cookie);
+	mind_the_water(st);
+}
+
 static __always_inline int enter_call(struct pt_regs *ctx, int unwinds)
 {
-	ht_u64 cookie, sp = PT_REGS_SP(ctx), size, factor, caller = 0;
+	ht_u64 cookie, sp = PT_REGS_SP(ctx), caller = 0;
 	struct call_in_flight *call;
 	struct thread_state *st;
 
@@ -362,13 +447,9 @@ static __always_inline int enter_call(struct pt_regs *ctx, int unwinds)
 	call = &st->calls[COOKIE_LAYER(cookie) & (PROBE_LAYERS - 1)];
 	if (is_nested(call, sp))
 		return 0;
-	size = argument(ctx, COOKIE_SIZE(cookie));
-	if (COOKIE_FACTOR(cookie)) {
-		factor = argument(ctx, COOKIE_FACTOR(cookie));
-		size = product(size, factor);
-	}
 	st->freed.sp = 0;
-	call->size = size;
+	call->size = requested(ctx, cookie);
+	call->pool = argument(ctx, COOKIE_POOL(cookie));
 	call->pointer = argument(ctx, COOKIE_POINTER(cookie));
 	call->cookie = cookie;
 	call->unwinds = 0;
@@ -381,6 +462,8 @@ static __always_inline int enter_call(struct pt_regs *ctx, int unwinds)
 	call->is_reallocating = COOKIE_OP(cookie) == PROBE_REALLOC && call->pointer;
 	if (call->is_reallocating)
 		begin_realloc(st, call, cookie);
+	else if (COOKIE_OP(cookie) == PROBE_ALLOC_ENTRY)
+		end_at_entry(st, call, cookie);
 	return 0;
 }
 
@@ -395,17 +478,6 @@ SEC("uprobe")
 int probe_unwinding_entry(struct pt_regs *ctx)
 {
 	return enter_call(ctx, 1);
-}
-
-static __always_inline ht_u64 size_word(ht_u64 address, ht_u64 cookie)
-{
-	ht_u64 word = 0;
-
-	if (COOKIE_USABLE(cookie) == USABLE_RULE_GLIBC)
-		bpf_probe_read_user(&word, 8, (void *)(address - 8));
-	else
-		word = COOKIE_USABLE(cookie) != USABLE_RULE_NONE;
-	return word;
 }
 
 static __always_inline void end_realloc(ht_u64 caller, struct thread_state *st,
@@ -428,23 +500,18 @@ static __always_inline void end_realloc(ht_u64 caller, struct thread_state *st,
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
-static __always_inline void end_alloc(ht_u64 caller, struct thread_state *st,
-				      struct call_in_flight *call, ht_u64 address, ht_u64 cookie)
+/* Did the call do what it is recorded for? */
+static __always_inline int is_success(ht_u64 result, ht_u64 cookie)
 {
-	ht_u64 word = size_word(address, cookie);
-	struct ring_alloc *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
-
-	if (!e) {
-		count(COUNTER_LOST_ALLOC);
-		return;
+	switch (COOKIE_OK(cookie)) {
+	case PROBE_OK_ZERO:
+		return !(int)result;
+	case PROBE_OK_NONZERO:
+		return (int)result != 0;
+	case PROBE_OK_USUAL:
+		return COOKIE_OP(cookie) != PROBE_ALLOC_OUT || !(int)result;
 	}
-	e->address = address;
-	e->size = call->size;
-	e->size_word = word;
-	e->stack = call->stack;
-	e->caller = caller;
-	fill_head(&e->head, RING_ALLOC, st->serial, cookie);
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	return 1;
 }
 
 /* The call returns @result: a block, or an error number, as its operation has it. */
@@ -457,17 +524,18 @@ static __always_inline void end_call(struct thread_state *st, struct call_in_fli
 	if (call->is_reallocating) {
 		end_realloc(caller, st, call, result, cookie);
 	} else {
-		if (COOKIE_OP(cookie) == PROBE_ALLOC_OUT) {
-			if ((int)result) /* an error number */
-				return;
-			if (bpf_probe_read_user(&result, 8, (void *)call->pointer)) {
-				count(COUNTER_UNREADABLE);
-				return;
-			}
+		if (!is_success(result, cookie))
+			return;
+		if (COOKIE_OP(cookie) == PROBE_ALLOC_ARG)
+			result = call->pointer;
+		if (COOKIE_OP(cookie) == PROBE_ALLOC_OUT &&
+		    bpf_probe_read_user(&result, 8, (void *)call->pointer)) {
+			count(COUNTER_UNREADABLE);
+			return;
 		}
 		if (!result)
 			return; /* a failed call is no call */
-		end_alloc(caller, st, call, result, cookie);
+		end_alloc(st, call, result, caller, cookie);
 	}
 	mind_the_water(st);
 }
@@ -547,6 +615,15 @@ static __always_inline int is_continued(const struct thread_state *st, ht_u64 sp
 	       COOKIE_LAYER(st->freed.cookie) == COOKIE_LAYER(cookie);
 }
 
+static __always_inline enum ring_kind kind_of_end(ht_u64 cookie)
+{
+	ht_u64 op = COOKIE_OP(cookie);
+
+	return op == PROBE_POOL_RESET	? RING_POOL_RESET
+	       : op == PROBE_POOL_DESTROY ? RING_POOL_DESTROY
+					  : RING_FREE;
+}
+
 SEC("uprobe")
 int probe_free(struct pt_regs *ctx)
 {
@@ -577,7 +654,7 @@ int probe_free(struct pt_regs *ctx)
 	}
 	e->address = address;
 	e->caller = caller;
-	fill_head(&e->head, RING_FREE, st->serial, cookie);
+	fill_head(&e->head, kind_of_end(cookie), st->serial, cookie);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	mind_the_water(st);
 	return 0;
@@ -636,7 +713,7 @@ int probe_debug_hook(struct pt_regs *ctx)
 		return 0;
 	code_changes |= armed && !hold_at_debug_hook;
 	__sync_fetch_and_add(&code_generation, 1);
-	if (armed && stack_mode == STACK_MODE_AUTO && !hold_at_debug_hook) {
+	if (armed && (stack_mode == STACK_MODE_AUTO || stop_for_tables) && !hold_at_debug_hook) {
 		wait_for_tables();
 		return 0;
 	}

@@ -222,7 +222,8 @@ static void set_constants(struct probes *p, const struct probes_options *o)
 	p->bpf->rodata->tables_ns_max = has_one_cpu(o->pid)	  ? 0
 					: o->wait_when_full ? TABLES_NS_MAX_WAITING
 							    : TABLES_NS_MAX;
-	p->bpf->rodata->stop_for_tables = o->wait_when_full && has_one_cpu(o->pid);
+	p->bpf->rodata->stop_for_tables =
+		o->wait_when_full && (o->stop_at_libraries || has_one_cpu(o->pid));
 	p->bpf->rodata->empty = (ht_u32)o->measure;
 }
 
@@ -411,7 +412,7 @@ static void want(struct wanted *w, const struct plan_point *point, struct bpf_pr
 
 static bool is_call(const struct plan_point *p)
 {
-	return p->role == PLAN_CALL && family_function_returns(p->function);
+	return p->role == PLAN_CALL && !family_function_frees(p->function);
 }
 
 /* Where calls end comes first: an entry without it would leave a call in flight. */
@@ -429,7 +430,8 @@ static void add_points(const struct probes *p, const struct plan_object *o, stru
 		if (points[i].role == PLAN_EXIT)
 			want(w, &points[i], p->bpf->progs.probe_call_exit, false);
 	for (size_t i = 0; i < o->n_points && !p->entries_only; i++)
-		if (is_call(&points[i]) && !points[i].function->throws)
+		if (is_call(&points[i]) && family_function_returns(points[i].function) &&
+		    !points[i].function->throws)
 			want(w, &points[i], p->bpf->progs.probe_call_return, true);
 	for (size_t i = 0; i < o->n_points; i++)
 		if (is_call(&points[i]))
@@ -575,6 +577,11 @@ size_t probes_ring_used(const struct probes *p)
 	unsigned long producer = __atomic_load_n(p->ring_positions[1], __ATOMIC_ACQUIRE);
 
 	return producer - consumer;
+}
+
+void probes_set_constants(struct probes *p, const uint64_t *sizes, size_t n)
+{
+	memcpy(p->bpf->bss->constants, sizes, n * sizeof(*sizes));
 }
 
 uint64_t probes_counter(const struct probes *p, enum probe_counter c)

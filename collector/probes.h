@@ -22,6 +22,7 @@ struct probes;
 struct probes_options {
 	pid_t pid;
 	bool wait_when_full;
+	bool stop_at_libraries; /* with wait_when_full: it stands still while they are looked at */
 	bool verbose;	      /* libbpf's own messages go to stderr */
 	size_t ring_bytes;    /* a power of two */
 	enum stack_mode stack_mode; /* what is wished; see probes_stack_mode() */
@@ -54,6 +55,8 @@ int probes_attach(struct probes *p, const struct plan *plan, struct err *err);
  * inherited.  Takes as long as one probe does to go.
  */
 void probes_sweep(struct probes *p);
+/* The sizes that no argument tells, PROBE_CONSTANTS of them at most. */
+void probes_set_constants(struct probes *p, const uint64_t *sizes, size_t n);
 size_t probes_attached(const struct probes *p); /* kernel links held */
 int probes_link_fd(const struct probes *p, size_t i);
 const char *probes_link_kind(const struct probes *p); /* for people: "perf", "uprobe_multi" */

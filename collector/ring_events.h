@@ -27,7 +27,18 @@ enum probe_op {
 	PROBE_ALLOC_OUT,   /* returns 0 and stores the block where an argument points */
 	PROBE_REALLOC,	   /* takes a block, returns another; NULL with size 0 frees it */
 	PROBE_FREE,
-	PROBE_UNWIND, /* frames are about to be left without a return: exceptions, longjmp */
+	PROBE_ALLOC_ARG,   /* the block is an argument; it counts at the return */
+	PROBE_ALLOC_ENTRY, /* … at the entry: there is no return probe */
+	PROBE_POOL_RESET,  /* the blocks of a pool end */
+	PROBE_POOL_DESTROY, /* … and the pool */
+};
+
+/* Which results of a call make it count. */
+enum probe_ok {
+	PROBE_OK_USUAL, /* of PROBE_ALLOC_OUT 0, of others any; as an int */
+	PROBE_OK_ANY,
+	PROBE_OK_ZERO,
+	PROBE_OK_NONZERO,
 };
 
 enum usable_rule {
@@ -42,11 +53,15 @@ enum usable_rule {
  * Argument numbers are 1..6, 0 = none.  Bits, from the lowest: op 4, layer 4,
  * family 8, function 8, size argument 4, factor argument 4 (size = product),
  * pointer argument 4, usable rule 4, words that the stack has grown since the
- * function's entry 8, pool argument 4.
+ * function's entry 8, pool argument 4.  The highest but one and the one below
+ * are the enum probe_ok.
  *
  * Of a function whose exits are probed, at an exit: the register that has the
  * result 4, and the condition under which it does end there, as x86 codes them,
  * + 2; or 1: in any case; at its entry 1 5.
+ *
+ * With a factor from COOKIE_CONSTANT_FACTOR on the size is a constant: that number times 16
+ * and the size's say which.
  */
 #define PROBE_COOKIE(op, layer, family, function, size, factor, pointer, usable, stack_words) \
 	((ht_u64)(op) | (ht_u64)(layer) << 4 | (ht_u64)(family) << 8 | (ht_u64)(function) << 16 | \
@@ -65,6 +80,13 @@ enum usable_rule {
 #define COOKIE_STACK_WORDS(c) ((c) >> 40 & 255)
 #define COOKIE_REGISTER(c) ((c) >> 52 & 15)
 #define COOKIE_CONDITION(c) ((c) >> 56 & 31)
+#define COOKIE_WITH_POOL(pool) ((ht_u64)(pool) << 48)
+#define COOKIE_POOL(c) ((c) >> 48 & 15)
+#define COOKIE_WITH_OK(ok) ((ht_u64)(ok) << 61)
+#define COOKIE_OK(c) ((c) >> 61 & 3)
+
+#define COOKIE_CONSTANT_FACTOR 7
+#define PROBE_CONSTANTS ((16 - COOKIE_CONSTANT_FACTOR) * 16)
 
 /* ---- what the ring carries ------------------------------------------------------ */
 
@@ -78,6 +100,9 @@ enum ring_kind {
 	RING_EXEC,	    /* the address space was replaced */
 	RING_MAPS,	    /* ld.so mapped or unmapped something, or code came or went */
 	RING_STACK,	    /* a stack's frames, before the first event that has it */
+	RING_POOL_ALLOC,    /* a RING_ALLOC in a pool */
+	RING_POOL_RESET,    /* as a RING_FREE, of all blocks of a pool */
+	RING_POOL_DESTROY,  /* … and of the pool */
 	RING_KINDS
 };
 
@@ -97,6 +122,12 @@ struct ring_alloc {
 	ht_u64 stack;	  /* id of a RING_STACK, or RING_NO_STACK() */
 };
 
+struct ring_pool_alloc {
+	struct ring_alloc alloc;
+	ht_u64 pool; /* address; 0: none */
+};
+
+/* Also RING_POOL_RESET and RING_POOL_DESTROY: the address is the pool's. */
 struct ring_free {
 	struct ring_head head;
 	ht_u64 address;
@@ -161,6 +192,7 @@ struct ring_mark {
 
 _Static_assert(sizeof(struct ring_head) == 16, "ring_head");
 _Static_assert(sizeof(struct ring_alloc) == 56, "ring_alloc");
+_Static_assert(sizeof(struct ring_pool_alloc) == 64, "ring_pool_alloc");
 _Static_assert(sizeof(struct ring_free) == 32, "ring_free");
 _Static_assert(sizeof(struct ring_realloc_begin) == 24, "ring_realloc_begin");
 _Static_assert(sizeof(struct ring_realloc_end) == 64, "ring_realloc_end");

@@ -24,6 +24,7 @@
 #include "collector/process_facts.h"
 #include "collector/refusal.h"
 #include "collector/stack_mode.h"
+#include "collector/user_probes.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -66,6 +67,7 @@ struct session {
 	bool is_armed;
 	bool has_hook; /* ld.so is mapped */
 	bool lacks_allocator; /* none is in the program that runs now */
+	struct user_probes user;
 	uint64_t peak_rss_bytes;
 	bool wants_stop;
 	bool is_abandoned; /* nobody wants the recording any more */
@@ -75,25 +77,9 @@ struct session {
 
 static void put_process(struct session *s, bool ended, uint64_t end_ns)
 {
-	struct process_record p = {.id = 1,
-				   .pid = s->target.pid,
-				   .start_ns = s->start_ns,
-				   .end_ns = end_ns,
-				   .exit_status = -1};
-
 	if (!s->command)
 		s->command = process_command(s->target.pid, s->options.argv);
-	p.command = s->command;
-	if (ended && s->target.launched) {
-		p.ended = true;
-		if (WIFSIGNALED(s->target.wait_status))
-			p.exit_signal = WTERMSIG(s->target.wait_status);
-		else
-			p.exit_status = WEXITSTATUS(s->target.wait_status);
-	}
-	if (!end_ns)
-		store_writer_put_text(s->writer, "command", s->command);
-	store_writer_put_process(s->writer, &p);
+	target_put(&s->target, s->writer, s->command, s->start_ns, ended, end_ns);
 }
 
 static void put_facts(struct session *s)
@@ -130,15 +116,6 @@ static void put_plan(struct session *s, const struct plan *plan)
 
 /* ---- attaching ------------------------------------------------------------------------ */
 
-static int no_allocator(struct session *s, struct err *err)
-{
-	err_set(err, ERR_FAILED, 0, "cannot find an allocator to record in process %d",
-		(int)s->target.pid);
-	err_hint(err, "a statically linked program needs its symbol table (do not strip it); "
-		      "heaptrail(1) has a list of the allocators that are known");
-	return -ENOENT;
-}
-
 /* The program that runs, or ran, has no allocator that is known: nothing of it is recorded. */
 static void note_no_allocator(struct session *s)
 {
@@ -174,13 +151,15 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	if (r)
 		return r;
 	plan_make(s->target.pid, &maps, &plan);
-	*ret_found = plan_has_allocator(&plan);
-	s->lacks_allocator = !*ret_found;
 	s->has_hook = plan_has_hook(&plan);
+	*ret_found = user_probes_are_in_place(&s->user, &plan);
+	s->lacks_allocator = !*ret_found;
 	r = probes_attach(s->probes, &plan, err);
 	guard_keep(&s->guard, s->probes);
 	if (!r && *ret_found)
 		put_plan(s, &plan);
+	if (!r && *ret_found)
+		r = user_probes_check(&s->user, s->target.pid, &maps, err);
 	if (!r)
 		begin_code_watch(s);
 	plan_release(&plan);
@@ -216,6 +195,7 @@ static int prepare_program(struct session *s, struct err *err)
 		return r;
 	}
 	note_no_allocator(s); /* of the program before */
+	user_probes_begin_program(&s->user);
 	free((char *)s->drain.space.executable);
 	s->drain.space.executable = executable;
 	store_writer_put_space(s->writer, &s->drain.space);
@@ -236,6 +216,7 @@ static int finish_hook(struct session *s, struct err *err)
 	int r;
 
 	s->awaiting_hook = false;
+	s->user.hook_calls++;
 	probes_hold_at_debug_hook(s->probes, false);
 	r = attach_to_maps(s, &found, err);
 	if (r)
@@ -254,8 +235,20 @@ static void after_maps(void *arg)
 {
 	struct session *s = arg;
 
-	if (s->is_armed)
-		code_watch_mark(&s->code);
+	if (!s->is_armed)
+		return;
+	code_watch_mark(&s->code);
+	s->user.maps_changed = true;
+}
+
+/* A library has come for which the user has probes, before its code runs; or a child. */
+static void follow_mappings(struct session *s)
+{
+	bool found;
+
+	probes_sweep(s->probes);
+	if (!s->awaiting_hook && user_probes_take_change(&s->user))
+		attach_to_maps(s, &found, NULL);
 }
 
 static void after_exec(void *arg)
@@ -273,7 +266,7 @@ static void settle(struct session *s)
 	uint64_t now = clock_now_ns();
 	bool found;
 
-	if (now < s->next_settle_ns)
+	if (!s->settle_until_ns || now < s->next_settle_ns)
 		return;
 	s->next_settle_ns = now + SETTLE_EVERY_NS;
 	if (target_check_rights(&s->target, NULL) < 0) {
@@ -294,11 +287,6 @@ static void settle(struct session *s)
 }
 
 /* ---- the drain ------------------------------------------------------------------------ */
-
-static void feed(void *arg, const struct ring_head *e, size_t len)
-{
-	drain_feed(arg, e, len);
-}
 
 /* Empties the ring, with a bound: a target that never rests must not hold us here. */
 static void drain_all(struct session *s)
@@ -365,6 +353,7 @@ static int load(struct session *s, struct err *err)
 		    (s->options.on_full == ON_FULL_DEFAULT && s->target.launched);
 	struct probes_options o = {.pid = s->target.pid,
 				   .wait_when_full = wait,
+				   .stop_at_libraries = user_probes_may_come(s->options.probes),
 				   .verbose = s->options.verbose,
 				   .stack_mode = s->options.stack_mode,
 				   .ring_bytes = s->options.ring_bytes};
@@ -372,8 +361,9 @@ static int load(struct session *s, struct err *err)
 
 	if (r)
 		return r;
-	probes_set_sink(s->probes, drain_expect, feed, &s->drain);
+	probes_set_sink(s->probes, drain_expect, drain_take, &s->drain);
 	code_watch_init(&s->code, s->probes, &s->drain);
+	user_probes_init(&s->user, s->options.probes, s->target.launched, s->probes);
 	store_writer_put_text(s->writer, "stack_mode",
 			      stack_mode_name(probes_stack_mode(s->probes)));
 	if (probes_stack_mode_reason(s->probes))
@@ -435,7 +425,7 @@ static int begin_attached(struct session *s, struct err *err)
 	if (r)
 		return r;
 	if (!found)
-		return no_allocator(s, err);
+		return plan_explain_no_allocator(s->target.pid, err);
 	arm(s);
 	return 0;
 }
@@ -452,6 +442,15 @@ static int write_beginning(struct session *s, struct err *err)
 	return r;
 }
 
+static void undo_recording(struct session *s)
+{
+	if (!s->writer)
+		return;
+	store_writer_close(s->writer, NULL);
+	unlink(s->path);
+	s->writer = NULL;
+}
+
 /* Nothing was recorded: what was begun is undone, and no file left behind. */
 static void give_up_start(struct session *s, struct err *err)
 {
@@ -462,11 +461,7 @@ static void give_up_start(struct session *s, struct err *err)
 		usleep(LAST_CALLS_US);
 		guard_end_holds(&s->guard, s->probes, s->target.pid);
 	}
-	if (s->writer) {
-		store_writer_close(s->writer, NULL);
-		unlink(s->path);
-		s->writer = NULL;
-	}
+	undo_recording(s);
 	session_close(s, NULL);
 }
 
@@ -529,6 +524,7 @@ static void handle_hold(struct session *s, struct err *err, int *ret_error)
 	} else if (s->awaiting_hook) {
 		*ret_error = finish_hook(s, err);
 	}
+	follow_mappings(s);
 	probes_end_hold(s->probes);
 }
 
@@ -654,21 +650,18 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		s->losses = losses_count(s->probes, &s->drain);
 		probes_take_wakeup(s->probes);
 		more = probes_drain(s->probes, DRAIN_EVENTS);
+		follow_mappings(s);
 		code_watch_mind(&s->code);
-		probes_sweep(s->probes);
-		if (s->settle_until_ns)
-			settle(s);
+		settle(s);
 		if (!follow_target(s, err, ret_error))
 			return SESSION_TARGET_ENDED;
 		if (!*ret_error)
 			*ret_error = write_out(s, now, err);
 		if (!*ret_error)
 			*ret_error = begin_next_file(s, now, err);
-		if (*ret_error)
-			return SESSION_FAILED;
 		read_signals(s);
-		if (s->wants_stop)
-			return SESSION_INTERRUPTED;
+		if (*ret_error || s->wants_stop)
+			return *ret_error ? SESSION_FAILED : SESSION_INTERRUPTED;
 		if (s->options.duration_ns && s->is_armed &&
 		    now >= s->armed_ns + s->options.duration_ns)
 			return SESSION_DURATION_OVER;
@@ -697,6 +690,7 @@ static void let_go(struct session *s, bool ended)
 		s->losses = losses_count(s->probes, &s->drain);
 	while (probes_drain(s->probes, DRAIN_EVENTS));
 	note_no_allocator(s);
+	user_probes_put(&s->user, s->writer, &s->warning);
 	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)
 		s->warning = xstrdup("the main thread ended before others: what those did "
 				     "afterwards is not in the recording");
@@ -753,6 +747,11 @@ int session_run(struct session *s, struct session_result *ret, struct err *err)
 	int r, finished;
 
 	ret->end = loop(s, err, &r);
+	if (r && s->user.is_refused) { /* before it began: nothing is left */
+		target_kill(&s->target);
+		undo_recording(s);
+		return r;
+	}
 	if (r)
 		store_writer_give_up_events(s->writer);
 	finished = finish(s, ret->end == SESSION_TARGET_ENDED, r ? NULL : err);
@@ -784,6 +783,7 @@ int session_close(struct session *s, struct err *err)
 	if (!s->target.ended) /* after a failed start: else it would hold the probes a while */
 		guard_stop(&s->guard);
 	code_watch_release(&s->code);
+	user_probes_release(&s->user);
 	probes_free(s->probes);
 	target_release(&s->target);
 	if (s->drain.writer)

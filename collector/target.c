@@ -508,3 +508,25 @@ void target_kill(struct target *t)
 		ptrace(PTRACE_CONT, t->pid, NULL, NULL);
 	t->ended = true;
 }
+
+void target_put(const struct target *t, struct store_writer *w, const char *command,
+		uint64_t start_ns, bool ended, uint64_t end_ns)
+{
+	struct process_record p = {.id = 1,
+				   .pid = t->pid,
+				   .command = command,
+				   .start_ns = start_ns,
+				   .end_ns = end_ns,
+				   .exit_status = -1};
+
+	if (ended && t->launched) {
+		p.ended = true;
+		if (WIFSIGNALED(t->wait_status))
+			p.exit_signal = WTERMSIG(t->wait_status);
+		else
+			p.exit_status = WEXITSTATUS(t->wait_status);
+	}
+	if (!end_ns)
+		store_writer_put_text(w, "command", command);
+	store_writer_put_process(w, &p);
+}

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "common/err.h"
+#include "store/writer.h"
 
 /*
  * The process that is recorded: launched by us, or there already.
@@ -92,5 +93,9 @@ void target_continue(struct target *t);
 void target_release(struct target *t);
 /* Ends a launched target that has not been let through the gate. */
 void target_kill(struct target *t);
+
+/* Writes its row; @command: as JSON; @end_ns 0: it has not ended, nor been let go of. */
+void target_put(const struct target *t, struct store_writer *w, const char *command,
+		uint64_t start_ns, bool ended, uint64_t end_ns);
 
 #endif

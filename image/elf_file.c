@@ -400,6 +400,31 @@ uint64_t elf_file_pointer_at(struct elf_file *f, uint64_t slot, const char **ret
 	return 0;
 }
 
+struct each_function {
+	elf_file_each *each;
+	void *arg;
+	bool is_done;
+};
+
+static bool give_function(void *arg, const char *name, const GElf_Sym *sym)
+{
+	struct each_function *q = arg;
+	struct elf_symbol symbol = {.address = sym->st_value, .size = sym->st_size};
+
+	if (GELF_ST_TYPE(sym->st_info) == STT_FUNC)
+		q->is_done = !q->each(q->arg, name, &symbol);
+	return !q->is_done;
+}
+
+void elf_file_each_function(struct elf_file *f, elf_file_each *each, void *arg)
+{
+	struct each_function q = {.each = each, .arg = arg};
+
+	walk_functions(f, SHT_SYMTAB, give_function, &q);
+	if (!q.is_done)
+		walk_functions(f, SHT_DYNSYM, give_function, &q);
+}
+
 static bool add_function(void *arg, const char *name, const GElf_Sym *sym)
 {
 	struct elf_file *f = arg;

@@ -44,6 +44,12 @@ struct elf_symbol {
 
 /* A defined function of that name, in the dynamic or the full symbol table. */
 bool elf_file_find_function(struct elf_file *f, const char *name, struct elf_symbol *ret);
+/*
+ * Calls @each for every defined function, of the full symbol table and of the dynamic one, so
+ * that most come twice; until it returns false.  The name lives as long as @f.
+ */
+typedef bool elf_file_each(void *arg, const char *name, const struct elf_symbol *symbol);
+void elf_file_each_function(struct elf_file *f, elf_file_each *each, void *arg);
 /* Does the dynamic symbol table define it, so that it can take the place of libc's? */
 bool elf_file_exports(struct elf_file *f, const char *name);
 /* The function that covers @address, or NULL; as in the symbol table, not demangled. */

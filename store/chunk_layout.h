@@ -14,7 +14,7 @@
 
 static inline bool chunk_has_address(unsigned int kind, unsigned int free_class)
 {
-	return kind != EVENT_FREE || free_class > FREE_IMPLIED;
+	return kind != EVENT_FREE || !free_class_ends(free_class);
 }
 
 static inline bool chunk_has_size(unsigned int kind)

@@ -497,6 +497,19 @@ void timeline_release(struct timeline *t)
 	memset(t, 0, sizeof(*t));
 }
 
+void store_reader_families(struct store_reader *r, store_reader_family *each, void *arg)
+{
+	sqlite3_stmt *s = NULL;
+	int code = sqlite3_prepare_v2(r->db, "SELECT id, layer FROM family ORDER BY id", -1, &s,
+				      NULL);
+
+	while (code == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+		if (sqlite3_column_text(s, 1))
+			each(arg, (uint64_t)sqlite3_column_int64(s, 0),
+			     (const char *)sqlite3_column_text(s, 1));
+	sqlite3_finalize(s);
+}
+
 /* ---- the summaries ------------------------------------------------------------ */
 
 int store_reader_sites(struct store_reader *r, store_reader_site *each, void *arg,

@@ -59,6 +59,10 @@ int64_t store_reader_number(struct store_reader *r, const char *key, int64_t oth
 /* The space begun last; it may have no events.  {0} where there is none. */
 struct space_id store_reader_last_space(struct store_reader *r);
 
+/* Table family, by ids, without the rest of the catalog; what is no text is left out. */
+typedef void store_reader_family(void *arg, uint64_t id, const char *layer);
+void store_reader_families(struct store_reader *r, store_reader_family *each, void *arg);
+
 int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *err);
 /*
  * Brings a catalog up to date with a recording that has grown since; @r may be another

@@ -45,13 +45,14 @@ enum event_kind {
 	EVENT_KINDS
 };
 
-/* What a free turned out to be.  Only the first two end a block. */
+/* What a free turned out to be.  The first two and the last end a block. */
 enum free_class {
 	FREE_OF_BLOCK = 0,
 	FREE_IMPLIED = 1,  /* its free was lost: the address was handed out again */
 	FREE_UNKNOWN = 2,  /* of a block from before the recording, or whose alloc was lost */
 	FREE_INTERNAL = 3, /* the allocator's own call on memory that is no block */
 	FREE_DOUBLE = 4,   /* of a block already freed */
+	FREE_WITH_POOL = 5, /* the pool that it was of was emptied, or ended: no free call */
 	FREE_CLASSES
 };
 
@@ -72,6 +73,12 @@ struct event {
 	uint64_t usable; /* bytes the allocator gave, or USABLE_UNKNOWN */
 };
 
+/* Does a free of that class end a block? */
+static inline bool free_class_ends(unsigned int free_class)
+{
+	return free_class <= FREE_IMPLIED || free_class == FREE_WITH_POOL;
+}
+
 /* Does the event make a block, does it end one? (valgrind's counting: realloc does both) */
 static inline bool event_allocates(const struct event *e)
 {
@@ -80,7 +87,8 @@ static inline bool event_allocates(const struct event *e)
 
 static inline bool event_frees(const struct event *e)
 {
-	return e->kind == EVENT_REALLOC || (e->kind == EVENT_FREE && e->free_class <= FREE_IMPLIED);
+	return e->kind == EVENT_REALLOC ||
+	       (e->kind == EVENT_FREE && free_class_ends(e->free_class));
 }
 
 #define CHUNK_EVENTS_MAX 65536

@@ -26,12 +26,20 @@ void replay_release(struct replay *r)
 	memset(r, 0, sizeof(*r));
 }
 
+/* Where it is kept what @thread's last event in the layer of @family made. */
+static uint32_t *last_made(struct replay *r, uint32_t thread, uint8_t family)
+{
+	return &r->last_made[(size_t)thread * (r->layers.n + 1u) +
+			     replay_layer_of(&r->layers, family)];
+}
+
 void replay_begin_space(struct replay *r, struct space_id space)
 {
 	for (uint32_t i = 0; i < r->slots.next; i++)
 		replay_at(r, i)->is_live = false;
 	if (r->n_threads)
-		memset(r->last_made, 0, r->n_threads * sizeof(*r->last_made));
+		memset(r->last_made, 0,
+		       r->n_threads * (r->layers.n + 1u) * sizeof(*r->last_made));
 	slots_reset(&r->slots);
 	r->space = space;
 	r->live_bytes = r->live_blocks = 0;
@@ -93,7 +101,9 @@ static int end_block(struct replay *r, const struct event *e, uint32_t slot,
 	ret->slot = slot;
 	ret->old = *b;
 	/* had another block come into the slot since, it would be of another thread */
-	ret->was_temporary = b->thread.v == e->thread.v && r->last_made[e->thread.v] == slot + 1;
+	ret->was_temporary = b->thread.v == e->thread.v &&
+			     *last_made(r, e->thread.v, b->family) == slot + 1 &&
+			     (e->kind != EVENT_FREE || e->free_class != FREE_WITH_POOL);
 	r->live_bytes -= b->size;
 	r->live_blocks--;
 	b->is_live = false;
@@ -106,7 +116,7 @@ static int know_thread(struct replay *r, uint32_t thread, struct err *err)
 		return 0;
 	if (thread > r->ordinal + THREAD_GAP_MAX)
 		return contradiction(r, "impossible thread", err);
-	ARRAY_GROW(r->last_made, r->cap_threads, thread);
+	ARRAY_GROW(r->last_made, r->cap_threads, (size_t)(thread + 1) * (r->layers.n + 1u) - 1);
 	r->n_threads = thread + 1;
 	return 0;
 }
@@ -141,7 +151,7 @@ int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret
 	/* a free that was lost, or is the allocator's own, is no event of the program's */
 	if (e->kind != EVENT_FREE ||
 	    (e->free_class != FREE_IMPLIED && e->free_class != FREE_INTERNAL))
-		r->last_made[e->thread.v] = ret->made ? slot + 1 : 0;
+		*last_made(r, e->thread.v, e->family) = ret->made ? slot + 1 : 0;
 	return 0;
 }
 
@@ -241,12 +251,14 @@ bool replay_restored(struct replay *r, const uint32_t *freed, size_t n)
 	return true;
 }
 
-void replay_put_last(struct replay *r, struct thread_id thread, uint32_t slot)
+void replay_put_last(struct replay *r, struct thread_id thread, uint8_t layer, uint32_t slot)
 {
-	ARRAY_GROW(r->last_made, r->cap_threads, thread.v);
+	size_t layers = r->layers.n + 1u;
+
+	ARRAY_GROW(r->last_made, r->cap_threads, (thread.v + 1) * layers - 1);
 	if (thread.v >= r->n_threads)
 		r->n_threads = thread.v + 1;
-	r->last_made[thread.v] = slot + 1;
+	r->last_made[thread.v * layers + layer] = slot + 1;
 }
 
 const struct replay_block *replay_next_live(const struct replay *r, size_t *at)

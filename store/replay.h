@@ -25,6 +25,20 @@ struct replay_block {
 	bool is_live; /* if not, the slot is free */
 } __attribute__((packed, aligned(4))); /* there are as many as blocks */
 
+/*
+ * Layers of allocators do not see each other: what is "the last event" is so within one.  They
+ * are numbered as their first families are; 0 is the heap's.  Zero-initialised: there is no other.
+ */
+struct replay_layers {
+	uint8_t of_family[64]; /* [id modulo 64] */
+	uint8_t n;	       /* besides the heap's */
+};
+
+static inline uint8_t replay_layer_of(const struct replay_layers *l, uint8_t family)
+{
+	return l->of_family[family % 64];
+}
+
 /* Blocks; they stay where they are when more come.  As many as a huge page has room for. */
 #define REPLAY_SEGMENT ((uint32_t)(HUGE_PAGE_BYTES / sizeof(struct replay_block)))
 
@@ -33,8 +47,10 @@ struct replay {
 	struct slots slots;
 	struct replay_block **segments;
 	size_t n_segments, cap_segments;
-	uint32_t *last_made; /* [thread]: slot + 1 of the block its last event made, or 0 */
+	/* [thread and layer]: slot + 1 of the block that its last event in the layer made, or 0 */
+	uint32_t *last_made;
 	size_t n_threads, cap_threads;
+	struct replay_layers layers; /* to be set before the first event */
 	uint32_t *recent; /* [number of the event modulo CHUNK_EVENTS_MAX]: its slot */
 	uint64_t ordinal; /* events so far */
 	uint64_t live_bytes, live_blocks;
@@ -45,7 +61,7 @@ struct replay_step {
 	const struct replay_block *made; /* NULL: none; valid until the next feed */
 	bool ended;			 /* a block ended: … */
 	struct replay_block old;	 /* … this one */
-	bool was_temporary;		 /* freed by the very next heap event of its thread */
+	bool was_temporary; /* freed by the very next event of its thread in its layer */
 	uint32_t slot;			 /* of either */
 };
 
@@ -64,8 +80,13 @@ int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret
  */
 bool replay_put(struct replay *r, uint32_t slot, const struct replay_block *b);
 bool replay_restored(struct replay *r, const uint32_t *freed, size_t n);
-/* The last event of @thread made the block in @slot. */
-void replay_put_last(struct replay *r, struct thread_id thread, uint32_t slot);
+/* The last event of @thread in @layer, which is there, made the block in @slot. */
+void replay_put_last(struct replay *r, struct thread_id thread, uint8_t layer, uint32_t slot);
+/* The slot + 1 of the block that it made; 0: none. */
+static inline uint32_t replay_last(const struct replay *r, uint32_t thread, uint8_t layer)
+{
+	return r->last_made[(size_t)thread * (r->layers.n + 1u) + layer];
+}
 /*
  * The same of @n events in a row: @each is called after each of them.  Faster than one by
  * one: blocks are brought into the cache ahead.

@@ -511,6 +511,7 @@ static void make_blocks(struct ui *u, struct page *p)
 	p->table.empty = "no block of these is live at this moment";
 	while ((b = replay_next_live(replay, &at))) {
 		if (b->t_ns < history_since_ns(u->history) ||
+		    replay_layer_of(&replay->layers, b->family) || /* above the heap */
 		    (s->kind == SCOPE_THREAD && b->thread.v != s->key) ||
 		    (s->kind == SCOPE_SIZE && size_class(b->size) != s->key))
 			continue;

@@ -34,7 +34,7 @@ def refused(name, status, message, *args, hint=None, **kw):
 
 def usage():
     refused("no such command", 2, "there is no command 'frobnicate'", "frobnicate", hint="--help")
-    for command in ("record", "top", "report", "leaks", "annotate", "view", "symbolize", "info", "repair", "doctor"):
+    for command in ("record", "top", "report", "leaks", "annotate", "view", "symbolize", "info", "repair", "doctor", "probes"):
         r = run(command, "--help")
         tap.ok(r.returncode == 0 and r.stdout.startswith(f"usage: heaptrail {command}") and not r.stderr,
                f"{command} --help")
@@ -123,7 +123,7 @@ def reports():
         rows = list(csv.DictReader(io.StringIO(run("report", "--csv", "--by", by, trail).stdout)))
         tap.ok(sum(int(x["allocated_bytes"]) for x in rows) == data["summary"]["allocated_bytes"],
                f"report --csv --by {by}: the rows add up")
-    want = {"schema", "recording", "summary", "by", "rows", "skipped", "hints"}
+    want = {"schema", "recording", "summary", "layer", "layers", "by", "rows", "skipped", "hints"}
     data = json.loads(run("report", "--json", trail).stdout)
     tap.ok(set(data) == want and data["schema"] == "heaptrail-report/1", "the keys of the report")
     tap.ok(list(data["recording"]) == ["path", "pid", "command", "engine", "started", "duration_ns", "complete", "exited",

@@ -16,7 +16,7 @@ import recording
 import tap
 from recording import HEAP, TOTALS, check
 
-HEAPTRAIL, TARGETS = os.environ["HEAPTRAIL"], os.environ["TARGETS"]
+HEAPTRAIL, TARGETS, SRCDIR = os.environ["HEAPTRAIL"], os.environ["TARGETS"], os.environ["SRCDIR"]
 KINDS = ("alloc", "free", "realloc")
 work = tempfile.mkdtemp(prefix="heaptrail-format.")
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": tap.private_libc(work), "HOME": work, "LC_ALL": "C.UTF-8"}
@@ -49,7 +49,9 @@ def compare_state(state, row):
 
 def read(words, least_chunks=1, least_checkpoints=1):
     """Reads the recording; returns the state at its end, and what it has seen: names of kinds and classes."""
-    state, seen, n_chunks, bad, checkpoints = recording.State(), set(), 0, None, {}
+    numbers = {"heap": 0}
+    layers = {i: numbers.setdefault(layer, len(numbers)) for i, layer in beside.sql(trail, "SELECT id, layer FROM family ORDER BY id")}
+    state, seen, n_chunks, bad, checkpoints = recording.State(layers), set(), 0, None, {}
     for row in recording.rows(trail, "checkpoint", "chunk, kind"):
         checkpoints.setdefault(row["chunk"], []).append(row)
     n_checkpoints = len(checkpoints)
@@ -99,7 +101,7 @@ def report(state):
     """The same totals as heaptrail's own."""
     s = beside.report(trail)["summary"]
     own = dict(alloc_calls=state.alloc_calls, free_calls=state.free_calls, allocated_bytes=state.allocated,
-               live_bytes=state.live_bytes, live_blocks=len(state.blocks), peak_bytes=state.peak_bytes,
+               live_bytes=state.live_bytes, live_blocks=state.heap_blocks, peak_bytes=state.peak_bytes,
                temporary_allocs=state.temporary)
     return {k: s[k] for k in own} == own
 
@@ -114,6 +116,13 @@ def threads():
     own = json.loads(record(f"{TARGETS}/threads"))
     state, seen = read("eight threads, frees by others, reallocs", least_chunks=2)
     tap.ok("realloc 0" in seen and state.alloc_calls >= own["alloc_calls"] and report(state), f"{own}")
+
+
+def layers():
+    """Allocators of the program's own: in the same stream of events, with frees that are none."""
+    record(f"{TARGETS}/layers", "10", options=("--probe-file", f"{SRCDIR}/tests/targets/layers.probes"))
+    state, seen = read("seven layers above the heap", least_chunks=5, least_checkpoints=2)
+    tap.ok("free 5" in seen and len(set(state.layers.values())) == 8 and report(state), f"layers {state.layers}")
 
 
 def execs():
@@ -188,6 +197,6 @@ def changed():
 try:
     if not recording.has_zstd:
         tap.skip_all("there is no libzstd.so.1")
-    tap.run_as_root([single, threads, execs, silent, many, dropped, attached, odd, changed])
+    tap.run_as_root([single, threads, layers, execs, silent, many, dropped, attached, odd, changed])
 finally:
     shutil.rmtree(work, ignore_errors=True)

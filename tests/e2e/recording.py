@@ -187,7 +187,7 @@ class Event:
         return self.kind != FREE
 
     def ends(self):
-        return self.kind == REALLOC or self.kind == FREE and self.cls < 2
+        return self.kind == REALLOC or self.kind == FREE and self.cls in (0, 1, 5)
 
 
 def read_calls(column):
@@ -195,7 +195,7 @@ def read_calls(column):
     while not column.is_at_end():
         kind, family = column.take(2)
         stack += signed(column.number())
-        check(kind & 15 <= REALLOC and kind >> 4 <= 4 and (kind & 15 == FREE or kind < 16), f"kind {kind}")
+        check(kind & 15 <= REALLOC and kind >> 4 <= 5 and (kind & 15 == FREE or kind < 16), f"kind {kind}")
         calls.append((kind & 15, kind >> 4, family, stack))
     return calls
 
@@ -239,7 +239,7 @@ def read_addresses(events, thread_of, columns):
             addresses.freed(room_of(ended), thread, ended.address)
         if e.allocates():
             e.address = addresses.made(room_of(e), thread, next(predicted))
-        elif e.cls > 1:
+        elif not e.ends():
             e.address = addresses.difference(addresses.next)
     check(next(predicted, None) is None and next(addresses.column, None) is None, "more addresses than events")
 
@@ -298,27 +298,29 @@ class Group:
 
 
 class State:
-    """After all events that were fed."""
+    """After all events that were fed; totals are of layer heap.  Of families others than its own the layers' numbers."""
 
-    def __init__(self):
+    def __init__(self, layers=None):
+        self.layers = layers or {}
         self.space = 0
         self.begin_space(0)
         self.events = self.first = self.last = self.alloc_calls = self.allocated = self.temporary = self.peak = 0
         self.peak_bytes = self.peak_time = self.peak_event = self.free_calls = self.execd = self.execd_bytes = self.peaks = 0
         self.frees = [0] * 5
+        self.heap_blocks = 0
         self.groups = [{}, {}, {}, {}]
 
     def begin_space(self, space):
         if self.space:
-            self.execd += len(self.blocks)
+            self.execd += self.heap_blocks
             self.execd_bytes += self.live_bytes
             for group in (g for groups in self.groups for g in groups.values()):
                 group.note(self.peaks)
                 group.live = group.live_bytes = 0
         self.space = space
         self.blocks, self.freed, self.next = {}, [], 0  # by slot: the event that made it
-        self.last_made = {}  # by thread: the slot of the block that its last event made
-        self.live_bytes = 0
+        self.last_made = {}  # by thread, and 2^24 times the layer: the slot of the block that its last event made
+        self.live_bytes = self.heap_blocks = 0
 
     def groups_of(self, e):
         keys = (e.stack, e.thread, 1 << e.size.bit_length() - 1 if e.size else 0, e.family)
@@ -329,10 +331,16 @@ class State:
             group.note(self.peaks)
             yield group
 
+    def last_key(self, e):
+        return e.thread + (self.layers.get(e.family, 0) << 24)
+
     def end(self, e):
         block = self.blocks.pop(e.slot, None)
         check(block is not None, f"event {self.events} ends a block that is not live")
-        temporary = block.thread == e.thread and self.last_made.get(e.thread) == e.slot
+        temporary = block.thread == e.thread and self.last_made.get(self.last_key(block)) == e.slot
+        if self.layers.get(block.family):
+            return block
+        self.heap_blocks -= 1
         self.live_bytes -= block.size
         self.free_calls += 1
         self.temporary += temporary
@@ -344,6 +352,9 @@ class State:
 
     def make(self, e):
         self.blocks[e.slot] = e
+        if self.layers.get(e.family):
+            return
+        self.heap_blocks += 1
         self.live_bytes += e.size
         self.alloc_calls += 1
         self.allocated += e.size
@@ -368,16 +379,17 @@ class State:
                 e.slot = self.freed.pop() if self.freed else self.next
                 self.next = max(self.next, e.slot + 1)
             elif e.kind == FREE:
-                self.frees[e.cls] += 1
+                if not self.layers.get(e.family):
+                    self.frees[e.cls] += 1
                 if ended:
                     self.freed.append(e.slot)
             if e.allocates():
                 self.make(e)
-                self.last_made[e.thread] = e.slot
+                self.last_made[self.last_key(e)] = e.slot
             elif e.cls not in (1, 3):
-                self.last_made.pop(e.thread, None)
-            if self.live_bytes >= self.peak_bytes:
-                self.peak_bytes, self.peak, self.peak_time = self.live_bytes, len(self.blocks), e.time
+                self.last_made.pop(self.last_key(e), None)
+            if self.live_bytes >= self.peak_bytes and not self.layers.get(e.family):
+                self.peak_bytes, self.peak, self.peak_time = self.live_bytes, self.heap_blocks, e.time
                 self.peak_event = self.events
                 self.peaks += 1
             yield e, ended
@@ -389,11 +401,13 @@ class State:
             e = Event()
             e.kind, e.slot, e.time, e.address, e.size, e.usable, e.stack, e.thread, e.family = ALLOC, *block
             self.blocks[e.slot] = e
-            self.live_bytes += e.size
+            if not self.layers.get(e.family):
+                self.heap_blocks += 1
+                self.live_bytes += e.size
         (self.events, self.first, self.last, self.alloc_calls, self.allocated, self.temporary, self.peak, self.peak_bytes,
          self.peak_time, self.peak_event, self.free_calls, self.execd, self.execd_bytes, live, live_bytes,
          *self.frees) = totals
-        check((live, live_bytes, self.events) == (len(self.blocks), self.live_bytes, heap["events"]), "two states in one")
+        check((live, live_bytes, self.events) == (self.heap_blocks, self.live_bytes, heap["events"]), "two states in one")
         for found, own in zip(groups, self.groups):
             for key, values in found.items():
                 g = own[key] = Group()
@@ -402,7 +416,7 @@ class State:
     def totals(self):
         return [self.events, self.first, self.last, self.alloc_calls, self.allocated, self.temporary, self.peak,
                 self.peak_bytes, self.peak_time, self.peak_event, self.free_calls, self.execd, self.execd_bytes,
-                len(self.blocks), self.live_bytes, *self.frees]
+                self.heap_blocks, self.live_bytes, *self.frees]
 
     def group_values(self):
         for group in (g for groups in self.groups for g in groups.values()):

@@ -191,7 +191,7 @@ static inline bool kinds_are(const char *kinds)
 	for (size_t i = 0; i < got.n && i + 1 < sizeof(text); i++)
 		text[i] = got.events[i].kind == EVENT_ALLOC	? 'A'
 			  : got.events[i].kind == EVENT_REALLOC ? 'R'
-			  : got.events[i].kind == EVENT_FREE	? "FIUND"[got.events[i].free_class]
+			  : got.events[i].kind == EVENT_FREE	? "FIUNDP"[got.events[i].free_class]
 								: '?';
 	if (strcmp(text, kinds))
 		diag("the events are %s, not %s", text, kinds);

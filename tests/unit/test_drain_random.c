@@ -188,7 +188,7 @@ static void test_chaos(void)
 		case 6:
 		case 7:
 			feed_end(t, t < drain.n_threads && drain.threads[t] && random_below(3)
-					    ? drain.threads[t]->old_address : a,
+					    ? drain.threads[t]->reallocs[LAYER_HEAP].old_address : a,
 				 random_below(4) ? b : 0, random_below(4) ? random_below(3000) : 0);
 			break;
 		case 8:
@@ -202,8 +202,9 @@ static void test_chaos(void)
 		}
 	}
 	for (size_t i = 0; i < drain.n_threads; i++)
-		under_way += drain.threads[i] && drain.threads[i]->is_reallocating &&
-			     drain.threads[i]->found == PAIRING_LIVE;
+		under_way += drain.threads[i] &&
+			     drain.threads[i]->reallocs[LAYER_HEAP].is_under_way &&
+			     drain.threads[i]->reallocs[LAYER_HEAP].found == PAIRING_LIVE;
 	pairing_live = drain.pairing.live;
 	live_bytes = drain.heap.live_bytes;
 	finish();

@@ -91,7 +91,7 @@ static void test_totals(void)
 	ok(make(1, 5) == 0 && last.made == replay_at(&replay, 3), "then the next new one");
 	ok(end_as(1, 3, FREE_IMPLIED) == 0 && last.ended && replay.live_blocks == 3,
 	   "an implied free ends a block");
-	for (int class = FREE_UNKNOWN; class < FREE_CLASSES; class++)
+	for (int class = FREE_UNKNOWN; class <= FREE_DOUBLE; class++)
 		ok(end_as(1, 0, class) == 0 && !last.ended && !last.made && !last.was_temporary &&
 			   replay.live_blocks == 3,
 		   "a free of class %d ends none", class);
