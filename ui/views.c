@@ -574,7 +574,6 @@ void page_release(struct page *p)
 	table_release(&p->table);
 	rows_release(&p->rows);
 	table_state_release(&p->state);
-	call_tree_release(&p->tree);
 	hashmap_release(&p->open);
 	scope_release(&p->scope);
 	free(p->note);
@@ -593,7 +592,7 @@ void page_make(struct ui *u, struct page *p)
 {
 	uint64_t version = history_version(u->history) + 1;
 
-	if (p->version == version)
+	if (p->version == version && !tree_is_stale(p))
 		return;
 	p->version = version;
 	table_release(&p->table);
