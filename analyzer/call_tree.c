@@ -29,11 +29,9 @@ static uint32_t add_node(struct call_tree *t, uint32_t parent, struct frame_id f
 	struct call_node *n;
 
 	ARRAY_GROW(t->nodes, t->cap, t->n);
-	ARRAY_GROW(t->rounds, t->cap_rounds, t->n);
 	t->n++;
 	n = &t->nodes[at];
 	*n = (struct call_node){.frame = function, .parent = parent, .path = 1};
-	t->rounds[at] = 0;
 	if (!at)
 		return at;
 	n->depth = t->nodes[parent].depth + 1;
@@ -55,18 +53,6 @@ static uint32_t child_of(struct call_tree *t, struct hashmap *children, uint32_t
 	return *place;
 }
 
-/* It has some of what is counted now, as have all that called it. */
-static void use(struct call_tree *t, uint32_t node)
-{
-	while (t->rounds[node] != t->round) {
-		t->rounds[node] = t->round;
-		if (!node)
-			break;
-		node = t->nodes[node].parent;
-		t->nodes[node].has_children = true;
-	}
-}
-
 static const struct heap_totals *totals_of(const struct call_tree *t, size_t group)
 {
 	return &t->analysis->groups[group].totals;
@@ -80,6 +66,7 @@ static struct stack_id stack_of(const struct call_tree *t, size_t group)
 /* ---- top down: the recording's tree of stacks, with equal functions merged ------------- */
 
 #define ON_THE_WAY UINT32_MAX
+#define NO_STACK 1 /* the node of what has none */
 
 /* The functions at a place, the outermost first. */
 static uint32_t descend(struct call_tree *t, uint32_t at, struct frame_id frame)
@@ -115,32 +102,90 @@ static uint32_t node_of(struct call_tree *t, struct stack_id id)
 	return node;
 }
 
-/* Nothing has been counted. */
-static void clear(struct call_tree *t)
+/* Which nodes are further in than each: those with places from its own on to its end. */
+static void place_nodes(struct call_tree *t)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (t->rounds[i] == t->round) {
-			t->nodes[i].totals = (struct heap_totals){0};
-			t->nodes[i].has_children = false;
-		}
-	t->round++;
+	uint32_t *sizes = xcalloc(t->n, sizeof(*sizes)), *next = xcalloc(t->n, sizeof(*next));
+
+	for (size_t i = t->n; i-- > 0;)
+		sizes[t->nodes[i].parent] += i ? ++sizes[i] : 1;
+	free(t->places);
+	t->places = xcalloc(t->n, sizeof(*t->places));
+	for (size_t i = 0; i < t->n; i++) {
+		uint32_t *from = &next[t->nodes[i].parent];
+
+		t->places[i].first = *from;
+		t->places[i].end = *from + sizes[i];
+		if (i)
+			*from += sizes[i];
+		next[i] = t->places[i].first + 1;
+	}
+	t->n_placed = t->n;
+	free(t->ranks);
+	t->ranks = xcalloc(t->n + 1, sizeof(*t->ranks));
+	free(sizes);
+	free(next);
 }
 
+/*
+ * Sums in the order of places: whatever a node has of the moment is the difference of two of
+ * them, and few nodes are ever looked at.
+ */
 static void count_top_down(struct call_tree *t)
 {
-	clear(t);
-	use(t, 0);
-	for (size_t i = 0; i < t->analysis->n_groups; i++) {
-		uint32_t at = node_of(t, stack_of(t, i));
+	size_t n = t->analysis->n_groups;
+	uint32_t *at = xcalloc(n + 1, sizeof(*at)), used = 0;
 
-		if (!at)
-			at = child_of(t, &t->children, 0, (struct frame_id){0});
-		use(t, at);
-		heap_totals_add(&t->nodes[at].totals, totals_of(t, i));
+	for (size_t i = 0; i < n; i++) {
+		at[i] = node_of(t, stack_of(t, i));
+		at[i] = at[i] ? at[i] : NO_STACK;
 	}
-	for (size_t i = t->n; i-- > 1;)
-		if (t->rounds[i] == t->round)
-			heap_totals_add(&t->nodes[t->nodes[i].parent].totals, &t->nodes[i].totals);
+	if (t->n_placed != t->n)
+		place_nodes(t);
+	memset(t->ranks, 0, (t->n + 1) * sizeof(*t->ranks));
+	for (size_t i = 0; i < n; i++) {
+		at[i] = t->places[at[i]].first;
+		t->ranks[at[i]] = 1;
+	}
+	for (size_t i = 0; i <= t->n; i++) {
+		uint32_t is_used = t->ranks[i];
+
+		t->ranks[i] = used;
+		used += is_used;
+	}
+	free(t->sums);
+	t->sums = xcalloc((size_t)used + 1, sizeof(*t->sums));
+	for (size_t i = 0; i < n; i++)
+		heap_totals_add(&t->sums[t->ranks[at[i]] + 1], totals_of(t, i));
+	for (size_t i = 0; i < used; i++)
+		heap_totals_add(&t->sums[i + 1], &t->sums[i]);
+	free(at);
+}
+
+static struct heap_totals difference(const struct heap_totals *a, const struct heap_totals *b)
+{
+	return (struct heap_totals){.alloc_calls = a->alloc_calls - b->alloc_calls,
+				    .allocated_bytes = a->allocated_bytes - b->allocated_bytes,
+				    .live_blocks = a->live_blocks - b->live_blocks,
+				    .live_bytes = a->live_bytes - b->live_bytes,
+				    .peak_blocks = a->peak_blocks - b->peak_blocks,
+				    .peak_bytes = a->peak_bytes - b->peak_bytes,
+				    .temporary_allocs = a->temporary_allocs - b->temporary_allocs};
+}
+
+bool call_tree_count_node(struct call_tree *t, uint32_t node)
+{
+	struct call_node *n = &t->nodes[node];
+	const uint32_t *ranks = t->ranks;
+	uint32_t first, end;
+
+	if (t->is_bottom_up)
+		return true; /* it was made with its totals */
+	first = t->places[node].first;
+	end = t->places[node].end;
+	n->totals = difference(&t->sums[ranks[end]], &t->sums[ranks[first]]);
+	n->has_children = ranks[end] != ranks[first + 1];
+	return ranks[end] != ranks[first];
 }
 
 /* ---- bottom up: each stack on its own way outwards ------------------------------------ */
@@ -219,7 +264,6 @@ static void branch(struct call_tree *t, uint32_t node, const struct call_way *wa
 
 	for (size_t i = 0; i < n; i++) {
 		child[i] = child_of(t, &children, node, ways[i].frame);
-		use(t, child[i]);
 		heap_totals_add(&t->nodes[child[i]].totals, totals_of(t, ways[i].group));
 	}
 	/* those of each child together, in their order */
@@ -249,9 +293,9 @@ static void count_bottom_up(struct call_tree *t)
 	struct call_way *ways = xcalloc(n + 1, sizeof(*ways));
 
 	t->n = t->n_ways = 0;
-	t->round++;
 	t->generation = ++generations;
-	use(t, add_node(t, 0, (struct frame_id){0}));
+	add_node(t, 0, (struct frame_id){0});
+	t->nodes[0].has_children = n > 0;
 	for (size_t i = 0; i < n; i++) {
 		ways[i] = begin_way(t, (uint32_t)i);
 		heap_totals_add(&t->nodes[0].totals, totals_of(t, i));
@@ -289,7 +333,7 @@ static void sort_children(struct call_tree *t, uint32_t parent)
 		return;
 	t->nodes[parent].order = t->order;
 	for (uint32_t i = t->nodes[parent].first_of_all; i; i = t->nodes[i].next_of_all) {
-		if (!call_tree_shows(t, i))
+		if (!call_tree_count_node(t, i))
 			continue;
 		ARRAY_GROW(list, cap, n);
 		list[n++] = i;
@@ -329,21 +373,20 @@ void call_tree_init(struct call_tree *t, const struct catalog *c, const struct o
 	else
 		t->node_of = xcalloc(n, sizeof(*t->node_of));
 	add_node(t, 0, (struct frame_id){0});
+	if (!bottom_up)
+		add_node(t, 0, (struct frame_id){0}); /* NO_STACK */
 }
 
 void call_tree_count(struct call_tree *t, const struct analysis *a)
 {
 	t->analysis = a;
-	if (t->is_bottom_up)
+	if (t->is_bottom_up) {
 		count_bottom_up(t);
-	else
+	} else {
 		count_top_down(t);
+		call_tree_count_node(t, 0);
+	}
 	t->order++;
-}
-
-bool call_tree_shows(const struct call_tree *t, uint32_t node)
-{
-	return t->rounds[node] == t->round;
 }
 
 static void make_children(struct call_tree *t, uint32_t node)
@@ -370,7 +413,9 @@ void call_tree_open(struct call_tree *t, uint32_t node)
 void call_tree_release(struct call_tree *t)
 {
 	free(t->nodes);
-	free(t->rounds);
+	free(t->places);
+	free(t->ranks);
+	free(t->sums);
 	free(t->functions);
 	free(t->identities);
 	free(t->node_of);

@@ -25,7 +25,7 @@ struct call_node {
 	uint32_t parent, first_child, next_sibling; /* places in nodes; 0: none */
 	uint32_t depth;				    /* the root's is 0 */
 	bool has_children; /* though they may not have been made yet */
-	struct heap_totals totals;
+	struct heap_totals totals; /* once its parent has been opened */
 	uint64_t path; /* what it is known by in any tree of the recording */
 	/* the tree's own: */
 	uint32_t order;			    /* the tree's when the children were sorted */
@@ -45,15 +45,18 @@ struct call_tree {
 	bool is_bottom_up;
 	uint32_t *functions;  /* [frame] the first of the same function */
 	uint64_t *identities; /* [function] 0: not known yet */
-	uint32_t *rounds;     /* [node] when it last had any totals */
-	size_t cap_rounds;
-	uint32_t round; /* how often it has been counted */
 	uint32_t order; /* how often another order was asked for */
 	size_t n_stacks;
 	struct hashmap children; /* node and function -> node */
 	uint32_t *node_of;	 /* [stack] 0: nobody has asked yet */
 	uint32_t *way;
 	size_t cap_way;
+	struct call_place {
+		uint32_t first, end;
+	} *places; /* [node] in a walk that comes to those further in next */
+	size_t n_placed;
+	uint32_t *ranks;	  /* [place] of those before so many have any totals … */
+	struct heap_totals *sums; /* … [so many] which are these together */
 	struct call_way {
 		uint32_t group;	       /* place in the analysis */
 		struct stack_id stack; /* whose function is next … */
@@ -78,8 +81,11 @@ void call_tree_count(struct call_tree *t, const struct analysis *a);
 void call_tree_sort(struct call_tree *t, size_t total_offset);
 /* Makes the node's children, if they are not there, and sorts them; nodes may move in memory. */
 void call_tree_open(struct call_tree *t, uint32_t node);
-/* Has it any of what was counted? */
-bool call_tree_shows(const struct call_tree *t, uint32_t node);
+/*
+ * Has it any of what was counted?  Its totals are there then, and whether it has children, also
+ * where its parent has not been opened.
+ */
+bool call_tree_count_node(struct call_tree *t, uint32_t node);
 void call_tree_release(struct call_tree *t);
 
 #endif

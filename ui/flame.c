@@ -24,7 +24,7 @@ static uint64_t measure(const struct page *p, uint32_t node)
 /* The node with that path, which was @known before; 0 where there is none now. */
 static uint32_t find_path(const struct page *p, uint64_t path, uint32_t *known)
 {
-	const struct call_tree *t = p->tree;
+	struct call_tree *t = p->tree;
 
 	if (!path)
 		return 0;
@@ -33,7 +33,7 @@ static uint32_t find_path(const struct page *p, uint64_t path, uint32_t *known)
 	for (uint32_t i = 1; i < t->n && !*known; i++)
 		if (t->nodes[i].path == path)
 			*known = i;
-	return *known && call_tree_shows(t, *known) ? *known : 0;
+	return *known && call_tree_count_node(t, *known) ? *known : 0;
 }
 
 /* What nearly all goes through, from the root on, only takes room. */
@@ -168,6 +168,7 @@ void flame_draw(struct ui *u, struct page *p, struct canvas *c, struct box box)
 static void select_node(struct page *p, uint32_t node)
 {
 	p->selected = node;
+	call_tree_count_node(p->tree, node);
 	p->selected_node = node;
 	p->selected_path = node ? p->tree->nodes[node].path : 0;
 }
@@ -176,6 +177,7 @@ static void zoom_to(struct page *p, uint32_t node)
 {
 	p->zoom = node;
 	p->is_zoomed = true;
+	call_tree_count_node(p->tree, node);
 	p->zoom_node = node;
 	p->zoom_path = node ? p->tree->nodes[node].path : 0;
 }
@@ -279,7 +281,7 @@ static bool is_found(const struct ui *u, const struct page *p, uint32_t node, ui
 	uint8_t *is = &said[p->tree->nodes[node].frame.v];
 	char *name;
 
-	if (!node || !measure(p, node))
+	if (!node || !call_tree_count_node(p->tree, node) || !measure(p, node))
 		return false;
 	if (!*is) {
 		name = node_name(u, p, node);

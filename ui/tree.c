@@ -146,7 +146,7 @@ void tree_open_all(struct page *p, bool open)
 	uint32_t n = 0;
 
 	for (uint32_t i = 1; i < t->n; i++) {
-		if (!call_tree_shows(t, i))
+		if (!call_tree_count_node(t, i))
 			continue;
 		if (open && n < OPEN_ALL_MAX)
 			call_tree_open(t, i); /* there may be more of them then */
