@@ -82,7 +82,7 @@ enum prompt_kind { PROMPT_NONE, PROMPT_SEARCH, PROMPT_FILTER, PROMPT_EXPORT, PRO
 struct stack_texts {
 	char **texts; /* [stack] NULL: nobody has asked yet */
 	size_t cap;
-	uint32_t *alike; /* [stack] the first that was shown of those that read so, + 1; 0: as above */
+	uint32_t *alike; /* [stack] the first of those that read so, + 1; 0: as above */
 	size_t cap_alike;
 	struct hashmap identities; /* -> that one */
 };
