@@ -12,6 +12,8 @@
 #define KEYS (1u << GROUP_STACK | 1u << GROUP_THREAD | 1u << GROUP_SIZE)
 /* For the index of moments. */
 #define MOMENTS_BYTES ((size_t)64 << 20)
+/* Fed at once, so that nobody waits for a whole chunk. */
+#define EVENTS_AT_ONCE 8192
 
 /* A pass, and how far it has come. */
 struct position {
@@ -26,6 +28,7 @@ struct position {
 	bool has_begun;	   /* its pass is at some chunk's end, or in it */
 	bool is_stale;	   /* what comes next was dropped: it has to */
 	bool is_noted;	   /* in the index of moments */
+	uint64_t closed;   /* the last chunk that is complete there */
 };
 
 struct history {
@@ -46,6 +49,8 @@ struct history {
 	uint64_t version, catalog_version;
 	unsigned int loads;
 	struct event *events;
+	struct chunk_info decoded; /* whose these are; id 0: nobody's */
+	uint64_t decoded_after;	   /* the chunk it was asked for as the next of */
 };
 
 static struct position *shown(struct history *h)
@@ -144,6 +149,25 @@ static int reopen(struct history *h, struct err *err)
 	return load_catalog(h, true, err);
 }
 
+/* The next chunk after that one, with its events, if they are not there already. */
+static int read_chunk(struct history *h, uint64_t after, struct chunk_info *ret, struct err *err)
+{
+	int r;
+
+	if (h->decoded.id && h->decoded_after == after) {
+		*ret = h->decoded;
+		return 1;
+	}
+	h->decoded.id = 0;
+	r = store_reader_next_chunk(h->reader, after, ret, h->events, err);
+	/* another one may grow */
+	if (r == 1 && (h->is_sealed || ret->events == CHUNK_EVENTS_MAX)) {
+		h->decoded = *ret;
+		h->decoded_after = after;
+	}
+	return r;
+}
+
 /*
  * The next events of the chunk that is being read, or of the one behind it: when that is there
  * the one before grows no more.
@@ -153,17 +177,20 @@ static int read_events(struct history *h, struct position *p, struct chunk_info 
 {
 	bool is_full = h->is_sealed || p->events == CHUNK_EVENTS_MAX;
 	bool is_done = !p->chunk || (is_full && p->events && p->consumed == p->events);
-	int r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
+	int r;
 
+	if (p->chunk && p->consumed < p->events) /* it is known to have more */
+		return read_chunk(h, p->chunk - 1, ret, err);
+	r = read_chunk(h, p->chunk, ret, err);
 	if (!is_done && r >= 0) {
 		bool is_last = !r;
 
-		r = store_reader_next_chunk(h->reader, p->chunk - 1, ret, h->events, err);
+		r = read_chunk(h, p->chunk - 1, ret, err);
 		if (r <= 0 || ret->events > p->consumed)
 			return r;
 		if (is_last)
 			return 0;
-		r = store_reader_next_chunk(h->reader, p->chunk, ret, h->events, err);
+		r = read_chunk(h, p->chunk, ret, err);
 	}
 	if (r == 1)
 		p->consumed = p->events = 0;
@@ -263,13 +290,29 @@ static void end_noting(struct history *h, struct position *p)
 	moments_end(h->moments);
 }
 
-/* One chunk: 1 if there may be more. */
+/* The index takes its time for what a chunk has changed: alone, where nothing more comes to it. */
+static bool close_chunk(struct history *h, struct position *p)
+{
+	bool is_full = h->is_sealed || p->events == CHUNK_EVENTS_MAX;
+
+	if (!p->is_noted || !is_full || !p->events || p->consumed < p->events ||
+	    p->closed == p->chunk)
+		return false;
+	p->closed = p->chunk;
+	analysis_pass_note_chunk(p->pass, NULL);
+	return true;
+}
+
+/* A part of a chunk: 1 if there may be more. */
 static int step(struct history *h, struct position *p, struct err *err)
 {
 	struct chunk_info info = {0};
-	int r = read_events(h, p, &info, err);
-	uint32_t n;
+	uint32_t n, until;
+	int r;
 
+	if (close_chunk(h, p))
+		return 1;
+	r = read_events(h, p, &info, err);
 	if (r == -ESTALE) {
 		p->is_stale = p->may_jump = true;
 		return 1;
@@ -280,7 +323,8 @@ static int step(struct history *h, struct position *p, struct err *err)
 			end_noting(h, p);
 		return r;
 	}
-	n = events_until(h, p, &info);
+	until = events_until(h, p, &info);
+	n = until > p->consumed + EVENTS_AT_ONCE ? p->consumed + EVENTS_AT_ONCE : until;
 	if (p->is_noted)
 		note_chunk(h, p, &info);
 	r = n > p->consumed ? analysis_pass_feed(p->pass, info.space, h->events + p->consumed,
@@ -292,7 +336,7 @@ static int step(struct history *h, struct position *p, struct err *err)
 	p->chunk = info.id;
 	p->events = info.events;
 	p->consumed = n;
-	if (r < 0 || n < info.events) {
+	if (r < 0 || (n == until && n < info.events)) {
 		p->is_there = true;
 		return r;
 	}
@@ -344,7 +388,7 @@ static struct totals *read_quickly(struct history *h)
 
 	if (p->since_ns || (h->is_held && p->until_ns > h->end.last_ns) ||
 	    !moments_find(h->moments, p->until_ns, &wanted) ||
-	    store_reader_next_chunk(h->reader, wanted.id - 1, &info, h->events, &err) != 1 ||
+	    read_chunk(h, wanted.id - 1, &info, &err) != 1 ||
 	    info.crc != wanted.crc || info.events != wanted.events)
 		return NULL;
 	while (n < info.events && h->events[n].t_ns <= p->until_ns)

@@ -13,7 +13,7 @@
 /* A whole is made after so many times its own bytes of differences, and a few more. */
 #define WHOLE_AFTER 1
 #define WHOLE_BYTES 16384
-/* So many chunks are thinned out while one is added. */
+/* So many chunks are thinned out while one is added, so that nobody waits. */
 #define THINNED_AT_ONCE 4
 
 /* Of the blocks from before a chunk that end in it, one after the other. */
@@ -48,6 +48,7 @@ struct moments {
 	/* every how many chunks are to be kept, a power of two, and how far that was done */
 	uint64_t every;
 	size_t thinned;
+	int to_thin; /* that are to be looked at before the open chunk ends */
 	struct buffer columns[ENDED_COLUMNS];
 	struct buffer scratch, scratch2, scratch3;
 	struct packing packing;
@@ -167,12 +168,19 @@ static void add_whole(struct moments *m, struct entry *e)
 	e->whole = pack(&m->packing, m->scratch.data, m->scratch.len);
 }
 
+static void thin_out(struct moments *m, int n);
+
 void moments_begin_chunk(struct moments *m, const struct chunk_info *info)
 {
 	struct entry *e;
 
 	if (m->is_open) {
 		m->entries[m->n - 1].info = *info;
+		/* a part of it */
+		if (m->to_thin > 0) {
+			m->to_thin--;
+			thin_out(m, 1);
+		}
 		return;
 	}
 	ARRAY_GROW(m->entries, m->cap, m->n);
@@ -183,6 +191,7 @@ void moments_begin_chunk(struct moments *m, const struct chunk_info *info)
 		add_whole(m, e);
 	m->bytes += entry_bytes(e);
 	m->is_open = true;
+	m->to_thin = THINNED_AT_ONCE;
 	for (int i = 0; i < ENDED_COLUMNS; i++)
 		buffer_reset(&m->columns[i]);
 }
@@ -210,8 +219,6 @@ static struct packed pack_columns(struct moments *m)
 	return pack(&m->packing, m->scratch.data, m->scratch.len);
 }
 
-static void thin_out(struct moments *m);
-
 void moments_end_chunk(struct moments *m, struct totals *t)
 {
 	struct entry *e = &m->entries[m->n - 1];
@@ -233,7 +240,7 @@ void moments_end_chunk(struct moments *m, struct totals *t)
 	e->changes = pack(&m->packing, m->scratch.data, m->scratch.len);
 	m->since_whole += m->scratch.len;
 	m->bytes += entry_bytes(e);
-	thin_out(m);
+	thin_out(m, m->to_thin);
 }
 
 void moments_end(struct moments *m)
@@ -302,10 +309,12 @@ static void compact(struct moments *m, size_t from)
 	m->n = n;
 }
 
-/* A few steps of it, so that nobody waits. */
-static void thin_out(struct moments *m)
+/* So many steps of it. */
+static void thin_out(struct moments *m, int n)
 {
-	for (int i = 0; i < THINNED_AT_ONCE && m->thinned + 1 < m->n; i++) {
+	size_t end = m->n - m->is_open;
+
+	for (; n > 0 && m->thinned + 1 < end; n--) {
 		size_t at = m->thinned++ + 1, before = at - 1;
 
 		if (m->every == 1 || m->entries[at].info.id % m->every == 0)
@@ -314,7 +323,7 @@ static void thin_out(struct moments *m)
 			before--;
 		merge_into(m, before, at);
 	}
-	if (m->bytes > m->max_bytes && m->thinned + 1 >= m->n) {
+	if (m->bytes > m->max_bytes && m->thinned + 1 >= end) {
 		m->every *= 2;
 		m->thinned = 0;
 		compact(m, 0);

@@ -17,17 +17,23 @@
 
 static uint64_t measure(const struct page *p, uint32_t node)
 {
-	return *(const uint64_t *)((const char *)&p->tree.nodes[node].totals +
+	return *(const uint64_t *)((const char *)&p->tree->nodes[node].totals +
 				   page_total_offset(p));
 }
 
-/* The node with that path; 0 where there is none any more. */
-static uint32_t find_path(const struct page *p, const uint64_t *paths, uint64_t path)
+/* The node with that path, which was @known before; 0 where there is none now. */
+static uint32_t find_path(const struct page *p, uint64_t path, uint32_t *known)
 {
-	for (uint32_t i = 1; i < p->tree.n && path; i++)
-		if (paths[i] == path)
-			return i;
-	return 0;
+	struct call_tree *t = p->tree;
+
+	if (!path)
+		return 0;
+	if (p->generation != t->generation)
+		*known = 0;
+	for (uint32_t i = 1; i < t->n && !*known; i++)
+		if (t->nodes[i].path == path)
+			*known = i;
+	return *known && call_tree_count_node(t, *known) ? *known : 0;
 }
 
 /* What nearly all goes through, from the root on, only takes room. */
@@ -37,24 +43,19 @@ static uint32_t end_of_main_road(struct page *p)
 {
 	uint32_t node = 0, next;
 
-	while (call_tree_open(&p->tree, node), (next = p->tree.nodes[node].first_child) &&
+	while (call_tree_open(p->tree, node), (next = p->tree->nodes[node].first_child) &&
 	       (double)measure(p, next) >= MAIN_ROAD * (double)measure(p, node) &&
-	       p->tree.nodes[next].has_children && measure(p, next))
+	       p->tree->nodes[next].has_children && measure(p, next))
 		node = next;
 	return node;
 }
 
 void flame_make(struct ui *u, struct page *p)
 {
-	uint64_t *paths = NULL;
-
-	/* while it is the same tree they are the same nodes */
-	if (tree_load(u, p, "") && (p->is_zoomed || p->selected_path)) {
-		paths = tree_paths(u, &p->tree);
-		p->zoom = p->is_zoomed ? find_path(p, paths, p->zoom_path) : 0;
-		p->selected = find_path(p, paths, p->selected_path);
-		free(paths);
-	}
+	tree_load(u, p, "");
+	p->zoom = p->is_zoomed ? find_path(p, p->zoom_path, &p->zoom_node) : 0;
+	p->selected = find_path(p, p->selected_path, &p->selected_node);
+	p->generation = p->tree->generation;
 	if (!p->is_zoomed)
 		p->zoom = end_of_main_road(p);
 	if (!p->selected_path || !p->selected)
@@ -64,7 +65,7 @@ void flame_make(struct ui *u, struct page *p)
 static char *node_name(const struct ui *u, const struct page *p, uint32_t node)
 {
 	const struct catalog *c = history_catalog(u->history);
-	struct frame_id frame = p->tree.nodes[node].frame;
+	struct frame_id frame = p->tree->nodes[node].frame;
 
 	if (!node)
 		return xstrdup("all");
@@ -74,13 +75,13 @@ static char *node_name(const struct ui *u, const struct page *p, uint32_t node)
 /* Of one module one heat: what belongs together looks alike. */
 static enum style style_of(const struct ui *u, const struct page *p, uint32_t node)
 {
-	struct frame_id frame = p->tree.nodes[node].frame;
+	struct frame_id frame = p->tree->nodes[node].frame;
 
 	if (!node)
 		return STYLE_HEAT_0;
 	if (own_skips(&u->own, frame))
 		return STYLE_HEAT_0;
-	return STYLE_HEAT_1 + (p->tree.nodes[node].depth & 1) + (p->selected == node);
+	return STYLE_HEAT_1 + (p->tree->nodes[node].depth & 1) + (p->selected == node);
 }
 
 struct drawing {
@@ -93,7 +94,7 @@ struct drawing {
 static void draw_node(const struct drawing *d, uint32_t node, double from, double to, int depth)
 {
 	int left = (int)(from + 0.5), right = (int)(to + 0.5), row = d->box.row + depth;
-	struct call_tree *t = &d->p->tree;
+	struct call_tree *t = d->p->tree;
 	uint64_t whole = measure(d->p, node);
 	double share = to - from;
 	char *name;
@@ -127,7 +128,7 @@ static void draw_selected(struct ui *u, struct page *p, struct canvas *c, struct
 {
 	char bytes[FORMAT_MAX], share[FORMAT_MAX], calls[FORMAT_MAX], numbers[160];
 	const struct column *k = &p->table.columns[p->state.sort < 0 ? 0 : p->state.sort];
-	const struct call_node *n = &p->tree.nodes[p->selected];
+	const struct call_node *n = &p->tree->nodes[p->selected];
 	char *name = node_name(u, p, p->selected);
 	int width;
 
@@ -164,17 +165,21 @@ void flame_draw(struct ui *u, struct page *p, struct canvas *c, struct box box)
 
 /* ---- moving about ------------------------------------------------------------------- */
 
-static void select_node(struct ui *u, struct page *p, uint32_t node)
+static void select_node(struct page *p, uint32_t node)
 {
 	p->selected = node;
-	p->selected_path = node ? tree_path(u, &p->tree, node) : 0;
+	call_tree_count_node(p->tree, node);
+	p->selected_node = node;
+	p->selected_path = node ? p->tree->nodes[node].path : 0;
 }
 
-static void zoom_to(struct ui *u, struct page *p, uint32_t node)
+static void zoom_to(struct page *p, uint32_t node)
 {
 	p->zoom = node;
 	p->is_zoomed = true;
-	p->zoom_path = node ? tree_path(u, &p->tree, node) : 0;
+	call_tree_count_node(p->tree, node);
+	p->zoom_node = node;
+	p->zoom_path = node ? p->tree->nodes[node].path : 0;
 }
 
 /* The sibling before @node; 0: it is the first. */
@@ -190,10 +195,11 @@ static uint32_t before(const struct call_tree *t, uint32_t node)
 
 static uint32_t neighbour(struct page *p, int key)
 {
-	struct call_tree *t = &p->tree;
+	struct call_tree *t = p->tree;
 	const struct call_node *n;
 	uint32_t next = p->selected;
 
+	call_tree_open(t, t->nodes[p->selected].parent);
 	call_tree_open(t, p->selected);
 	n = &t->nodes[p->selected];
 	if (key == INPUT_DOWN)
@@ -217,10 +223,10 @@ static bool node_at(const struct page *p, struct box box, int row, int col, uint
 		return false;
 	for (; depth; depth--) {
 		uint64_t whole = measure(p, node);
-		uint32_t i = p->tree.nodes[node].first_child;
+		uint32_t i = p->tree->nodes[node].first_child;
 		double width = 0, share = to - from;
 
-		for (; i && whole; i = p->tree.nodes[i].next_sibling) {
+		for (; i && whole; i = p->tree->nodes[i].next_sibling) {
 			width = share * ((double)measure(p, i) / (double)whole);
 			if (col - box.col < (int)(from + width + 0.5))
 				break;
@@ -235,7 +241,7 @@ static bool node_at(const struct page *p, struct box box, int row, int col, uint
 	return true;
 }
 
-bool flame_input(struct ui *u, struct page *p, const struct input *in)
+bool flame_input(struct page *p, const struct input *in)
 {
 	uint32_t node;
 
@@ -244,49 +250,75 @@ bool flame_input(struct ui *u, struct page *p, const struct input *in)
 	case INPUT_DOWN:
 	case INPUT_LEFT:
 	case INPUT_RIGHT:
-		select_node(u, p, neighbour(p, in->key));
+		select_node(p, neighbour(p, in->key));
 		return true;
 	case INPUT_ENTER:
-		zoom_to(u, p, p->selected);
+		zoom_to(p, p->selected);
 		return true;
 	case INPUT_ESCAPE:
 	case INPUT_BACKSPACE:
 		if (!p->zoom)
 			return false;
-		select_node(u, p, p->zoom);
-		zoom_to(u, p, in->key == INPUT_ESCAPE ? 0 : p->tree.nodes[p->zoom].parent);
+		select_node(p, p->zoom);
+		zoom_to(p, in->key == INPUT_ESCAPE ? 0 : p->tree->nodes[p->zoom].parent);
 		return true;
 	case INPUT_MOUSE:
 		if (!node_at(p, p->box, in->row, in->col, &node))
 			return false;
-		select_node(u, p, node);
+		select_node(p, node);
 		if (in->is_double)
-			zoom_to(u, p, node);
+			zoom_to(p, node);
 		return true;
 	default:
 		return false;
 	}
 }
 
+/* Does the node say what is searched for?  @said: [function] 0: not asked yet. */
+static bool is_found(const struct ui *u, const struct page *p, uint32_t node, uint8_t *said)
+{
+	enum { NO = 1, YES };
+	uint8_t *is = &said[p->tree->nodes[node].frame.v];
+	char *name;
+
+	if (!node || !call_tree_count_node(p->tree, node) || !measure(p, node))
+		return false;
+	if (!*is) {
+		name = node_name(u, p, node);
+		*is = text_has(name, p->state.search) ? YES : NO;
+		free(name);
+	}
+	return *is == YES;
+}
+
+/* The next with what is searched for; 0: none. */
+static uint32_t find_next(const struct ui *u, const struct page *p, bool backwards)
+{
+	uint8_t *said = xcalloc(history_catalog(u->history)->n_frames + 1, 1);
+	uint32_t n = (uint32_t)p->tree->n, found = 0;
+
+	for (uint32_t i = 1; i < n && !found; i++) {
+		uint32_t at = (backwards ? p->selected + n - i : p->selected + i) % n;
+
+		if (is_found(u, p, at, said))
+			found = at;
+	}
+	free(said);
+	return found;
+}
+
 bool flame_search(struct ui *u, struct page *p, bool backwards)
 {
-	for (uint32_t i = 1; i < p->tree.n; i++) {
-		uint32_t at = (backwards ? p->selected + 2 * (uint32_t)p->tree.n - i
-					 : p->selected + i) % (uint32_t)p->tree.n;
-		char *name = node_name(u, p, at);
-		bool found = at && measure(p, at) && text_has(name, p->state.search);
+	uint32_t found = find_next(u, p, backwards);
 
-		free(name);
-		if (!found)
-			continue;
-		select_node(u, p, at);
-		/* outside of what is zoomed to it would not be seen */
-		for (uint32_t up = at; up != p->zoom; up = p->tree.nodes[up].parent)
-			if (!up) {
-				zoom_to(u, p, 0);
-				break;
-			}
-		return true;
-	}
-	return false;
+	if (!found)
+		return false;
+	select_node(p, found);
+	/* outside of what is zoomed to it would not be seen */
+	for (uint32_t up = found; up != p->zoom; up = p->tree->nodes[up].parent)
+		if (!up) {
+			zoom_to(p, 0);
+			break;
+		}
+	return true;
 }

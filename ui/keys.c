@@ -163,7 +163,7 @@ static void open_node(struct ui *u, int open)
 static void open_all(struct ui *u, int open)
 {
 	if (is_tree(u))
-		tree_open_all(u, ui_page(u), open);
+		tree_open_all(ui_page(u), open);
 }
 
 static void invert(struct ui *u, int arg)
@@ -392,7 +392,7 @@ static void click(struct ui *u, const struct input *in)
 
 void keys_input(struct ui *u, const struct input *in)
 {
-	if (is_flame(u) && flame_input(u, ui_page(u), in))
+	if (is_flame(u) && flame_input(ui_page(u), in))
 		return;
 	if (in->key == INPUT_MOUSE) {
 		click(u, in);

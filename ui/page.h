@@ -63,13 +63,13 @@ struct page {
 	uint64_t version; /* of what the table was made of; 0: it is to be made */
 	struct box box;	  /* where the table was drawn */
 	/* of trees */
-	struct call_tree tree;
-	struct analysis analysis; /* that it is of */
-	uint64_t tree_version;	  /* as @version */
+	struct call_tree *tree; /* the interface's */
+	uint64_t generation;	/* the tree's when the nodes below were looked for */
 	bool bottom_up;
 	struct hashmap open; /* [path of functions] 1: it is */
 	uint32_t zoom, selected; /* of the flame graph: nodes */
 	uint64_t zoom_path, selected_path;
+	uint32_t zoom_node, selected_node; /* that have these paths; 0: none is known */
 	bool is_zoomed; /* by the user; else to where the first branches are */
 	char *note; /* above the table, or NULL */
 };
@@ -82,6 +82,17 @@ enum prompt_kind { PROMPT_NONE, PROMPT_SEARCH, PROMPT_FILTER, PROMPT_EXPORT, PRO
 struct stack_texts {
 	char **texts; /* [stack] NULL: nobody has asked yet */
 	size_t cap;
+	uint32_t *alike; /* [stack] the first of those that read so, + 1; 0: as above */
+	size_t cap_alike;
+	struct hashmap identities; /* -> that one */
+};
+
+/* A call tree, and what it is of. */
+struct counted_tree {
+	struct call_tree tree;
+	struct analysis analysis;
+	uint64_t version;	  /* as that of a page */
+	uint64_t catalog_version; /* 0: there is no tree */
 };
 
 struct ui {
@@ -90,6 +101,7 @@ struct ui {
 	struct own own;
 	uint64_t own_version; /* of the catalog when it was made */
 	struct stack_texts *texts;
+	struct counted_tree trees[2]; /* top down, bottom up */
 	struct page roots[ROOT_VIEWS];
 	struct page *pages[PAGES_MAX]; /* the last is shown; the first is a root */
 	size_t n_pages;
@@ -161,23 +173,23 @@ void page_put_heap_values(struct table_row *r, const struct heap_totals *totals)
 
 /* ---- tree.c, flame.c ---------------------------------------------------------------- */
 
-/* The page's call tree, and its columns; true: the tree is a new one. */
-bool tree_load(struct ui *u, struct page *p, const char *title);
+/* The page's call tree, and its columns. */
+void tree_load(struct ui *u, struct page *p, const char *title);
+/* Is the tree another one by now, or in another order, than when the page was made? */
+bool tree_is_stale(const struct page *p);
+void trees_release(struct ui *u);
 void tree_make(struct ui *u, struct page *p);
 /* Opens, closes, or (-1) turns round; false: there is nothing to open. */
 bool tree_set_open(struct page *p, int open);
-void tree_open_all(struct ui *u, struct page *p, bool open);
+void tree_open_all(struct page *p, bool open);
 /* To the node that called the one at the cursor. */
 void tree_to_parent(struct page *p);
 void tree_invert(struct page *p);
-/* What a node is known by when the tree is made anew: of one, or [node] of all, to be freed. */
-uint64_t tree_path(const struct ui *u, const struct call_tree *t, uint32_t node);
-uint64_t *tree_paths(const struct ui *u, const struct call_tree *t);
 
 void flame_make(struct ui *u, struct page *p);
 void flame_draw(struct ui *u, struct page *p, struct canvas *c, struct box box);
 /* Moves the selection; false: the key is not its own. */
-bool flame_input(struct ui *u, struct page *p, const struct input *in);
+bool flame_input(struct page *p, const struct input *in);
 bool flame_search(struct ui *u, struct page *p, bool backwards);
 
 /* ---- source.c ----------------------------------------------------------------------- */

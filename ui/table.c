@@ -50,6 +50,13 @@ bool text_has(const char *text, const char *what)
 	return !*what || strcasestr(text, what);
 }
 
+static const char *text_of(const struct table *t, struct table_row *r)
+{
+	if (!r->text)
+		r->text = t->make_text(t->text_arg, r);
+	return r->text;
+}
+
 /* The word in that column, or NULL. */
 static const char *word_of(const struct table *t, const struct table_row *r, size_t column)
 {
@@ -60,12 +67,14 @@ static const char *word_of(const struct table *t, const struct table_row *r, siz
 		       : NULL;
 }
 
-static bool row_has(const struct table *t, const struct table_row *r, const char *what)
+static bool row_has(const struct table *t, struct table_row *r, const char *what)
 {
+	if (!*what)
+		return true;
 	for (size_t i = 0; i < t->n_columns; i++)
 		if (word_of(t, r, i) && text_has(word_of(t, r, i), what))
 			return true;
-	return text_has(r->text, what) || (r->detail && text_has(r->detail, what));
+	return text_has(text_of(t, r), what) || (r->detail && text_has(r->detail, what));
 }
 
 /* ---- the order ---------------------------------------------------------------------- */
@@ -86,37 +95,102 @@ static int compare_values(uint64_t x, uint64_t y)
 static int by_order(const void *a, const void *b, void *arg)
 {
 	const struct order *o = arg;
-	const struct table_row *x = &o->table->rows[*(const uint32_t *)a];
-	const struct table_row *y = &o->table->rows[*(const uint32_t *)b];
+	struct table_row *x = &o->table->rows[*(const uint32_t *)a];
+	struct table_row *y = &o->table->rows[*(const uint32_t *)b];
 	int r = 0;
 
 	if (o->state->sort >= 0)
 		r = compare_values(x->values[o->state->sort], y->values[o->state->sort]);
 	else
-		r = strcmp(x->text, y->text);
+		r = strcmp(text_of(o->table, x), text_of(o->table, y));
 	if (o->state->reverse)
 		r = -r;
 	if (!r)
-		r = strcmp(x->text, y->text);
+		r = strcmp(text_of(o->table, x), text_of(o->table, y));
 	return r ? r : x < y ? -1 : x > y;
+}
+
+/* A row by a number, of which the smallest comes first. */
+struct numbered {
+	uint64_t number;
+	uint32_t row;
+};
+
+/* Digit by digit: those with equal numbers stay in their order.  @other: as much room. */
+static void sort_numbered(struct numbered *list, struct numbered *other, size_t n)
+{
+	struct numbered *from = list, *to = other, *last;
+	uint64_t differ = 0;
+
+	for (size_t i = 1; i < n; i++)
+		differ |= list[i].number ^ list[0].number;
+	for (unsigned int shift = 0; shift < 64; shift += 8) {
+		size_t ends[256] = {0}, before = 0;
+
+		if (!(differ >> shift & 0xff))
+			continue;
+		for (size_t i = 0; i < n; i++)
+			ends[from[i].number >> shift & 0xff]++;
+		for (size_t i = 0; i < COUNT_OF(ends); i++) {
+			size_t here = ends[i];
+
+			ends[i] = before;
+			before += here;
+		}
+		for (size_t i = 0; i < n; i++)
+			to[ends[from[i].number >> shift & 0xff]++] = from[i];
+		last = from;
+		from = to;
+		to = last;
+	}
+	if (from != list)
+		memcpy(list, from, n * sizeof(*list));
+}
+
+/* Without a look at any name. */
+static void sort_by_values(const struct table *t, struct table_state *s)
+{
+	struct numbered *list = xcalloc(2 * s->n_shown, sizeof(*list));
+
+	for (size_t i = 0; i < s->n_shown; i++)
+		list[i] = (struct numbered){t->rows[s->shown[i]].key, s->shown[i]};
+	sort_numbered(list, list + s->n_shown, s->n_shown);
+	for (size_t i = 0; i < s->n_shown; i++) {
+		uint64_t value = t->rows[list[i].row].values[s->sort];
+
+		/* the largest first, what has none last */
+		value = value == TABLE_NO_VALUE ? UINT64_MAX : ~value - 1;
+		list[i].number = s->reverse ? ~value : value;
+	}
+	sort_numbered(list, list + s->n_shown, s->n_shown);
+	for (size_t i = 0; i < s->n_shown; i++)
+		s->shown[i] = list[i].row;
+	free(list);
+}
+
+static void sort_rows(const struct table *t, struct table_state *s)
+{
+	struct order o = {t, s};
+
+	if (t->make_text && s->sort >= 0)
+		sort_by_values(t, s);
+	else
+		qsort_r(s->shown, s->n_shown, sizeof(*s->shown), by_order, &o);
 }
 
 void table_arrange(struct table *t, struct table_state *s)
 {
-	struct order o = {t, s};
 	size_t line = s->cursor >= s->top ? s->cursor - s->top : 0;
 
 	s->n_shown = 0;
 	for (size_t i = 0; i < t->n; i++) {
-		const struct table_row *r = &t->rows[i];
-
-		if (!row_has(t, r, s->filter))
+		if (!row_has(t, &t->rows[i], s->filter))
 			continue;
 		ARRAY_GROW(s->shown, s->cap_shown, s->n_shown);
 		s->shown[s->n_shown++] = (uint32_t)i;
 	}
 	if (!t->is_ordered && !t->keeps_order && s->n_shown)
-		qsort_r(s->shown, s->n_shown, sizeof(*s->shown), by_order, &o);
+		sort_rows(t, s);
 	if (s->cursor >= s->n_shown)
 		s->cursor = s->n_shown ? s->n_shown - 1 : 0;
 	if (!s->has_key)
@@ -158,7 +232,7 @@ bool table_search(const struct table *t, struct table_state *s, bool backwards, 
 	for (size_t i = here ? 0 : 1; i <= s->n_shown && s->search[0] && s->n_shown; i++) {
 		size_t at = (backwards ? s->cursor + s->n_shown - i % s->n_shown : s->cursor + i) %
 			    s->n_shown;
-		const struct table_row *r = &t->rows[s->shown[at]];
+		struct table_row *r = &t->rows[s->shown[at]];
 
 		if (!row_has(t, r, s->search))
 			continue;
@@ -282,9 +356,10 @@ static void draw_heads(const struct table *t, const struct table_state *s, const
 	}
 }
 
-static void draw_name(const struct table_row *r, struct canvas *c, int row,
+static void draw_name(const struct table *t, struct table_row *r, struct canvas *c, int row,
 		      int col, int width)
 {
+	const char *text = text_of(t, r);
 	int indent = r->depth * 2, used, detail;
 
 	if (r->depth || r->has_children) {
@@ -298,18 +373,17 @@ static void draw_name(const struct table_row *r, struct canvas *c, int row,
 	width -= indent;
 	if (width <= 0)
 		return;
-	used = canvas_columns(r->text);
+	used = canvas_columns(text);
 	if (used > width)
 		used = width;
-	canvas_text(c, row, col, used, r->text, (enum style)r->style, ALIGN_LEFT,
-		    CUT_END);
+	canvas_text(c, row, col, used, text, (enum style)r->style, ALIGN_LEFT, CUT_END);
 	detail = r->detail ? canvas_columns(r->detail) : 0;
 	if (detail && width - used - 2 >= (detail < 10 ? detail : 10))
 		canvas_text(c, row, col + used + 2, width - used - 2, r->detail, STYLE_DIM,
 			    ALIGN_LEFT, CUT_MIDDLE);
 }
 
-static void draw_row(const struct table *t, const struct table_row *r, int share,
+static void draw_row(const struct table *t, struct table_row *r, int share,
 		     const struct layout *l, struct canvas *c, struct box b, int row)
 {
 	char buf[FORMAT_MAX];
@@ -331,7 +405,7 @@ static void draw_row(const struct table *t, const struct table_row *r, int share
 				    v ? STYLE_TEXT : STYLE_DIM, ALIGN_RIGHT, CUT_START);
 		col += k->width + 1;
 	}
-	draw_name(r, c, row, b.col + l->text_col, b.cols - l->text_col);
+	draw_name(t, r, c, row, b.col + l->text_col, b.cols - l->text_col);
 }
 
 void table_draw(const struct table *t, struct table_state *s, struct canvas *c, struct box b)
@@ -413,7 +487,7 @@ static void put_field(struct buffer *b, const char *text)
 		buffer_append(b, "\"", 1);
 }
 
-static void put_csv_row(const struct table *t, const struct table_row *r, struct buffer *b)
+static void put_csv_row(const struct table *t, struct table_row *r, struct buffer *b)
 {
 	char number[32];
 
@@ -430,7 +504,7 @@ static void put_csv_row(const struct table *t, const struct table_row *r, struct
 			put_field(b, word_of(t, r, i) ? word_of(t, r, i) : number);
 		buffer_append(b, ",", 1);
 	}
-	put_field(b, r ? r->text : t->text_title);
+	put_field(b, r ? text_of(t, r) : t->text_title);
 	buffer_append(b, ",", 1);
 	put_field(b, r ? r->detail ? r->detail : "" : "DETAIL");
 	buffer_append(b, "\r\n", 2);

@@ -36,7 +36,7 @@ struct column {
 
 struct table_row {
 	uint64_t values[TABLE_COLUMNS_MAX];
-	char *text;	    /* the name; owned */
+	char *text;	    /* the name; owned; NULL: the table's @make_text has not been asked */
 	char *detail;	    /* behind it, less important; owned; may be NULL */
 	uint64_t key;	    /* what the row is: the cursor stays on it */
 	uint32_t item;	    /* the view's own */
@@ -56,6 +56,12 @@ struct table {
 	bool keeps_order; /* it is sorted already, by the column that the state says */
 	int text_columns; /* for names before numbers give way; 0: the usual number */
 	const char *empty; /* what to say where there are no rows */
+	/*
+	 * Where names take long to make: of rows that are added without one, when it is needed.
+	 * What has equal values then comes in the order of the rows' keys.
+	 */
+	char *(*make_text)(void *arg, const struct table_row *r);
+	void *text_arg;
 };
 
 #define TABLE_TEXT_MAX 128
@@ -75,7 +81,7 @@ struct table_state {
 #define TABLE_SORT_TEXT (-1)
 
 void table_release(struct table *t);
-/* A row at the end, all its values TABLE_NO_VALUE; it takes @text. */
+/* A row at the end, all its values TABLE_NO_VALUE; it takes @text, NULL: see make_text. */
 struct table_row *table_add(struct table *t, char *text);
 
 void table_state_release(struct table_state *s);

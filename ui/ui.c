@@ -45,6 +45,7 @@ static void make_own(struct ui *u)
 
 	if (u->own.catalog && u->own_version == history_catalog_version(u->history))
 		return;
+	trees_release(u);
 	own_release(&u->own);
 	own_init(&u->own, c, u->options.skip, u->options.n_skip);
 	stack_texts_free(u->texts);
@@ -83,6 +84,7 @@ void ui_free(struct ui *u)
 	}
 	for (int i = 0; i < ROOT_VIEWS; i++)
 		page_release(&u->roots[i]);
+	trees_release(u);
 	own_release(&u->own);
 	stack_texts_free(u->texts);
 	history_close(u->history);

@@ -142,6 +142,26 @@ bool scope_has_stack(const struct ui *u, const struct scope *s, struct stack_id 
 	}
 }
 
+/* What scope_has_stack() says of stacks with that own frame: names are compared once only. */
+struct scope_frames {
+	uint8_t *said; /* [frame] 0: nobody has asked */
+};
+
+static bool scope_has_stack_of(const struct ui *u, const struct scope *s, struct stack_id stack,
+			       struct scope_frames *known)
+{
+	struct frame_id own;
+
+	if (s->kind != SCOPE_FILE && s->kind != SCOPE_FUNCTION && s->kind != SCOPE_LINE)
+		return scope_has_stack(u, s, stack);
+	own = own_of_stack(&u->own, stack);
+	if (!known->said)
+		known->said = xcalloc(history_catalog(u->history)->n_frames + 1, 1);
+	if (!known->said[own.v])
+		known->said[own.v] = scope_has_stack(u, s, stack) ? 2 : 1;
+	return known->said[own.v] == 2;
+}
+
 char *scope_text(const struct ui *u, const struct scope *s)
 {
 	const char *module = catalog_module_path(history_catalog(u->history), s->module);
@@ -172,11 +192,14 @@ static struct group *groups_in(const struct ui *u, const struct scope *s, const 
 			       size_t *ret_n)
 {
 	struct group *groups = xcalloc(a->n_groups + 1, sizeof(*groups));
+	struct scope_frames frames = {0};
 
 	*ret_n = 0;
 	for (size_t i = 0; i < a->n_groups; i++)
-		if (scope_has_stack(u, s, (struct stack_id){(uint32_t)a->groups[i].key}))
+		if (scope_has_stack_of(u, s, (struct stack_id){(uint32_t)a->groups[i].key},
+				       &frames))
 			groups[(*ret_n)++] = a->groups[i];
+	free(frames.said);
 	return groups;
 }
 
@@ -367,84 +390,137 @@ void stack_texts_free(struct stack_texts *t)
 {
 	for (size_t i = 0; t && i < t->cap; i++)
 		free(t->texts[i]);
-	if (t)
+	if (t) {
 		free(t->texts);
+		free(t->alike);
+		hashmap_release(&t->identities);
+	}
 	free(t);
 }
 
-/* To be freed. */
-static struct group *live_groups(const struct analysis *a, size_t *ret_n)
+static char *row_stack_text(void *arg, const struct table_row *r)
 {
-	struct group *groups = xcalloc(a->n_groups + 1, sizeof(*groups));
+	return stack_text(arg, (struct stack_id){r->item});
+}
 
-	*ret_n = 0;
-	for (size_t i = 0; i < a->n_groups; i++)
-		if (a->groups[i].totals.live_blocks)
-			groups[(*ret_n)++] = a->groups[i];
-	return groups;
+static void use_stack_texts(struct ui *u, struct table *t, const char *title)
+{
+	t->text_title = title;
+	t->text_columns = 40;
+	t->make_text = row_stack_text;
+	t->text_arg = u;
+}
+
+/* The first that was shown of those that read the same. */
+static struct stack_id first_alike(struct ui *u, struct stack_id id)
+{
+	struct stack_texts *t = u->texts;
+	uint32_t *place;
+
+	if (id.v >= history_catalog(u->history)->n_stacks)
+		return id;
+	ARRAY_GROW(t->alike, t->cap_alike, id.v);
+	if (!t->alike[id.v]) {
+		place = hashmap_put(&t->identities, own_stack_identity(&u->own, id));
+		if (*place == HASHMAP_NONE)
+			*place = id.v;
+		t->alike[id.v] = *place + 1;
+	}
+	return (struct stack_id){t->alike[id.v] - 1};
+}
+
+/* Groups by stack, those that read the same together: their keys are their first stacks'. */
+struct alike {
+	struct group *groups;
+	size_t n;
+};
+
+static void add_alike(struct alike *a, struct hashmap *places, struct stack_id id,
+		      const struct group *g)
+{
+	uint32_t *place = hashmap_put(places, id.v);
+	struct group *to;
+
+	if (*place == HASHMAP_NONE) {
+		*place = (uint32_t)a->n;
+		a->groups[a->n] = *g;
+		a->groups[a->n++].key = id.v;
+		return;
+	}
+	to = &a->groups[*place];
+	heap_totals_add(&to->totals, &g->totals);
+	if (g->oldest_ns && (!to->oldest_ns || g->oldest_ns < to->oldest_ns))
+		to->oldest_ns = g->oldest_ns;
+	if (g->newest_ns > to->newest_ns)
+		to->newest_ns = g->newest_ns;
+}
+
+static struct alike groups_alike(struct ui *u, const struct scope *s, const struct analysis *a)
+{
+	struct alike ret = {xcalloc(a->n_groups + 1, sizeof(*ret.groups)), 0};
+	struct hashmap places = {0};
+	struct scope_frames frames = {0};
+
+	for (size_t i = 0; i < a->n_groups; i++) {
+		struct stack_id id = {(uint32_t)a->groups[i].key};
+
+		if (has_any(&a->groups[i].totals) && scope_has_stack_of(u, s, id, &frames))
+			add_alike(&ret, &places, first_alike(u, id), &a->groups[i]);
+	}
+	hashmap_release(&places);
+	free(frames.said);
+	return ret;
 }
 
 static void make_leaks(struct ui *u, struct page *p)
 {
 	uint64_t now = history_now_ns(u->history);
-	struct analysis a, part;
-	struct rows rows;
+	struct analysis a;
+	struct alike rows;
 	bool has_ended;
 
 	history_analysis(u->history, GROUP_STACK, true, &a);
-	part = a;
-	part.groups = live_groups(&a, &part.n_groups);
-	rows_make(&rows, history_catalog(u->history), &part, &u->own, ROWS_BY_STACK, false);
-	free(part.groups);
+	rows = groups_alike(u, &p->scope, &a);
 	has_ended = history_shows_end(u->history) &&
 		    catalog_number(history_catalog(u->history), "exited", 0);
 	p->table.columns = leak_columns[has_ended];
 	p->table.n_columns = COUNT_OF(leak_columns[has_ended]);
-	p->table.text_title = "ALLOCATED BY";
-	p->table.text_columns = 40;
+	use_stack_texts(u, &p->table, "ALLOCATED BY");
 	p->table.totals[LEAK_BYTES] = a.totals.live_bytes;
 	p->table.totals[LEAK_BLOCKS] = a.totals.live_blocks;
 	p->table.empty = "every block has been freed";
 	for (size_t i = 0; i < rows.n; i++) {
-		const struct row *r = &rows.rows[i];
+		const struct group *g = &rows.groups[i];
 		struct table_row *t;
 
-		if (!r->totals.live_blocks)
+		if (!g->totals.live_blocks)
 			continue;
-		t = table_add(&p->table, stack_text(u, r->stack));
-		t->key = t->item = r->stack.v;
-		t->values[LEAK_BYTES] = r->totals.live_bytes;
-		t->values[LEAK_BLOCKS] = r->totals.live_blocks;
-		t->values[LEAK_OLDEST] = now > r->oldest_ns ? now - r->oldest_ns : 0;
-		t->values[LEAK_NEWEST] = now > r->newest_ns ? now - r->newest_ns : 0;
+		t = table_add(&p->table, NULL);
+		t->key = t->item = (uint32_t)g->key;
+		t->values[LEAK_BYTES] = g->totals.live_bytes;
+		t->values[LEAK_BLOCKS] = g->totals.live_blocks;
+		t->values[LEAK_OLDEST] = now > g->oldest_ns ? now - g->oldest_ns : 0;
+		t->values[LEAK_NEWEST] = now > g->newest_ns ? now - g->newest_ns : 0;
 	}
-	rows_release(&rows);
+	free(rows.groups);
 }
 
 static void make_stacks(struct ui *u, struct page *p)
 {
-	struct analysis all, part;
-	struct group *groups;
-	struct rows rows;
+	struct analysis a;
+	struct alike rows;
 
-	history_analysis(u->history, GROUP_STACK, false, &all);
-	part = all;
-	part.groups = groups = groups_in(u, &p->scope, &all, &part.n_groups);
-	rows_make(&rows, history_catalog(u->history), &part, &u->own, ROWS_BY_STACK, false);
-	page_use_heap_columns(&p->table, &all.totals, "CALL STACK");
-	p->table.text_columns = 40;
+	history_analysis(u->history, GROUP_STACK, false, &a);
+	rows = groups_alike(u, &p->scope, &a);
+	page_use_heap_columns(&p->table, &a.totals, "");
+	use_stack_texts(u, &p->table, "CALL STACK");
 	for (size_t i = 0; i < rows.n; i++) {
-		const struct row *r = &rows.rows[i];
-		struct table_row *t;
+		struct table_row *t = table_add(&p->table, NULL);
 
-		if (!has_any(&r->totals))
-			continue;
-		t = table_add(&p->table, stack_text(u, r->stack));
-		t->key = t->item = r->stack.v;
-		page_put_heap_values(t, &r->totals);
+		t->key = t->item = (uint32_t)rows.groups[i].key;
+		page_put_heap_values(t, &rows.groups[i].totals);
 	}
-	rows_release(&rows);
-	free(groups);
+	free(rows.groups);
 }
 
 /* The frames of one stack. */
@@ -486,7 +562,7 @@ static void put_block(const struct ui *u, struct page *p, const struct replay_bl
 {
 	const struct catalog *c = history_catalog(u->history);
 	uint64_t now = history_now_ns(u->history);
-	struct table_row *r = table_add(&p->table, stack_text(u, b->stack));
+	struct table_row *r = table_add(&p->table, NULL);
 
 	r->key = b->address;
 	r->item = b->stack.v;
@@ -502,12 +578,14 @@ static void make_blocks(struct ui *u, struct page *p)
 {
 	const struct replay *replay = history_replay(u->history);
 	const struct scope *s = &p->scope;
+	struct scope_frames frames = {0};
 	const struct replay_block *b;
 	size_t at = 0;
 
 	p->table.columns = block_columns;
 	p->table.n_columns = COUNT_OF(block_columns);
-	p->table.text_title = "ALLOCATED BY";
+	use_stack_texts(u, &p->table, "ALLOCATED BY");
+	p->table.text_columns = 0;
 	p->table.empty = "no block of these is live at this moment";
 	while ((b = replay_next_live(replay, &at))) {
 		if (b->t_ns < history_since_ns(u->history) ||
@@ -515,9 +593,10 @@ static void make_blocks(struct ui *u, struct page *p)
 		    (s->kind == SCOPE_THREAD && b->thread.v != s->key) ||
 		    (s->kind == SCOPE_SIZE && size_class(b->size) != s->key))
 			continue;
-		if (scope_has_stack(u, s, b->stack))
+		if (scope_has_stack_of(u, s, b->stack, &frames))
 			put_block(u, p, b);
 	}
+	free(frames.said);
 }
 
 /* ---- help --------------------------------------------------------------------------- */
@@ -575,7 +654,6 @@ void page_release(struct page *p)
 	table_release(&p->table);
 	rows_release(&p->rows);
 	table_state_release(&p->state);
-	call_tree_release(&p->tree);
 	hashmap_release(&p->open);
 	scope_release(&p->scope);
 	free(p->note);
@@ -594,7 +672,7 @@ void page_make(struct ui *u, struct page *p)
 {
 	uint64_t version = history_version(u->history) + 1;
 
-	if (p->version == version)
+	if (p->version == version && !tree_is_stale(p))
 		return;
 	p->version = version;
 	table_release(&p->table);

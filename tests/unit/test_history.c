@@ -298,7 +298,9 @@ static void test_call_tree(void)
 	uint32_t i;
 
 	own_init(&own, &c, NULL, 0);
-	call_tree_make(&t, &c, &a, &own, false, offsetof(struct heap_totals, live_bytes));
+	call_tree_init(&t, &c, &own, false);
+	call_tree_count(&t, &a);
+	call_tree_sort(&t, offsetof(struct heap_totals, live_bytes));
 	for (i = 0; i < t.n; i++)
 		call_tree_open(&t, i);
 	i = t.nodes[0].first_child;
@@ -313,8 +315,24 @@ static void test_call_tree(void)
 	ok((t.nodes[i].frame.v == 3 || t.nodes[i].frame.v == 4) &&
 		   t.nodes[i].totals.live_bytes == 30 && !t.nodes[i].next_sibling,
 	   "b, from two places");
+	a.n_groups = 2;
+	call_tree_count(&t, &a);
+	call_tree_open(&t, 0);
+	i = t.nodes[0].first_child;
+	call_tree_open(&t, i);
+	ok(t.nodes[i].totals.live_bytes == 30 && !t.nodes[i].next_sibling &&
+		   !t.nodes[t.nodes[t.nodes[i].first_child].next_sibling].frame.v,
+	   "of another moment: what has nothing of it is not shown");
+	a.n_groups = 4;
+	call_tree_count(&t, &a);
+	call_tree_open(&t, 0);
+	call_tree_open(&t, i);
+	ok(t.nodes[0].totals.live_bytes == 137 && t.nodes[t.nodes[i].first_child].frame.v == 2 &&
+		   t.nodes[i].next_sibling, "and is, when it has");
 	call_tree_release(&t);
-	call_tree_make(&t, &c, &a, &own, true, offsetof(struct heap_totals, live_bytes));
+	call_tree_init(&t, &c, &own, true);
+	call_tree_count(&t, &a);
+	call_tree_sort(&t, offsetof(struct heap_totals, live_bytes));
 	call_tree_open(&t, 0);
 	i = t.nodes[0].first_child;
 	ok(t.nodes[i].has_children && !t.nodes[i].first_child, "bottom up callers are made later");
