@@ -51,6 +51,7 @@ struct history {
 	struct event *events;
 	struct chunk_info decoded; /* whose these are; id 0: nobody's */
 	uint64_t decoded_after;	   /* the chunk it was asked for as the next of */
+	bool has_addresses;	   /* they were decoded, too */
 };
 
 static struct position *shown(struct history *h)
@@ -150,15 +151,18 @@ static int reopen(struct history *h, struct err *err)
 }
 
 /* The next chunk after that one, with its events, if they are not there already. */
-static int read_chunk(struct history *h, uint64_t after, struct chunk_info *ret, struct err *err)
+static int read_chunk(struct history *h, uint64_t after, bool addresses, struct chunk_info *ret,
+		      struct err *err)
 {
 	int r;
 
-	if (h->decoded.id && h->decoded_after == after) {
+	if (h->decoded.id && h->decoded_after == after && (h->has_addresses || !addresses)) {
 		*ret = h->decoded;
 		return 1;
 	}
 	h->decoded.id = 0;
+	h->has_addresses = addresses;
+	store_reader_leave_out_addresses(h->reader, !addresses);
 	r = store_reader_next_chunk(h->reader, after, ret, h->events, err);
 	/* another one may grow */
 	if (r == 1 && (h->is_sealed || ret->events == CHUNK_EVENTS_MAX)) {
@@ -180,17 +184,17 @@ static int read_events(struct history *h, struct position *p, struct chunk_info 
 	int r;
 
 	if (p->chunk && p->consumed < p->events) /* it is known to have more */
-		return read_chunk(h, p->chunk - 1, ret, err);
-	r = read_chunk(h, p->chunk, ret, err);
+		return read_chunk(h, p->chunk - 1, true, ret, err);
+	r = read_chunk(h, p->chunk, true, ret, err);
 	if (!is_done && r >= 0) {
 		bool is_last = !r;
 
-		r = read_chunk(h, p->chunk - 1, ret, err);
+		r = read_chunk(h, p->chunk - 1, true, ret, err);
 		if (r <= 0 || ret->events > p->consumed)
 			return r;
 		if (is_last)
 			return 0;
-		r = read_chunk(h, p->chunk, ret, err);
+		r = read_chunk(h, p->chunk, true, ret, err);
 	}
 	if (r == 1)
 		p->consumed = p->events = 0;
@@ -385,11 +389,13 @@ static struct totals *read_quickly(struct history *h)
 	struct chunk_info wanted, info;
 	uint32_t n = 0;
 	struct err err;
+	int r;
 
 	if (p->since_ns || (h->is_held && p->until_ns > h->end.last_ns) ||
-	    !moments_find(h->moments, p->until_ns, &wanted) ||
-	    read_chunk(h, wanted.id - 1, &info, &err) != 1 ||
-	    info.crc != wanted.crc || info.events != wanted.events)
+	    !moments_find(h->moments, p->until_ns, &wanted))
+		return NULL;
+	r = read_chunk(h, wanted.id - 1, false, &info, &err);
+	if (r != 1 || info.crc != wanted.crc || info.events != wanted.events)
 		return NULL;
 	while (n < info.events && h->events[n].t_ns <= p->until_ns)
 		n++;

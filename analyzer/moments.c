@@ -474,7 +474,9 @@ static bool count(struct counting *c, struct totals *t, const struct event *even
 			step.made = &made;
 		}
 		totals_count(t, e, &step);
-		/* as in replay_feed() */
+		/* as in replay_feed(); layers do not see each other */
+		if (!(t->families >> e->family % 64 & 1))
+			continue;
 		if (e->kind != EVENT_FREE ||
 		    (e->free_class != FREE_IMPLIED && e->free_class != FREE_INTERNAL))
 			c->last_made[e->thread.v] = step.made ? i + 1 : 0;

@@ -30,6 +30,7 @@ struct decoder {
 	uint16_t thread_of[CHUNK_EVENTS_MAX], order[CHUNK_EVENTS_MAX];
 	uint32_t starts[CHUNK_EVENTS_MAX];
 	struct call calls[CHUNK_EVENTS_MAX];
+	bool no_addresses; /* they are not wanted */
 };
 
 static int bad_chunk(const struct chunk_info *info, const char *why, struct err *err)
@@ -67,6 +68,12 @@ static const char *find_columns(struct cursor all, uint32_t events, struct colum
 	return all.p == all.end ? NULL : "there is more than the columns";
 }
 
+/* Only addresses come of it, and nothing else needs them. */
+static bool is_of_addresses(int column)
+{
+	return column == COLUMN_ADDRESS || column == COLUMN_PREDICTED;
+}
+
 static const char *unpack(struct decoder *d, const struct column_place *places, size_t bytes)
 {
 	uint8_t *at = d->bytes = xmalloc(bytes + 1);
@@ -76,7 +83,7 @@ static const char *unpack(struct decoder *d, const struct column_place *places, 
 		struct cursor *c = &d->columns[i];
 
 		*c = (struct cursor){.p = p->data, .end = p->data + p->bytes};
-		if (!p->coded)
+		if (!p->coded || (d->no_addresses && is_of_addresses(i)))
 			continue;
 		if (ZSTD_decompress(at, p->bytes, p->data, p->coded) != p->bytes)
 			return "it does not decompress";
@@ -270,16 +277,16 @@ static const char *decode_columns(struct decoder *d)
 		bad = "it frees what is no block";
 	if (!bad)
 		bad = decode_times(d);
-	if (!bad)
+	if (!bad && !d->no_addresses)
 		bad = decode_addresses(d);
 	for (int i = 0; i < CHUNK_COLUMNS && !bad; i++)
-		if (!is_at_end(&d->columns[i]))
+		if (!is_at_end(&d->columns[i]) && !(d->no_addresses && is_of_addresses(i)))
 			bad = "the columns do not agree";
 	return bad;
 }
 
-int chunk_decode(const struct chunk_info *info, const void *data, size_t len, struct event *ret,
-		 struct err *err)
+static int decode(const struct chunk_info *info, const void *data, size_t len, bool addresses,
+		  struct event *ret, struct err *err)
 {
 	struct column_place places[CHUNK_COLUMNS];
 	struct decoder *d;
@@ -299,6 +306,7 @@ int chunk_decode(const struct chunk_info *info, const void *data, size_t len, st
 	d = xmalloc(sizeof(*d));
 	d->info = info;
 	d->events = ret;
+	d->no_addresses = !addresses;
 	d->n_threads = d->n_calls = 0;
 	bad = unpack(d, places, bytes);
 	if (!bad)
@@ -306,4 +314,16 @@ int chunk_decode(const struct chunk_info *info, const void *data, size_t len, st
 	free(d->bytes);
 	free(d);
 	return bad ? bad_chunk(info, bad, err) : 0;
+}
+
+int chunk_decode(const struct chunk_info *info, const void *data, size_t len,
+		 struct event *ret_events, struct err *err)
+{
+	return decode(info, data, len, true, ret_events, err);
+}
+
+int chunk_decode_but_addresses(const struct chunk_info *info, const void *data, size_t len,
+			       struct event *ret_events, struct err *err)
+{
+	return decode(info, data, len, false, ret_events, err);
 }

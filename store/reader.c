@@ -30,6 +30,7 @@ struct store_reader {
 	struct seal_parts parts; /* where it is */
 	struct catalog early; /* frames and stacks, read with the seal; nothing else */
 	bool lacks_wal; /* it was not closed, and the WAL beside it is gone */
+	bool no_addresses; /* events need none, for now */
 };
 
 static int not_readable(struct store_reader *r, const char *why, struct err *err)
@@ -278,6 +279,11 @@ static int missing_chunk(struct store_reader *r, uint64_t chunk, struct err *err
 	return store_reader_dropped(r).chunks >= chunk ? -ESTALE : -EBADMSG;
 }
 
+void store_reader_leave_out_addresses(struct store_reader *r, bool leave_out)
+{
+	r->no_addresses = leave_out;
+}
+
 int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
 			    struct event *ret_events, struct err *err)
 {
@@ -315,8 +321,9 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 		i.families = (uint64_t)sqlite3_column_int64(s, 11);
 		i.codec = (uint32_t)sqlite3_column_int64(s, 12);
 		i.crc = (uint32_t)sqlite3_column_int64(s, 13);
-		result = chunk_decode(&i, sqlite3_column_blob(s, 14),
-				      (size_t)sqlite3_column_bytes(s, 14), ret_events, err);
+		result = (r->no_addresses ? chunk_decode_but_addresses : chunk_decode)(
+			&i, sqlite3_column_blob(s, 14), (size_t)sqlite3_column_bytes(s, 14),
+			ret_events, err);
 		if (!result)
 			result = 1;
 		*ret_info = i;

@@ -31,6 +31,8 @@ const struct seal_parts *store_reader_seal_parts(const struct store_reader *r);
 /* Was it cut off, and is the file FILE-wal, which has its last part, missing beside it? */
 bool store_reader_lacks_wal(const struct store_reader *r);
 
+/* From now on events are decoded without their addresses, in less time; or with them again. */
+void store_reader_leave_out_addresses(struct store_reader *r, bool leave_out);
 /*
  * The next chunk after number @after, decoded: 1, 0 at the end, or a negative errno; -ESTALE:
  * it was dropped meanwhile, store_reader_dropped() tells what there is now.
