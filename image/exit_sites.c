@@ -307,7 +307,7 @@ static bool add_jump(struct walk *w, uint32_t at)
 	if (never_returns(name) || (name && w->code->is_probed(w->code->arg, name)))
 		return true;
 	return name ? fail(w, "it ends in a jump to another file's ", name)
-		    : fail(w, "it jumps through a table", NULL);
+		    : fail(w, "it jumps through a pointer", NULL);
 }
 
 /* Of 0x70 to 0x7f and 0x0f 0x80 to 0x8f; -1 of others (loop, jrcxz). */

@@ -54,7 +54,7 @@ static void *large(size_t size)
 
 /* It ends in a jump to whatever the table says. */
 static void *(*volatile ways[])(size_t) = {small, large};
-NOINLINE void *table(size_t size)
+NOINLINE __attribute__((optimize("optimize-sibling-calls"))) void *table(size_t size)
 {
 	return ways[size > 100](size);
 }

@@ -29,7 +29,7 @@ static const struct code codes[] = {
 	 {{.address = 0x1014, .stack_bytes = 40, .reg = RBX, .condition = NOT_EQUAL,
 	   .emulated = true},
 	  {.address = 0x101c, .reg = RAX, .condition = ALWAYS}}, NULL},
-	{"a jump through a table", 0x1000, "ff24f7", {{.address = 0}}, "it jumps through a table"},
+	{"a jump through a table", 0x1000, "ff24f7", {{.address = 0}}, "it jumps through a pointer"},
 	{"an instruction that is none", 0x1000, "06", {{.address = 0}},
 	 "it has an instruction that is not known"},
 	{"operator new of mimalloc 2.0.9, nothrow", 0x11c70,
