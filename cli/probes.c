@@ -2,8 +2,8 @@
 #include "config.h"
 #include "cli/probes.h"
 
-#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/command.h"
 #include "common/format.h"
@@ -44,30 +44,52 @@ const char *probes_operation(const struct family *family, const struct family_fu
 	       : family->kind == FAMILY_POOLS ? "pool_new" : "alloc";
 }
 
-static void print_point(const struct plan_point *p)
+/* The widest name, as far as there is room for it. */
+static int name_width(const struct plan_object *o)
+{
+	int width = 16;
+
+	for (size_t i = 0; i < o->n_points; i++) {
+		const char *name = o->points[i].symbol;
+
+		if (name && o->points[i].role != PLAN_EXIT && (int)strlen(name) > width)
+			width = (int)strlen(name);
+	}
+	return width < 36 ? width : 36;
+}
+
+static void print_point(const struct plan_point *p, int width)
 {
 	const char *cost = p->site.emulated ? "emulated" : "single-stepped (dear)";
 
-	switch (p->role) {
-	case PLAN_HOOK:
-		printf("  %-16s +%-4u %-24s once a dlopen\n", "(ld.so's hook)", p->site.offset, "");
+	if (p->role == PLAN_EXIT)
 		return;
-	case PLAN_EXIT:
-		printf("  %16s 0x%-6" PRIx64 " %-20s %s\n", "an end of such:",
-		       p->file_offset, p->site.instruction, cost);
+	if (p->role == PLAN_HOOK) {
+		printf("  %-*s +%-4u %-16s once a dlopen\n", width, "(ld.so's hook)",
+		       p->site.offset, "");
 		return;
-	case PLAN_UNWIND:
-		printf("  %-16s +%-4u %-24s when something is thrown\n", p->symbol, p->site.offset,
-		       p->site.instruction);
-		return;
-	case PLAN_CALL:
-		break;
 	}
-	printf("  %-16s +%-4u %-24s %s", p->symbol, p->site.offset, p->site.instruction, cost);
-	if (n_user_families)
-		printf("\n  %16s %s of layer %s", "", probes_operation(p->family, p->function),
-		       p->family->layer_name);
+	printf("  %-*s +%-4u %-16s %s", width, p->symbol, p->site.offset, p->site.instruction,
+	       p->role == PLAN_UNWIND ? "if something is thrown" : cost);
+	if (p->role == PLAN_CALL && n_user_families)
+		printf("\n  %*s %s of layer %s", width, "",
+		       probes_operation(p->family, p->function), p->family->layer_name);
 	putchar('\n');
+}
+
+/* Functions that may throw have no return probe. */
+static void print_exits(const struct plan_object *o)
+{
+	size_t n = 0, dear = 0;
+
+	for (size_t i = 0; i < o->n_points; i++)
+		if (o->points[i].role == PLAN_EXIT) {
+			n++;
+			dear += !o->points[i].site.emulated;
+		}
+	if (n)
+		printf("  and %zu places where functions that may throw end, %zu single-stepped\n",
+		       n, dear);
 }
 
 void probes_print(const struct plan *plan)
@@ -77,7 +99,8 @@ void probes_print(const struct plan *plan)
 	for (size_t i = 0; i < plan->n_objects; i++) {
 		printf(" %s\n", format_safe(safe, sizeof(safe), plan->objects[i].path));
 		for (size_t j = 0; j < plan->objects[i].n_points; j++)
-			print_point(&plan->objects[i].points[j]);
+			print_point(&plan->objects[i].points[j], name_width(&plan->objects[i]));
+		print_exits(&plan->objects[i]);
 		for (size_t j = 0; j < plan->objects[i].n_refused; j++)
 			printf("  not probed: %s\n",
 			       format_safe(safe, sizeof(safe), plan->objects[i].refused[j]));
