@@ -70,13 +70,13 @@ def attached(_):
     return wrong or ("too few events" if n < 1000 else "")
 
 
-def many(name, once, *args):
+def many(name, once, *args, runs=RUNS):
     bad = []
-    for i in range(RUNS):
+    for i in range(runs):
         wrong = once(i, *args)
         if wrong:
             bad.append(f"run {i}: {wrong}")
-    tap.ok(not bad, f"{name}: {RUNS - len(bad)} of {RUNS} runs exact" + (f" ({'; '.join(bad)[:2000]})" if bad else ""))
+    tap.ok(not bad, f"{name}: {runs - len(bad)} of {runs} runs exact" + (f" ({'; '.join(bad)[:2000]})" if bad else ""))
 
 
 def from_the_start():
@@ -87,11 +87,20 @@ def by_signals():
     many("the same followed by signals", launched, ["--no-ptrace"])
 
 
+def by_perf_links():
+    """What older kernels, which lack the other kind, are left with."""
+    env["HEAPTRAIL_LINKS"] = "perf"
+    many("the same held by perf links", launched, runs=3)
+    facts = json.loads(subprocess.check_output([HEAPTRAIL, "info", "--json", f"{work}/threads.trail"], text=True))["facts"]
+    tap.ok(facts["links"] == "perf", f"and info says so: {facts['links']}")
+    del env["HEAPTRAIL_LINKS"]
+
+
 def in_mid_run():
     many("attached in mid-run and detached", attached)
 
 
 try:
-    tap.run_as_root([from_the_start, by_signals, in_mid_run])
+    tap.run_as_root([from_the_start, by_signals, by_perf_links, in_mid_run])
 finally:
     shutil.rmtree(work, ignore_errors=True)
