@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "analyzer/checkpoint.h"
+#include "analyzer/walk.h"
 #include "common/buffer.h"
 #include "common/format.h"
 #include "common/xalloc.h"
@@ -251,19 +252,6 @@ const struct replay *analysis_pass_replay(const struct analysis_pass *p)
 
 /* ---- a whole recording ---------------------------------------------------------------- */
 
-/* How many of the events are within the window, @before of which were before them. */
-static uint32_t events_until(const struct event *events, const struct chunk_info *info,
-			     const struct analysis_window *w, uint64_t before)
-{
-	uint32_t n = info->events;
-
-	while (n && events[n - 1].t_ns > w->until_ns)
-		n--;
-	if (w->until_event && before + n > w->until_event)
-		n = w->until_event > before ? (uint32_t)(w->until_event - before) : 0;
-	return n;
-}
-
 /* How far a pass has come. */
 struct feeding {
 	struct analysis_pass *pass;
@@ -303,7 +291,7 @@ static int feed_chunk(struct feeding *f, struct err *err)
 		return r;
 	if (info.id == f->last.id)
 		from = f->fed;
-	n = events_until(f->events, &info, f->window, f->pass->replay.ordinal - from);
+	n = walk_events_until(f->events, &info, f->window, f->pass->replay.ordinal - from);
 	f->is_at_end = n < info.events;
 	f->last = info;
 	f->fed = n;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/walk.h"
 #include "common/xalloc.h"
 
 #define FUNCTION_KEY "layer:"
@@ -99,43 +100,14 @@ static void count(void *arg, const struct event *e, const struct replay_step *st
 			totals_count(&p->taken[i], e, step);
 }
 
-static void begin_space(struct pass *p, struct space_id space)
+static void begin_space(void *arg)
 {
+	struct pass *p = arg;
+
 	for (uint8_t i = 0; i < p->layers->n; i++) {
 		totals_begin_space(&p->own[i]);
 		totals_begin_space(&p->taken[i]);
 	}
-	replay_begin_space(&p->replay, space);
-}
-
-static int feed(struct pass *p, struct store_reader *reader, const struct analysis_window *w,
-		analysis_progress *progress, struct err *err)
-{
-	struct event *events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*events));
-	struct chunk_info info = {0};
-	int r;
-
-	while ((r = store_reader_next_chunk(reader, info.id, &info, events, err)) == 1) {
-		uint32_t n = info.events;
-
-		while (n && events[n - 1].t_ns > w->until_ns)
-			n--;
-		if (w->until_event && p->replay.ordinal + n > w->until_event)
-			n = w->until_event > p->replay.ordinal
-				    ? (uint32_t)(w->until_event - p->replay.ordinal) : 0;
-		if (n && info.space.v != p->replay.space.v)
-			begin_space(p, info.space);
-		r = replay_feed_all(&p->replay, events, n, count, p, err);
-		if (progress)
-			progress(p->replay.ordinal);
-		if (r || n < info.events)
-			break;
-	}
-	free(events);
-	if (!r && w->until_ns == UINT64_MAX &&
-	    store_reader_last_space(reader).v > p->replay.space.v)
-		begin_space(p, store_reader_last_space(reader));
-	return r < 0 ? r : 0;
 }
 
 static bool has_family(const struct catalog *c, const struct layer *layer, const char *suffix,
@@ -165,13 +137,11 @@ int layer_totals_make(struct store_reader *reader, const struct catalog *c,
 		      analysis_progress *progress, struct layer_total ret[LAYERS_MAX],
 		      struct err *err)
 {
-	struct pass *p;
+	struct pass *p = xcalloc(1, sizeof(*p));
+	struct walk walk = {&p->replay, begin_space, count, p, progress};
 	uint64_t bits;
 	int r;
 
-	if (store_reader_dropped(reader).events)
-		return -ENODATA;
-	p = xcalloc(1, sizeof(*p));
 	p->layers = layers;
 	p->replay.layers = layers->replay;
 	for (uint8_t i = 0; i < layers->n; i++) {
@@ -182,7 +152,7 @@ int layer_totals_make(struct store_reader *reader, const struct catalog *c,
 		p->taken[i].only_stacks = p->in_functions[i];
 		p->taken[i].n_only_stacks = c->n_stacks;
 	}
-	r = feed(p, reader, window, progress, err);
+	r = walk_events(&walk, reader, window, err);
 	for (uint8_t i = 0; i < layers->n; i++) {
 		const struct layer *layer = &layers->layers[i];
 

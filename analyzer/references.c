@@ -2,10 +2,10 @@
 #include "config.h"
 #include "analyzer/references.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/walk.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 
@@ -104,43 +104,30 @@ static void settle(struct references *r)
 		qsort(r->items, n, sizeof(*r->items), compare);
 }
 
-static void begin_space(struct pass *p, struct space_id space)
+static void begin_space(void *arg)
 {
+	struct pass *p = arg;
+
 	for (size_t i = 0; i < p->found->n; i++)
 		forget(&p->found->items[i]);
-	replay_begin_space(&p->replay, space);
 }
 
 int references_make(struct store_reader *reader, const struct layers *layers, uint64_t families,
 		    const struct analysis_window *w, struct references *ret, struct err *err)
 {
 	struct pass p = {.families = families, .since_ns = w->since_ns, .found = ret};
-	struct event *events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*events));
-	struct chunk_info info = {0};
-	int r = store_reader_dropped(reader).events ? -ENODATA : 0;
+	struct walk walk = {&p.replay, begin_space, count, &p, NULL};
+	int r;
 
 	memset(ret, 0, sizeof(*ret));
 	p.replay.layers = layers->replay;
-	while (!r && (r = store_reader_next_chunk(reader, info.id, &info, events, err)) == 1) {
-		uint32_t n = info.events;
-
-		while (n && events[n - 1].t_ns > w->until_ns)
-			n--;
-		if (n && info.space.v != p.replay.space.v)
-			begin_space(&p, info.space);
-		r = replay_feed_all(&p.replay, events, n, count, &p, err);
-		if (n < info.events)
-			break;
-	}
-	if (!r && w->until_ns == UINT64_MAX && store_reader_last_space(reader).v > p.replay.space.v)
-		begin_space(&p, store_reader_last_space(reader));
-	free(events);
+	r = walk_events(&walk, reader, w, err);
 	hashmap_release(&p.by_address);
 	replay_release(&p.replay);
 	settle(ret);
-	if (r < 0)
+	if (r)
 		references_release(ret);
-	return r < 0 ? r : 0;
+	return r;
 }
 
 void references_release(struct references *r)

@@ -144,6 +144,8 @@ static void print_json(const struct plan *plan)
 static int check(pid_t pid, const struct process_maps *maps, const struct plan *plan,
 		 struct err *err)
 {
+	if (plan->user_refused)
+		return plan_explain_refused(plan->user_refused, err);
 	for (size_t i = 0; i < n_user_families; i++)
 		for (size_t k = 0; k < user_families[i].n_functions; k++)
 			if (!plan_has_matched(plan, &user_families[i].functions[k]))

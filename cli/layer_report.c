@@ -20,13 +20,12 @@ static int make(const struct view *v, struct layer_total totals[LAYERS_MAX], str
 	return r;
 }
 
-static void print_layer(const struct view *v, const struct layer_total *t, bool exact)
+static void print_layer(const struct layer_total *t, bool exact)
 {
 	const struct heap_totals *own = &t->own.totals;
 	char a[FORMAT_MAX], b[FORMAT_MAX], c[FORMAT_MAX], d[FORMAT_MAX], e[FORMAT_MAX];
 	int wide = exact ? 15 : 10;
 
-	(void)v;
 	printf("  %-14.31s %*s %*s %11s %*s %9s\n", t->layer->name, wide,
 	       view_bytes(a, own->peak_bytes, exact), wide,
 	       view_bytes(b, own->allocated_bytes, exact), format_count(c, own->alloc_calls), wide,
@@ -83,7 +82,7 @@ int layer_report_print(const struct view *v, bool exact, struct err *err)
 	printf("\n%s  %-14s %*s %*s %11s %*s %9s%s\n", on, "LAYER", wide, "PEAK", wide, "ALLOCATED",
 	       "CALLS", wide, view_leak_title(v), "BLOCKS", off);
 	for (uint8_t i = 0; i < v->layers.n; i++) {
-		print_layer(v, &totals[i], exact);
+		print_layer(&totals[i], exact);
 		if (!i)
 			continue;
 		print_odd(&totals[i]);

@@ -229,7 +229,8 @@ struct realm {
 
 static struct realm realm_of(struct drain *d, uint8_t id)
 {
-	const struct family *family = family_by_id(id);
+	/* most events are of built-in families, all of which are of the heap */
+	const struct family *family = id < FAMILY_USER_FIRST ? NULL : family_by_id(id);
 	struct pairing **p;
 
 	if (!family || (family->layer == LAYER_HEAP && family->kind == FAMILY_BLOCKS))

@@ -20,8 +20,10 @@ bool links_want_multi(void)
 
 	if (wish && !strcmp(wish, "perf"))
 		return false;
-	if ((wish && !strcmp(wish, "multi")) || uprobe_multi_is_whole())
+	if (wish && !strcmp(wish, "multi"))
 		return uprobe_multi_is_supported();
+	if (uprobe_multi_is_whole())
+		return true;
 	e = refusal_try_uprobe();
 	return (e == EPERM || e == EACCES) && !refusal_has_capability(CAP_SYS_ADMIN);
 }

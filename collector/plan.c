@@ -276,7 +276,6 @@ static void add_unwinders(struct plan_object *o, struct elf_file *elf)
 		add_named(o, elf, PLAN_UNWIND, names[i]);
 }
 
-
 static void object_release(struct plan_object *o)
 {
 	free(o->path);

@@ -74,6 +74,8 @@ bool plan_has_matched(const struct plan *p, const struct family_function *f);
  */
 int plan_explain_unmatched(pid_t pid, const struct process_maps *maps,
 			   const struct family_function *f, struct err *err);
+/* The same of one that is there and cannot be probed, as plan.user_refused; -ENOTSUP. */
+int plan_explain_refused(const char *refused, struct err *err);
 /* Fills @err, returns -ENOENT. */
 int plan_explain_no_allocator(pid_t pid, struct err *err);
 /* Does the file at @path bear the name that a user's probe has for its module? */

@@ -160,6 +160,14 @@ int plan_explain_unmatched(pid_t pid, const struct process_maps *maps,
 	return -ENOENT;
 }
 
+int plan_explain_refused(const char *refused, struct err *err)
+{
+	err_set(err, ERR_FAILED, 0, "cannot probe %.300s", refused);
+	err_hint(err, "a C++ exception may pass through it, and a probe on its return would end "
+		      "the process then; if none ever does, say nothrow");
+	return -ENOTSUP;
+}
+
 int plan_explain_no_allocator(pid_t pid, struct err *err)
 {
 	err_set(err, ERR_FAILED, 0, "cannot find an allocator to record in process %d", (int)pid);

@@ -2,7 +2,6 @@
 #include "config.h"
 #include "collector/user_probes.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,10 +82,7 @@ int user_probes_check(struct user_probes *u, pid_t pid, const struct process_map
 		return 0;
 	if (u->refused) {
 		u->is_refused = true;
-		err_set(err, ERR_FAILED, 0, "cannot probe %.300s", u->refused);
-		err_hint(err, "a C++ exception may pass through it, and a probe on its return "
-			      "would end the process then; if none ever does, say nothrow");
-		return -ENOTSUP;
+		return plan_explain_refused(u->refused, err);
 	}
 	for (size_t i = 0; i < u->specs->n; i++) {
 		const struct probe_spec *spec = &u->specs->specs[i];

@@ -9,7 +9,7 @@
 
 #include "common/hash.h"
 #include "common/xalloc.h"
-#include "image/emulation.h"
+#include "image/instruction.h"
 
 #define NODES_MAX 20000
 #define WINDOW_BYTES 1024
@@ -88,35 +88,6 @@ static bool decode(struct walk *w, uint64_t address)
 
 /* ---- registers and the stack ------------------------------------------------------- */
 
-/* As x86 numbers the register that @reg is, or is part of; -1: another kind. */
-static int number_of(x86_reg reg)
-{
-	static const x86_reg registers[16][5] = {
-		{X86_REG_RAX, X86_REG_EAX, X86_REG_AX, X86_REG_AL, X86_REG_AH},
-		{X86_REG_RCX, X86_REG_ECX, X86_REG_CX, X86_REG_CL, X86_REG_CH},
-		{X86_REG_RDX, X86_REG_EDX, X86_REG_DX, X86_REG_DL, X86_REG_DH},
-		{X86_REG_RBX, X86_REG_EBX, X86_REG_BX, X86_REG_BL, X86_REG_BH},
-		{X86_REG_RSP, X86_REG_ESP, X86_REG_SP, X86_REG_SPL},
-		{X86_REG_RBP, X86_REG_EBP, X86_REG_BP, X86_REG_BPL},
-		{X86_REG_RSI, X86_REG_ESI, X86_REG_SI, X86_REG_SIL},
-		{X86_REG_RDI, X86_REG_EDI, X86_REG_DI, X86_REG_DIL},
-		{X86_REG_R8, X86_REG_R8D, X86_REG_R8W, X86_REG_R8B},
-		{X86_REG_R9, X86_REG_R9D, X86_REG_R9W, X86_REG_R9B},
-		{X86_REG_R10, X86_REG_R10D, X86_REG_R10W, X86_REG_R10B},
-		{X86_REG_R11, X86_REG_R11D, X86_REG_R11W, X86_REG_R11B},
-		{X86_REG_R12, X86_REG_R12D, X86_REG_R12W, X86_REG_R12B},
-		{X86_REG_R13, X86_REG_R13D, X86_REG_R13W, X86_REG_R13B},
-		{X86_REG_R14, X86_REG_R14D, X86_REG_R14W, X86_REG_R14B},
-		{X86_REG_R15, X86_REG_R15D, X86_REG_R15W, X86_REG_R15B},
-	};
-
-	for (int i = 0; i < 16; i++)
-		for (int j = 0; j < 5; j++)
-			if (reg != X86_REG_INVALID && registers[i][j] == reg)
-				return i;
-	return -1;
-}
-
 enum { RSP = 4, RBP = 5 };
 
 static uint16_t registers_written(struct walk *w)
@@ -128,7 +99,7 @@ static uint16_t registers_written(struct walk *w)
 	if (cs_regs_access(w->cs, w->insn, read, &n_read, written, &n_written))
 		return UINT16_MAX;
 	for (int i = 0; i < n_written; i++) {
-		int number = number_of(written[i]);
+		int number = register_number(written[i]);
 
 		if (number >= 0)
 			bits |= (uint16_t)(1u << number);
@@ -143,7 +114,7 @@ static bool is_register(const cs_x86_op *op, x86_reg reg)
 
 static bool is_full_register(const cs_x86_op *op)
 {
-	return op->type == X86_OP_REG && op->size == 8 && number_of(op->reg) >= 0;
+	return op->type == X86_OP_REG && op->size == 8 && register_number(op->reg) >= 0;
 }
 
 static int32_t moved(int32_t stack, int64_t by)
@@ -357,8 +328,8 @@ static bool add_plain(struct walk *w, uint32_t at)
 	n->written = registers_written(w);
 	if (w->insn->id == X86_INS_MOV && is_full_register(&x->operands[0]) &&
 	    is_full_register(&x->operands[1])) {
-		n->copy_to = (int8_t)number_of(x->operands[0].reg);
-		n->copy_from = (int8_t)number_of(x->operands[1].reg);
+		n->copy_to = (int8_t)register_number(x->operands[0].reg);
+		n->copy_from = (int8_t)register_number(x->operands[1].reg);
 	}
 	move_stack(w->insn, n->written, &stack, &frame);
 	next = reach(w, w->insn->address + w->insn->size, stack, frame);

@@ -8,47 +8,23 @@
 #include <string.h>
 
 #include "common/xalloc.h"
-#include "image/emulation.h"
+#include "image/instruction.h"
 
 /* No prologue is longer; the targets of jumps are looked for in the whole function. */
 #define PROLOGUE_BYTES 64
 #define STACK_BYTES_MAX 2040
 
-/* The registers of arguments 1 to 6 (System V AMD64 ABI), in all their widths. */
-static const x86_reg argument_registers[6][4] = {
-	{X86_REG_RDI, X86_REG_EDI, X86_REG_DI, X86_REG_DIL},
-	{X86_REG_RSI, X86_REG_ESI, X86_REG_SI, X86_REG_SIL},
-	{X86_REG_RDX, X86_REG_EDX, X86_REG_DX, X86_REG_DL},
-	{X86_REG_RCX, X86_REG_ECX, X86_REG_CX, X86_REG_CL},
-	{X86_REG_R8, X86_REG_R8D, X86_REG_R8W, X86_REG_R8B},
-	{X86_REG_R9, X86_REG_R9D, X86_REG_R9W, X86_REG_R9B},
-};
+/* The registers of arguments 1 to 6 (System V AMD64 ABI), as x86 numbers them. */
+static const int argument_registers[6] = {7, 6, 2, 1, 8, 9};
 
-static int argument_of_register(unsigned int reg)
+static int argument_of_register(x86_reg reg)
 {
+	int number = register_number(reg);
+
 	for (int i = 0; i < 6; i++)
-		for (int j = 0; j < 4; j++)
-			if (argument_registers[i][j] == reg)
-				return i + 1;
-	return reg == X86_REG_DH ? 3 : reg == X86_REG_CH ? 4 : 0;
-}
-
-/* What arch/x86/kernel/uprobes.c does with it (branch_setup_xol_ops, push_setup_xol_ops). */
-enum emulation emulation_of(const cs_insn *insn)
-{
-	const uint8_t *b = insn->bytes;
-
-	if (b[0] == 0x66)
-		return insn->id == X86_INS_NOP ? EMULATED_SOMETIMES : NOT_EMULATED;
-	if ((b[0] & 0xf8) == 0x50 || (insn->size == 2 && b[0] == 0x41 && (b[1] & 0xf8) == 0x50))
-		return EMULATED; /* push of a register */
-	if (b[0] == 0xe8 || b[0] == 0xe9 || b[0] == 0xeb || b[0] == 0x90 || (b[0] & 0xf0) == 0x70)
-		return EMULATED;
-	if (b[0] == 0x0f && (b[1] & 0xf0) == 0x80)
-		return EMULATED; /* a long conditional jump */
-	if (insn->id == X86_INS_NOP || insn->id == X86_INS_ENDBR64)
-		return EMULATED_SOMETIMES;
-	return NOT_EMULATED;
+		if (argument_registers[i] == number)
+			return i + 1;
+	return 0;
 }
 
 /* The target of a direct jump or call, or 0. */
@@ -116,17 +92,18 @@ static uint32_t stack_growth(const cs_insn *insn)
 	return (uint32_t)x->operands[0].imm;
 }
 
+static bool is_argument(const cs_x86_op *op, int argument)
+{
+	return op->type == X86_OP_REG && op->size == 8 && argument_of_register(op->reg) == argument;
+}
+
 /* `test %rdi,%rdi` of the full register of that argument */
 static bool tests_for_null(const cs_insn *insn, int argument)
 {
 	const cs_x86 *x = &insn->detail->x86;
-	x86_reg reg;
 
-	if (!argument || insn->id != X86_INS_TEST || x->op_count != 2)
-		return false;
-	reg = argument_registers[argument - 1][0];
-	return x->operands[0].type == X86_OP_REG && x->operands[0].reg == reg &&
-	       x->operands[1].type == X86_OP_REG && x->operands[1].reg == reg;
+	return argument && insn->id == X86_INS_TEST && x->op_count == 2 &&
+	       is_argument(&x->operands[0], argument) && is_argument(&x->operands[1], argument);
 }
 
 static void describe(struct probe_site *site, uint32_t offset, uint32_t stack_bytes, bool emulated,

@@ -30,7 +30,7 @@ struct store_reader {
 	struct seal_parts parts; /* where it is */
 	struct catalog early; /* frames and stacks, read with the seal; nothing else */
 	bool lacks_wal; /* it was not closed, and the WAL beside it is gone */
-	bool no_addresses; /* events need none, for now */
+	bool no_addresses; /* see store_reader_leave_out_addresses() */
 };
 
 static int not_readable(struct store_reader *r, const char *why, struct err *err)

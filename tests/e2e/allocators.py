@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 
 import tap
@@ -85,6 +86,23 @@ def cell(allocator, way, compiler, program, why, preload=None, private=True):
         table.setdefault((allocator, way), {})[language, threads] = result
 
 
+def usable_bytes(library):
+    """What is recorded as usable, of jemalloc, against what the library itself would give for that size."""
+    trail = f"{work}/x.trail"
+    subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--", "env", f"LD_PRELOAD={library}", plain, "1", "3000",
+                    str(tap_seed)], check=True, stdout=subprocess.DEVNULL, timeout=tap.PATIENCE)
+    events = subprocess.check_output([f"{os.environ['TARGETS']}/dump", "--long", trail], text=True).splitlines()
+    made = [x.split() for x in events]
+    made = {(int(x[3]), int(x[7])) for x in made if x[0] in ("alloc", "realloc") and x[10] == "2" and int(x[3])}
+    known = {size: usable for size, usable in made if usable != -1}
+    asks = "import ctypes,sys; f=ctypes.CDLL(None).nallocx; f.restype=ctypes.c_size_t; " \
+           "f.argtypes=[ctypes.c_size_t,ctypes.c_int]; print([f(int(x),0) for x in sys.stdin.read().split()])"
+    given = json.loads(subprocess.run([sys.executable, "-c", asks], input=" ".join(map(str, known)), check=True, text=True,
+                                      stdout=subprocess.PIPE, env={**os.environ, "LD_PRELOAD": library}).stdout)
+    wrong = [(size, known[size], g) for size, g in zip(known, given) if known[size] != g]
+    tap.ok(len(known) > 300 and not wrong, f"jemalloc: usable bytes of {len(known)} sizes as nallocx() says {wrong[:5]}")
+
+
 SHARED = {"jemalloc": "libjemalloc.so.2", "tcmalloc_minimal": "libtcmalloc_minimal.so.4", "tcmalloc": "libtcmalloc.so.4",
           "mimalloc": "libmimalloc.so.2"}
 tap_seed = tap.seed()
@@ -106,6 +124,9 @@ for compiler in ("gcc", "g++"):
         linked, why = build(f"{allocator}-static-{kind}", compiler, "-Wl,--no-as-needed", f"{LIB}/{archive}", "-lstdc++", "-lm",
                             *(["-lunwind"] if allocator == "tcmalloc" else []))
         cell(allocator, "static", compiler, linked, why)
+plain, why = build("plain", "gcc")
+if os.path.exists(f"{LIB}/{SHARED['jemalloc']}"):
+    usable_bytes(f"{LIB}/{SHARED['jemalloc']}")
 for way, option in (("shared", []), ("static", ["-static"])):
     cell("musl", way, "gcc", *build(f"musl-{way}", "musl-gcc", *option), private=False)
 

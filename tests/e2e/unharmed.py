@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -240,7 +241,48 @@ def held():
                f"{text}, interrupted {interrupted(counts)}")
 
 
+FORKING = """import os, sys, time
+def child(deep):
+    pid = os.fork()
+    if pid:
+        return pid
+    if deep:
+        child(deep - 1)
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+    os._exit(0)
+sys.stdin.readline()
+child(1)
+time.sleep(60)
+"""
+
+
+def children():
+    """What a process under probes has forked: nobody's breakpoints stay in it, nor in its child."""
+    target = subprocess.Popen([sys.executable, "-c", FORKING], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    family = [target.pid]
+    recorder = beside.attach(target.pid, f"{work}/t.trail")
+    try:
+        probed = beside.differences(beside.code_of(target.pid), beside.code_in_file(target.pid))
+        target.stdin.write("go\n")
+        target.stdin.flush()
+        family += [int(target.stdout.readline()) for _ in range(2)]
+        end = time.monotonic() + 10
+        left = ["?"]
+        while any(left) and time.monotonic() < end:
+            time.sleep(0.1)
+            left = [beside.differences(beside.code_of(p), beside.code_in_file(p)) for p in family[1:]]
+        still = beside.differences(beside.code_of(target.pid), beside.code_in_file(target.pid))
+        tap.ok(probed and not any(left) and still == probed,
+               f"{len(probed)} breakpoints in the process, {[len(x) for x in left]} in its child and the child's")
+    finally:
+        for pid in reversed(family):
+            os.kill(pid, signal.SIGKILL)
+        target.wait()
+        recorder.wait(tap.PATIENCE)
+
+
 try:
-    tap.run_as_root([waiting, stopped, attached_while_stopped, watched, launched, held])
+    tap.run_as_root([children, waiting, stopped, attached_while_stopped, watched, launched, held])
 finally:
     shutil.rmtree(work, ignore_errors=True)

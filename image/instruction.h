@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef IMAGE_EMULATION_H
-#define IMAGE_EMULATION_H
+#ifndef IMAGE_INSTRUCTION_H
+#define IMAGE_INSTRUCTION_H
 
 #include <capstone/capstone.h>
 
@@ -12,5 +12,8 @@ enum emulation {
 };
 
 enum emulation emulation_of(const cs_insn *insn);
+
+/* As x86 numbers the register that @reg is, or is part of: 0 rax, 1 rcx, …; -1: another kind. */
+int register_number(x86_reg reg);
 
 #endif
