@@ -637,6 +637,22 @@ int probes_list_code(struct probes *p, struct unwind_mapping **ret, size_t *ret_
 	return 0;
 }
 
+void probes_set_listing(struct probes *p, const struct unwind_mapping *mappings, size_t n,
+			uint16_t generation)
+{
+	uint64_t whole = __atomic_load_n(&p->bpf->bss->code_generation, __ATOMIC_SEQ_CST);
+	uint32_t at = !p->bpf->bss->listing_at;
+	struct unwind_listing *l = &p->bpf->bss->listings[at];
+
+	if ((uint16_t)whole != generation)
+		return; /* what there is is as old */
+	__atomic_store_n(&l->generation, UNWIND_LISTING_IN_WORK, __ATOMIC_SEQ_CST);
+	l->n = n < UNWIND_LISTED_MAX ? (uint32_t)n : UNWIND_LISTED_MAX;
+	memcpy(l->mappings, mappings, l->n * sizeof(*mappings));
+	__atomic_store_n(&l->generation, whole, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&p->bpf->bss->listing_at, at, __ATOMIC_SEQ_CST);
+}
+
 /* All at once: for each change of such a map the kernel waits until no program runs. */
 static int put_slabs(struct probes *p, const uint32_t *at, const int *fds, uint32_t n)
 {

@@ -107,6 +107,12 @@ const char *probes_stack_mode_reason(const struct probes *p);
  */
 int probes_list_code(struct probes *p, struct unwind_mapping **ret, size_t *ret_n);
 /*
+ * Makes such a list known to the unwinder, for while the kernel does not tell.  It is
+ * used as long as that @generation of the code is the current one.
+ */
+void probes_set_listing(struct probes *p, const struct unwind_mapping *mappings, size_t n,
+			uint16_t generation);
+/*
  * Creates slabs: their descriptors are to be mapped, and closed.  Takes as long as
  * programs run, so not while one waits for us.  Of UNWIND_SLABS_MAX they are numbers
  * @first to @first + @n - 1.  Returns 0, or a negative errno and no descriptors.

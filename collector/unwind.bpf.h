@@ -74,6 +74,10 @@ ht_u64 stacks_sent[1 << SENT_SHIFT];
 
 ht_u64 unwind_rules[UNWIND_RULES_MAX];
 
+/* Two, of which the one is there while the other is written. */
+struct unwind_listing listings[2];
+ht_u32 listing_at;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, UNWIND_FILES_MAX);
@@ -177,6 +181,7 @@ struct seen_mapping {
 	ht_u32 is_code, is_file;
 	long result;
 	ht_u64 until_ns;
+	ht_u32 listing; /* that is looked into */
 };
 
 /* Another thread may be changing the mappings: it is waited for, at most so long. */
@@ -214,6 +219,46 @@ static long try_to_see(ht_u32 i, struct seen_mapping *seen)
 	if (!i)
 		seen->until_ns = bpf_ktime_get_ns() + MAPPINGS_NS_MAX;
 	return bpf_ktime_get_ns() > seen->until_ns;
+}
+
+static long see_listed(ht_u32 i, struct seen_mapping *seen)
+{
+	const struct unwind_listing *l = &listings[seen->listing & 1];
+	const struct unwind_mapping *m;
+
+	if (i >= UNWIND_LISTED_MAX || i >= l->n)
+		return 1;
+	m = &l->mappings[i];
+	if (seen->pc >= m->end)
+		return 0;
+	if (seen->pc < m->start)
+		return 1;
+	seen->is_code = seen->is_file = 1;
+	seen->offset = seen->pc - m->start + m->offset;
+	seen->key = m->key;
+	seen->result = 0;
+	return 1;
+}
+
+/*
+ * What is mapped at the place.  While another thread changes the mappings the kernel
+ * does not tell; then it is what user space has seen, if no code has come or gone since.
+ */
+static __always_inline void find_mapping(struct seen_mapping *seen)
+{
+	ht_u64 generation = code_generation;
+
+	seen->result = bpf_find_vma(bpf_get_current_task_btf(), seen->pc, see_mapping, seen, 0);
+	if (seen->result != -EBUSY)
+		return;
+	seen->listing = listing_at;
+	if (listings[seen->listing & 1].generation == generation) {
+		bpf_loop(UNWIND_LISTED_MAX, see_listed, seen, 0);
+		if (listings[seen->listing & 1].generation != generation)
+			seen->result = -EBUSY;
+	}
+	if (seen->result == -EBUSY)
+		bpf_loop(1 << 20, try_to_see, seen, 0);
 }
 
 static __always_inline ht_u32 table_word(ht_u32 position)
@@ -273,7 +318,7 @@ static __noinline ht_u64 find_rule(ht_u64 pc)
 		rule = table_rule(&vdso_file, pc - vdso_start);
 		return rule ? rule : UNWIND_GUESS;
 	}
-	bpf_loop(1 << 20, try_to_see, &seen, 0);
+	find_mapping(&seen);
 	if (seen.result == -EBUSY) {
 		count(COUNTER_MAPPINGS_BUSY);
 		return UNWIND_NOT_READY;
@@ -510,7 +555,7 @@ __noinline int locate_frame(struct unwind_state *u, ht_u32 i)
 	seen.pc = u->out.frames[i] - 1;
 	if (seen.pc - vdso_start < vdso_end - vdso_start)
 		return 0;
-	bpf_loop(1 << 20, try_to_see, &seen, 0);
+	find_mapping(&seen);
 	if (seen.result)
 		return seen.result == -EBUSY;
 	if (!seen.is_file) {

@@ -44,6 +44,20 @@ struct unwind_mapping {
 	struct unwind_file_key key;
 };
 
+#define UNWIND_LISTED_MAX 1024
+
+/*
+ * What was mapped when user space looked last, in order of addresses: for where
+ * another thread is changing the mappings and the kernel does not wait for it.
+ */
+struct unwind_listing {
+	ht_u64 generation; /* of the code; UNWIND_LISTING_IN_WORK: it is being written */
+	ht_u32 n;
+	struct unwind_mapping mappings[UNWIND_LISTED_MAX];
+};
+
+#define UNWIND_LISTING_IN_WORK (~0ull)
+
 _Static_assert(sizeof(struct unwind_file_key) == 16, "unwind_file_key");
 _Static_assert(sizeof(struct unwind_file) == 16, "unwind_file");
 _Static_assert(sizeof(struct unwind_mapping) == 40, "unwind_mapping");

@@ -534,6 +534,7 @@ int unwind_tables_update(struct unwind_tables *t, pid_t pid, const struct proces
 	t->round++;
 	for (size_t i = 0; i < n; i++)
 		update_mapping(t, pid, maps, &mappings[i]);
+	probes_set_listing(t->probes, mappings, n, generation);
 	free(mappings);
 	for (size_t i = 0; i < t->n_files; i++)
 		if (t->files[i].round != t->round)
