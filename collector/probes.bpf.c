@@ -353,6 +353,7 @@ static __always_inline ht_u64 requested(struct pt_regs *ctx, ht_u64 cookie)
 
 	if (factor >= COOKIE_CONSTANT_FACTOR) {
 		at = (factor - COOKIE_CONSTANT_FACTOR) * 16 + COOKIE_SIZE(cookie);
+		asm volatile("" : "+r"(at)); /* older verifiers lose the bound of bits that are or'ed */
 		return constants[at & 255];
 	}
 	size = argument(ctx, COOKIE_SIZE(cookie));

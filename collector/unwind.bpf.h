@@ -223,12 +223,15 @@ static long try_to_see(ht_u32 i, struct seen_mapping *seen)
 
 static long see_listed(ht_u32 i, struct seen_mapping *seen)
 {
-	const struct unwind_listing *l = &listings[seen->listing & 1];
+	ht_u64 list = seen->listing, at = i;
+	const struct unwind_listing *l;
 	const struct unwind_mapping *m;
 
-	if (i >= UNWIND_LISTED_MAX || i >= l->n)
+	asm volatile("" : "+r"(list), "+r"(at)); /* else older verifiers lose the bounds */
+	l = &listings[list & 1];
+	if (i >= l->n)
 		return 1;
-	m = &l->mappings[i];
+	m = &l->mappings[at & (UNWIND_LISTED_MAX - 1)];
 	if (seen->pc >= m->end)
 		return 0;
 	if (seen->pc < m->start)

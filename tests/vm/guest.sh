@@ -55,6 +55,9 @@ for s in throw-deep stack-frames exit-threads; do
 	launch $s 3 unwinding $s
 done
 launch threads 0 threads
+for l in /usr/lib/x86_64-linux-gnu/lib{jemalloc.so.2,tcmalloc_minimal.so.4}; do
+	[ ! -e $l ] || launch "${l##*/}" 0 env LD_PRELOAD=$l sqlite3 :memory: 'create table t(a, b); insert into t values (1, 2); select a, count(*) from t group by b order by 1'
+done
 bash -c 'while :; do for i in 1 2 3; do x=$x$i; done; x=; read -t 0.02 < <(:); done' 2>/dev/null &
 pid=$!
 sleep 0.3
