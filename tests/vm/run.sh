@@ -8,8 +8,9 @@
 # tests/vm of the build folder); what the guests said is in tests/vm/out/VERSION.
 #
 # Needs qemu-system-x86, busybox-static, perl, sqlite3 and the Debian archive.
-# All stacks must be complete, but for some of a program that is attached to; and no
-# events may contradict others.
+# All stacks must be complete, but for some of a program that is attached to, and for one
+# in a thousand where threads allocate while another one loads code and maps memory; and
+# no events may contradict others.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(pwd)/tests/vm
@@ -75,7 +76,7 @@ for want; do
 		if awk '$1 == "failed" { bad = 1 }
 			/ odd: / { bad = 1 }
 			$1 == "stacks" { n++; if ($5 != "auto" || ($3 == 0 && $2 !~ /^true/) ||
-				$4 < $3 * ($2 == "attach" ? 0.97 : 1)) bad = 1 }
+				$4 < $3 * ($2 == "attach" ? 0.97 : $2 == "exit-threads" ? 0.999 : 1)) bad = 1 }
 			END { exit bad || n < 8 }' "$work/out/$name.said" && [ $status = 0 ]; then
 			echo "ok $name"
 		else
