@@ -67,6 +67,10 @@ void checkpoint_save_totals(struct totals *t, struct buffer *out)
 		for (size_t i = 0; i < y->n; i++)
 			save_group(t, &y->groups[i], i ? y->groups[i - 1].key : 0, out);
 	}
+	if (!t->sums.frees[FREE_MISMATCHED] && !t->sums.frees[FREE_OF_OTHER])
+		return; /* as it is nearly always */
+	buffer_append_varint(out, t->sums.frees[FREE_MISMATCHED]);
+	buffer_append_varint(out, t->sums.frees[FREE_OF_OTHER]);
 }
 
 static void restore_group(struct totals *t, enum group_key kind, uint64_t key, struct cursor *c)
@@ -114,6 +118,10 @@ bool checkpoint_restore_totals(struct totals *t, uint64_t most_events, const voi
 			key += (uint64_t)unzigzag(cursor_varint(&c));
 			restore_group(t, (enum group_key)k, key, &c);
 		}
+	}
+	if (!c.bad && c.p < c.end) {
+		t->sums.frees[FREE_MISMATCHED] = cursor_varint(&c);
+		t->sums.frees[FREE_OF_OTHER] = cursor_varint(&c);
 	}
 	return !c.bad && c.p == c.end;
 }

@@ -43,6 +43,8 @@ static const char help[] =
 	"      --call-graph=HOW  how call stacks are taken: auto (default: by the files'\n"
 	"                        unwind information), fp (by frame pointers alone),\n"
 	"                        caller (only who called the allocator), none\n"
+	"      --free-stacks     take the stacks of frees, too, not only their callers:\n"
+	"                        frees cost as much as allocations then\n"
 	"      --min-size SIZE   count blocks below SIZE (64, 4K; 1G at most), but do not\n"
 	"                        record them: a smaller recording of the larger blocks\n"
 	"      --probe SPEC      also record an allocator of the program's own, such as\n"
@@ -73,7 +75,7 @@ static const char help[] =
 	"  heaptrail record -- ./server --port 8080\n"
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
-enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH, OPTION_MIN_SIZE,
+enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH, OPTION_FREE_STACKS, OPTION_MIN_SIZE,
        OPTION_PROBE, OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
        OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
@@ -84,6 +86,7 @@ static const struct option options[] = {
 	{"duration", required_argument, NULL, 'd'},
 	{"every", required_argument, NULL, OPTION_EVERY},
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
+	{"free-stacks", no_argument, NULL, OPTION_FREE_STACKS},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
 	{"probe", required_argument, NULL, OPTION_PROBE},
 	{"probe-file", required_argument, NULL, OPTION_PROBE_FILE},
@@ -157,6 +160,9 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
 			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
 					      "not '%s'", optarg);
+		return 0;
+	case OPTION_FREE_STACKS:
+		o->session.free_stacks = true;
 		return 0;
 	case OPTION_PROBE:
 	case OPTION_PROBE_FILE:

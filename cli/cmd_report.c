@@ -14,6 +14,7 @@
 #include "cli/rotated.h"
 #include "cli/stack_view.h"
 #include "cli/view.h"
+#include "cli/wrong_free_report.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 
@@ -25,6 +26,8 @@ static const char help[] =
 	"\n"
 	"      --by KEY      file (default), line, function, module, stack, thread, size\n"
 	"                    or family\n"
+	"      --wrong-frees  instead of rows the frees that were not right: of what was\n"
+	"                    freed already, of new[] by free(), of a layer by another's\n"
 	"      --skip NAME   a wrapper: blocks are its callers' (a pattern as of the\n"
 	"                    shell; may be given several times)\n"
 	"      --inclusive   count a block for each file or function on its call stack\n"
@@ -61,7 +64,7 @@ static const char help[] =
 
 enum { OPTION_BY = OPTION_FIRST_LONG, OPTION_SORT, OPTION_ROWS, OPTION_FRAMES,
        OPTION_SKIP, OPTION_INCLUSIVE, OPTION_FULL_PATHS, OPTION_BYTES,
-       OPTION_NO_SYMBOLIZE,
+       OPTION_NO_SYMBOLIZE, OPTION_WRONG_FREES,
        OPTION_JSON, OPTION_CSV };
 
 static const struct option options[] = {
@@ -76,6 +79,7 @@ static const struct option options[] = {
 	WHEN_OPTIONS,
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
+	{"wrong-frees", no_argument, NULL, OPTION_WRONG_FREES},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"csv", no_argument, NULL, OPTION_CSV},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -91,7 +95,7 @@ struct report_options {
 	uint64_t rows, frames;
 	const char **skip; /* patterns */
 	size_t n_skip, cap_skip;
-	bool inclusive, full_paths, bytes, no_symbolize, wide, json, csv, done;
+	bool inclusive, full_paths, bytes, no_symbolize, wrong_frees, wide, json, csv, done;
 };
 
 static int parse(const struct command *c, int argc, char **argv, struct report_options *o)
@@ -134,6 +138,9 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 		case OPTION_NO_SYMBOLIZE:
 			o->no_symbolize = true;
 			break;
+		case OPTION_WRONG_FREES:
+			o->wrong_frees = true;
+			break;
 		case OPTION_AT:
 		case OPTION_SINCE:
 		case OPTION_UNTIL:
@@ -159,6 +166,8 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 		return usage_error(c, "which recording?");
 	if (o->inclusive && (o->by == ROWS_BY_STACK || rows_group_key(o->by) != GROUP_STACK))
 		return usage_error(c, "--inclusive is for files, lines, functions and modules");
+	if (o->wrong_frees && o->csv)
+		return usage_error(c, "--wrong-frees has no --csv: there is --json");
 	if (o->json && o->csv)
 		return usage_error(c, "either --json or --csv");
 	o->paths = argv + optind;
@@ -223,6 +232,8 @@ static int print_text(const struct view *v, const struct rows *rows, const struc
 	int r;
 
 	view_print_head(v, o->bytes);
+	if (o->wrong_frees)
+		return wrong_free_report_print(v, o->rows, &frames, err);
 	r = layer_report_print(v, o->bytes, err);
 	if (r || !rows->n)
 		return r;
@@ -312,9 +323,13 @@ static int print_json(const struct view *v, const struct rows *rows, const struc
 	view_json_recording(v, &j);
 	view_json_summary(v, &j);
 	json_string(&j, "layer", v->layer);
-	r = layer_report_json(v, &j, err);
+	r = o->wrong_frees ? wrong_free_report_json(v, &j, err) : layer_report_json(v, &j, err);
 	if (r)
 		return r;
+	if (o->wrong_frees) {
+		json_end_object(&j);
+		return 0;
+	}
 	json_string(&j, "by", rows_by_text(o->by));
 	json_begin_array(&j, "rows");
 	for (size_t i = 0; i < rows->n; i++)

@@ -57,6 +57,12 @@ static void print_odd(const struct layer_total *t)
 	if (frees[FREE_DOUBLE])
 		printf("    %s frees of what was freed already\n",
 		       format_count(n, frees[FREE_DOUBLE]));
+	if (frees[FREE_MISMATCHED])
+		printf("    %s freed past them, by the heap's own function\n",
+		       format_count(n, frees[FREE_MISMATCHED]));
+	if (frees[FREE_OF_OTHER])
+		printf("    %s frees of blocks of other layers\n",
+		       format_count(n, frees[FREE_OF_OTHER]));
 	if (frees[FREE_UNKNOWN])
 		printf("    %s frees of what nobody was seen to allocate\n",
 		       format_count(n, frees[FREE_UNKNOWN]));
@@ -115,6 +121,8 @@ static void json_layer(const struct view *v, const struct layer_total *t, struct
 	json_u64(j, "ended_with_pool", t->own.frees[FREE_WITH_POOL]);
 	json_u64(j, "unknown_frees", t->own.frees[FREE_UNKNOWN]);
 	json_u64(j, "double_frees", t->own.frees[FREE_DOUBLE]);
+	json_u64(j, "mismatched_frees",
+		 t->own.frees[FREE_MISMATCHED] + t->own.frees[FREE_OF_OTHER]);
 	if (t->has_functions) {
 		json_begin_object(j, "taken_from_heap");
 		json_u64(j, "alloc_calls", taken->alloc_calls);

@@ -17,6 +17,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/stack_view.h"
+#include "cli/wrong_free_report.h"
 #include "collector/process_facts.h"
 #include "common/format.h"
 #include "common/xalloc.h"
@@ -445,6 +446,9 @@ static void print_warnings(const struct view *v)
 	if (a->frees[FREE_DOUBLE])
 		printf("  Double      %s frees of blocks that were freed already\n",
 		       format_count(n, a->frees[FREE_DOUBLE]));
+	if (wrong_free_report_mismatched(v))
+		printf("  Mismatched  %s frees by functions that do not belong to the block\n",
+		       format_count(n, wrong_free_report_mismatched(v)));
 	if (a->frees[FREE_UNKNOWN])
 		printf("  Unknown     %s frees of blocks from before the recording\n",
 		       format_count(n, a->frees[FREE_UNKNOWN]));
@@ -617,7 +621,7 @@ void view_json_summary(const struct view *v, struct json *j)
 	json_u64(j, "unknown_frees", a->frees[FREE_UNKNOWN]);
 	json_u64(j, "internal_frees", a->frees[FREE_INTERNAL]);
 	json_u64(j, "double_frees", a->frees[FREE_DOUBLE]);
-	json_u64(j, "mismatched_frees", 0);
+	json_u64(j, "mismatched_frees", wrong_free_report_mismatched(v));
 	stack_view_json_health(v, j);
 	json_end_object(j);
 }

@@ -2,6 +2,7 @@
 #include "config.h"
 #include "collector/call_sites.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,12 +33,14 @@ void call_sites_init(struct call_sites *c, struct store_writer *writer, pid_t pi
 	c->n_modules = c->n_frames = c->n_stacks = 1;
 	ARRAY_GROW(c->modules, c->cap_modules, 0);
 	ARRAY_GROW(c->frames, c->cap_frames, 0);
+	ARRAY_GROW(c->forms, c->cap_forms, 0); /* of no stack: not known */
 }
 
 void call_sites_release(struct call_sites *c)
 {
 	for (size_t i = 1; i < c->n_modules; i++) {
 		free(c->modules[i].path);
+		allocation_calls_free(c->modules[i].calls);
 		elf_file_close(c->modules[i].elf);
 	}
 	free(c->modules);
@@ -48,6 +51,7 @@ void call_sites_release(struct call_sites *c)
 	hashmap_release(&c->by_frame);
 	hashmap_release(&c->by_branch);
 	free(c->stacks);
+	free(c->forms);
 	free(c->files);
 	perf_map_close(c->jit_names);
 	memset(c, 0, sizeof(*c));
@@ -244,7 +248,12 @@ static struct frame_id intern_frame(struct call_sites *c, struct module_id modul
 	    c->frames[*id].offset != offset) {
 		*id = (uint32_t)c->n_frames++;
 		ARRAY_GROW(c->frames, c->cap_frames, *id);
-		c->frames[*id] = (struct call_site_frame){module, offset};
+		c->frames[*id] = (struct call_site_frame){
+			.module = module,
+			.offset = offset,
+			.calls = FORM_UNASKED,
+			.within = FORM_UNASKED,
+		};
 		store_writer_put_frame(c->writer, (struct frame_id){*id}, module, offset);
 	}
 	return (struct frame_id){*id};
@@ -321,6 +330,57 @@ static struct frame_id frame_of(struct call_sites *c, uint64_t address, uint16_t
 	return (struct frame_id){*known};
 }
 
+/* ---- forms of allocation --------------------------------------------------------------- */
+
+/* Of a stack's frames, so many may be operators, one calling the other, and who called them. */
+#define FORM_FRAMES 4
+
+static void ask_code(struct call_sites *c, struct call_site_frame *f)
+{
+	struct call_site_module *m = &c->modules[f->module.v];
+
+	f->calls = f->within = FORM_UNKNOWN;
+	if (!f->module.v || !m->elf)
+		return;
+	if (!m->calls)
+		m->calls = allocation_calls_new(m->elf);
+	f->within = (uint8_t)allocation_calls_within(m->calls, f->offset);
+	f->calls = (uint8_t)allocation_calls_to(m->calls, f->offset);
+}
+
+/* The form of @stack, which @caller has called, if that is known. */
+static void find_form(struct call_sites *c, struct stack_id stack, struct stack_id caller)
+{
+	struct call_site_frame *f = &c->frames[c->stacks[stack.v].frame.v];
+	enum allocation_form outer = call_sites_form(c, caller), form;
+
+	if (c->forms[stack.v] != FORM_UNASKED)
+		return;
+	if (f->calls == FORM_UNASKED)
+		ask_code(c, f);
+	if (!f->within)
+		form = (enum allocation_form)f->calls;
+	else if (outer >= FORM_NEW)
+		form = outer;
+	else /* operator new[] may have jumped to operator new */
+		form = f->within == FORM_NEW_ARRAY ? FORM_NEW_ARRAY : FORM_ANY_NEW;
+	c->forms[stack.v] = (uint8_t)form;
+}
+
+void call_sites_write_form(struct call_sites *c, struct stack_id stack)
+{
+	enum allocation_form form = call_sites_form(c, stack);
+	char key[32];
+
+	if (!form || c->forms[stack.v] & FORM_WRITTEN)
+		return;
+	c->forms[stack.v] |= FORM_WRITTEN;
+	snprintf(key, sizeof(key), FORM_KEY "%" PRIu32, stack.v);
+	store_writer_put_text(c->writer, key, allocation_form_names[form]);
+}
+
+/* ---- stacks ------------------------------------------------------------------------------ */
+
 /* Most stacks go on in one way or two: that costs no search in a large table. */
 #define CALLEES_MAX 8
 
@@ -342,6 +402,8 @@ static uint32_t add_stack(struct call_sites *c, struct stack_id caller, struct f
 
 	ARRAY_GROW(c->stacks, c->cap_stacks, id);
 	c->stacks[id] = (struct call_site_stack){.frame = frame};
+	ARRAY_GROW(c->forms, c->cap_forms, id);
+	c->forms[id] = FORM_UNASKED;
 	store_writer_put_stack(c->writer, (struct stack_id){id}, caller, frame, end);
 	return id;
 }
@@ -393,13 +455,18 @@ struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses
 	l->n = shared;
 	for (size_t i = 0; i < n; i++) {
 		uint64_t address = addresses[n - 1 - i];
+		struct stack_id caller = stack;
 
 		if (i < shared) {
 			stack = l->stacks[i];
+			if (i + FORM_FRAMES >= n)
+				find_form(c, stack, caller);
 			continue;
 		}
 		/* if what was learnt of addresses becomes void on the way, this does, too */
 		stack = branch(c, stack, frame_of(c, address, generation, now_ns), end);
+		if (i + FORM_FRAMES >= n)
+			find_form(c, stack, caller);
 		if (i == l->n && i < RING_FRAMES_MAX) {
 			l->addresses[i] = address;
 			l->stacks[i] = stack;
@@ -424,6 +491,7 @@ struct stack_id call_sites_caller(struct call_sites *c, uint64_t address, uint16
 		return known->stack;
 	stack = branch(c, (struct stack_id){0}, frame_of(c, address, generation, now_ns),
 		       STACK_CALLER);
+	find_form(c, stack, (struct stack_id){0});
 	if (generation == c->generation)
 		*known = (struct call_sites_caller){address, stack, generation};
 	return stack;

@@ -8,7 +8,9 @@
 #include <sys/types.h>
 
 #include "collector/ring_events.h"
+#include "common/allocation_form.h"
 #include "common/hash.h"
+#include "image/allocation_calls.h"
 #include "image/elf_file.h"
 #include "image/process_maps.h"
 #include "store/record.h"
@@ -24,6 +26,8 @@
  * right even if the file is replaced or the process is gone.
  */
 #define CALL_SITES_CALLERS 1024
+#define FORM_UNASKED 127
+#define FORM_WRITTEN 128
 
 struct call_sites {
 	struct store_writer *writer;
@@ -69,6 +73,7 @@ struct call_sites {
 		dev_t device;
 		ino_t inode;
 		struct elf_file *elf; /* NULL: no ELF file */
+		struct allocation_calls *calls; /* NULL: nobody has asked yet */
 		bool is_allocator;
 		bool has_file;	   /* a number, see call_sites_set_file() */
 		bool is_transient; /* it was mapped while events were recorded */
@@ -77,8 +82,10 @@ struct call_sites {
 	struct module_id *files; /* [id of a file that frames tell] */
 	size_t cap_files;
 	struct call_site_frame {
-		struct module_id module;
 		uint64_t offset;
+		struct module_id module;
+		/* enum allocation_form: what it calls, and what it is part of; or FORM_UNASKED */
+		uint8_t calls, within;
 	} *frames; /* [id], from 1 */
 	size_t n_frames, cap_frames;
 	struct call_site_stack {
@@ -87,6 +94,9 @@ struct call_sites {
 		uint32_t first_callee, next_callee;
 	} *stacks; /* [id], from 1 */
 	size_t n_stacks, cap_stacks;
+	/* [id of a stack]: enum allocation_form, or FORM_UNASKED; FORM_WRITTEN besides */
+	uint8_t *forms;
+	size_t cap_forms;
 	bool linkage_names; /* functions are to be named so */
 	/* while they are, called every second, or more often; or NULL */
 	void (*on_names)(size_t done, size_t n);
@@ -114,6 +124,19 @@ struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses
 /* The same of a call of which the caller only is known, or wanted: end STACK_CALLER. */
 struct stack_id call_sites_caller(struct call_sites *c, uint64_t address, uint16_t generation,
 				  uint64_t now_ns);
+/*
+ * By which form the stack's call of an allocator asked for a block, or gave it back: as its
+ * code says, so FORM_UNKNOWN of calls by pointers, or of wrappers.
+ */
+static inline enum allocation_form call_sites_form(const struct call_sites *c,
+						   struct stack_id stack)
+{
+	unsigned int form = c->forms[stack.v] & ~FORM_WRITTEN;
+
+	return form == FORM_UNASKED ? FORM_UNKNOWN : (enum allocation_form)form;
+}
+/* Writes it to the recording, once. */
+void call_sites_write_form(struct call_sites *c, struct stack_id stack);
 /* Does the stack's innermost frame lie in an allocator's own code? */
 bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack);
 /* What the process tells of code that it made itself; while it may be looked into. */

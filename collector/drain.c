@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/drain_realms.h"
+#include "collector/drain_small.h"
 #include "collector/drain_stacks.h"
 #include "collector/drain_timeline.h"
 #include "collector/family.h"
@@ -29,7 +31,10 @@ static void set_layers(struct drain *d)
 
 void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 {
+	static const uint64_t none = 0;
+
 	memset(d, 0, sizeof(*d));
+	d->losses_so_far = &none;
 	set_layers(d);
 	d->writer = writer;
 	d->pid = pid;
@@ -156,53 +161,6 @@ static uint32_t emit(struct drain *d, struct event *e)
 	return e->slot;
 }
 
-/* ---- small blocks ------------------------------------------------------------------ */
-
-static bool is_block(enum pairing_found found)
-{
-	return found == PAIRING_LIVE || found == PAIRING_SMALL;
-}
-
-static void begin_small(struct drain *d, uint64_t address, uint64_t size)
-{
-	pairing_put_small(&d->pairing, address, size);
-	d->small.alloc_calls++;
-	d->small.allocated_bytes += size;
-	d->small.live_blocks++;
-	d->small.live_bytes += size;
-	d->small_is_written = false;
-}
-
-/* Its address no longer leads to it. */
-static void end_small(struct drain *d, uint64_t size)
-{
-	d->small.free_calls++;
-	d->small.live_blocks--;
-	d->small.live_bytes -= size;
-	d->small_is_written = false;
-}
-
-void drain_write_small(struct drain *d)
-{
-	const struct drain_small *s = &d->small;
-	const struct {
-		const char *key;
-		uint64_t n;
-	} facts[] = {
-		{"small_alloc_calls", s->alloc_calls},
-		{"small_free_calls", s->free_calls},
-		{"small_allocated_bytes", s->allocated_bytes},
-		{"small_live_blocks", s->live_blocks},
-		{"small_live_bytes", s->live_bytes},
-	};
-
-	if (!d->min_size || d->small_is_written)
-		return;
-	for (size_t i = 0; i < COUNT_OF(facts); i++)
-		store_writer_put_number(d->writer, facts[i].key, (int64_t)facts[i].n);
-	d->small_is_written = true;
-}
-
 /* ---- what is common to events -------------------------------------------------------- */
 
 static struct event make_event(struct drain *d, const struct ring_head *h, enum event_kind kind,
@@ -216,66 +174,6 @@ static struct event make_event(struct drain *d, const struct ring_head *h, enum 
 		.t_ns = d->last_ns,
 		.usable = USABLE_UNKNOWN,
 	};
-}
-
-/* ---- layers ------------------------------------------------------------------------ */
-
-/* Where the addresses of a family are paired. */
-struct realm {
-	struct pairing *pairing;
-	uint8_t layer;
-	enum family_kind kind;
-};
-
-static struct realm realm_of(struct drain *d, uint8_t id)
-{
-	/* most events are of built-in families, all of which are of the heap */
-	const struct family *family = id < FAMILY_USER_FIRST ? NULL : family_by_id(id);
-	struct pairing **p;
-
-	if (!family || (family->layer == LAYER_HEAP && family->kind == FAMILY_BLOCKS))
-		return (struct realm){&d->pairing, LAYER_HEAP, FAMILY_BLOCKS};
-	p = &d->others[family->layer % PROBE_LAYERS][family->kind];
-	if (!*p)
-		*p = xcalloc(1, sizeof(**p));
-	return (struct realm){*p, family->layer, family->kind};
-}
-
-static bool is_heap(const struct realm *realm)
-{
-	return realm->layer == LAYER_HEAP;
-}
-
-#define NONE_BEFORE (NO_SLOT - 1)
-
-/* A countable thing is handed out once more: it is given back in the opposite order. */
-static void acquire(struct drain *d, const struct realm *realm, uint64_t address, uint32_t slot)
-{
-	uint32_t before = NONE_BEFORE;
-
-	if (pairing_find(realm->pairing, address, &before) == PAIRING_LIVE)
-		pairing_remove(realm->pairing, address);
-	else
-		before = NONE_BEFORE;
-	*hashmap_put(&d->acquired_before, slot) = before;
-	pairing_put(realm->pairing, address, slot);
-}
-
-/* Its address leads to the block in @slot no more, which ends. */
-static void forget_block(struct drain *d, const struct realm *realm, uint64_t address,
-			 uint32_t slot)
-{
-	uint32_t before = NONE_BEFORE;
-
-	pairing_remove(realm->pairing, address);
-	if (is_heap(realm))
-		return;
-	if (realm->kind == FAMILY_COUNTED)
-		before = hashmap_get(&d->acquired_before, slot);
-	else
-		pools_remove(&d->pools, slot);
-	if (before < NONE_BEFORE)
-		pairing_put(realm->pairing, address, before);
 }
 
 /* ---- the ends of pools -------------------------------------------------------------- */
@@ -306,7 +204,7 @@ static void end_members(struct drain *d, const struct realm *realm, uint64_t add
 {
 	struct pool_end p = {d, *e, e->free_class == FREE_IMPLIED};
 
-	if (d->pools.live_pools && !is_heap(realm) &&
+	if (d->pools.live_pools && !realm_is_heap(realm) &&
 	    pools_has(&d->pools, realm->layer, address))
 		pools_end(&d->pools, realm->layer, address, end_with_pool, &p);
 }
@@ -327,12 +225,12 @@ static void imply_block(struct drain *d, const struct realm *realm, struct threa
 	if (all)
 		end_members(d, realm, address, &e);
 	found = pairing_find(realm->pairing, address, &e.slot);
-	if (!is_block(found))
+	if (!pairing_is_block(found))
 		return;
-	forget_block(d, realm, address, e.slot);
+	realm_forget(d, realm, address, e.slot);
 	d->counts.implied_frees++;
 	if (found == PAIRING_SMALL)
-		end_small(d, e.slot);
+		drain_end_small(d, e.slot);
 	else
 		emit(d, &e);
 }
@@ -348,8 +246,8 @@ static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool
 
 	if (realm.kind != FAMILY_COUNTED)
 		imply_block(d, &realm, (struct thread_id){h->thread}, h->family, r->address, true);
-	if (is_heap(&realm) && r->size < d->min_size) {
-		begin_small(d, r->address, r->size);
+	if (realm_is_heap(&realm) && r->size < d->min_size) {
+		drain_begin_small(d, r->address, r->size);
 		return;
 	}
 	e = make_event(d, h, EVENT_ALLOC, drain_alloc_stack(d, h, r->stack, r->caller));
@@ -360,23 +258,48 @@ static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool
 	if (slot == NO_SLOT)
 		return;
 	if (realm.kind == FAMILY_COUNTED)
-		acquire(d, &realm, r->address, slot);
+		realm_acquire(d, &realm, r->address, slot);
 	else
 		pairing_put(realm.pairing, r->address, slot);
-	if (pool && !is_heap(&realm))
+	if (pool && !realm_is_heap(&realm))
 		pools_add(&d->pools, realm.layer, pool, slot, r->address);
+}
+
+/* ---- frees --------------------------------------------------------------------------- */
+
+/* What happened can be told: no event is missing that would explain it otherwise. */
+static bool saw_all(const struct drain *d)
+{
+	return !*d->losses_so_far && !d->counts.implied_frees && !d->counts.unfinished_reallocs;
+}
+
+/* A layer's function is given what is no block of that layer, but one of another. */
+static bool is_of_other_layer(struct drain *d, const struct realm *realm, uint64_t address)
+{
+	uint32_t slot;
+
+	if (realm->kind == FAMILY_COUNTED || !saw_all(d))
+		return false;
+	for (uint8_t layer = LAYER_HEAP; layer < PROBE_LAYERS; layer++)
+		if (layer != realm->layer && realm_find_in_layer(d, layer, address, &slot) &&
+		    replay_at(&d->heap, slot)->t_ns >= d->judged_from_ns)
+			return true;
+	return false;
 }
 
 /* A free of what is no live block. */
 static enum free_class classify(struct drain *d, const struct realm *realm, const struct event *e,
 				enum pairing_found found)
 {
-	if (is_heap(realm) && call_sites_in_allocator(&d->sites, e->stack)) {
+	if (realm_is_heap(realm) && call_sites_in_allocator(&d->sites, e->stack)) {
 		d->counts.internal_frees++;
 		return FREE_INTERNAL;
 	}
-	if (found == PAIRING_FREED && !*d->losses_so_far && !d->counts.implied_frees &&
-	    !d->counts.unfinished_reallocs) {
+	if (!realm_is_heap(realm) && is_of_other_layer(d, realm, e->address)) {
+		d->counts.mismatched_frees++;
+		return FREE_OF_OTHER;
+	}
+	if (found == PAIRING_FREED && saw_all(d)) {
 		d->counts.double_frees++;
 		return FREE_DOUBLE;
 	}
@@ -384,19 +307,39 @@ static enum free_class classify(struct drain *d, const struct realm *realm, cons
 	return FREE_UNKNOWN;
 }
 
+/* Does the free at @stack not belong to the block of layer heap in @slot? */
+static bool is_mismatched(struct drain *d, uint32_t slot, uint8_t family, struct stack_id stack)
+{
+	const struct replay_block *b = replay_at(&d->heap, slot);
+	bool are_built_in = b->family < FAMILY_USER_FIRST && family < FAMILY_USER_FIRST;
+
+	if (*d->losses_so_far ||
+	    ((b->family == family || !are_built_in) &&
+	     forms_match(call_sites_form(&d->sites, b->stack),
+			 call_sites_form(&d->sites, stack))))
+		return false;
+	call_sites_write_form(&d->sites, b->stack);
+	call_sites_write_form(&d->sites, stack);
+	return true;
+}
+
 /* A free of the block that @found and @place describe; @address no longer leads to it. */
 static void end_block(struct drain *d, const struct realm *realm, const struct ring_head *h,
-		      enum pairing_found found, uint32_t place, uint64_t address, uint64_t caller)
+		      enum pairing_found found, uint32_t place, uint64_t address,
+		      struct stack_id stack)
 {
-	struct event e;
+	struct event e = make_event(d, h, EVENT_FREE, stack);
 
 	if (found == PAIRING_SMALL) {
-		end_small(d, place);
+		drain_end_small(d, place);
 		return;
 	}
-	e = make_event(d, h, EVENT_FREE, drain_caller_stack(d, h, caller, STACK_CALLER));
 	if (found == PAIRING_LIVE) {
 		e.slot = place;
+		if (realm_is_heap(realm) && is_mismatched(d, place, h->family, stack)) {
+			e.free_class = FREE_MISMATCHED;
+			d->counts.mismatched_frees++;
+		}
 	} else {
 		e.address = address;
 		e.free_class = (uint8_t)classify(d, realm, &e, found);
@@ -404,16 +347,73 @@ static void end_block(struct drain *d, const struct realm *realm, const struct r
 	emit(d, &e);
 }
 
-static void free_block(struct drain *d, const struct ring_head *h, uint64_t address,
-		       uint64_t caller)
+/*
+ * The heap's own free ends a block past the function of the layer that handed it out.
+ * Returns whether there was one.
+ */
+static bool end_above(struct drain *d, const struct ring_head *h, uint64_t address,
+		      struct stack_id stack)
 {
+	struct event e = make_event(d, h, EVENT_FREE, stack);
+	bool any = false;
+
+	for (uint8_t layer = LAYER_HEAP + 1; layer < PROBE_LAYERS; layer++) {
+		struct event members = e;
+		struct realm realm;
+
+		if (!realm_find_in_layer(d, layer, address, &e.slot))
+			continue;
+		e.family = members.family = replay_at(&d->heap, e.slot)->family;
+		realm = realm_of(d, e.family);
+		members.free_class = FREE_WITH_POOL;
+		end_members(d, &realm, address, &members);
+		e.free_class = FREE_OF_BLOCK;
+		if (family_frees(family_by_id(e.family)) && saw_all(d)) {
+			e.free_class = FREE_MISMATCHED;
+			d->counts.mismatched_frees++;
+			call_sites_write_form(&d->sites, stack);
+		}
+		realm_forget(d, &realm, address, e.slot);
+		emit(d, &e);
+		any = true;
+	}
+	return any;
+}
+
+/* RING_KINDS or more: none. */
+static unsigned int kind_of(const struct ring_head *h)
+{
+	unsigned int kind = h->kind & ~RING_BY_STACK;
+
+	return kind == RING_FREE || kind == RING_POOL_RESET || kind == RING_POOL_DESTROY
+		       ? kind
+		       : h->kind;
+}
+
+/* Who frees: whole where the stacks of frees are wanted, else the caller. */
+static struct stack_id freeing_stack(struct drain *d, const struct ring_free *r)
+{
+	if (r->head.kind & RING_BY_STACK)
+		return drain_alloc_stack(d, &r->head, r->caller, 0);
+	return drain_caller_stack(d, &r->head, r->caller, STACK_CALLER);
+}
+
+static void free_block(struct drain *d, const struct ring_free *r)
+{
+	const struct ring_head *h = &r->head;
 	struct realm realm = realm_of(d, h->family);
 	uint32_t place = NO_SLOT;
-	enum pairing_found found = pairing_find(realm.pairing, address, &place);
+	enum pairing_found found = pairing_find(realm.pairing, r->address, &place);
+	struct stack_id stack = {0};
 
-	if (is_block(found))
-		forget_block(d, &realm, address, place);
-	end_block(d, &realm, h, found, place, address, caller);
+	if (found != PAIRING_SMALL)
+		stack = freeing_stack(d, r);
+	if (n_user_families && realm_is_heap(&realm) && end_above(d, h, r->address, stack) &&
+	    !pairing_is_block(found))
+		return;
+	if (pairing_is_block(found))
+		realm_forget(d, &realm, r->address, place);
+	end_block(d, &realm, h, found, place, r->address, stack);
 }
 
 /* The pool is emptied, with the pools in it, and ends if it is destroyed. */
@@ -421,29 +421,28 @@ static void end_pool(struct drain *d, const struct ring_free *r)
 {
 	const struct ring_head *h = &r->head;
 	struct realm realm = realm_of(d, h->family), blocks = realm;
-	struct event e = make_event(d, h, EVENT_FREE,
-				    drain_caller_stack(d, h, r->caller, STACK_CALLER));
+	struct event e = make_event(d, h, EVENT_FREE, freeing_stack(d, r));
 	uint32_t place = NO_SLOT;
 	enum pairing_found found;
 
 	e.free_class = FREE_WITH_POOL;
 	end_members(d, &realm, r->address, &e);
-	if (h->kind == RING_POOL_RESET)
+	if (kind_of(h) == RING_POOL_RESET)
 		return;
 	found = pairing_find(realm.pairing, r->address, &place);
 	/* a block may be the pool of others */
-	if (!is_block(found) && d->others[realm.layer][FAMILY_BLOCKS]) {
+	if (!pairing_is_block(found) && d->others[realm.layer][FAMILY_BLOCKS]) {
 		blocks.pairing = d->others[realm.layer][FAMILY_BLOCKS];
-		if (is_block(pairing_find(blocks.pairing, r->address, &place))) {
+		if (pairing_is_block(pairing_find(blocks.pairing, r->address, &place))) {
 			found = PAIRING_LIVE;
 			realm = blocks;
 		}
 	}
 	if (found == PAIRING_FREED)
 		return; /* with the one that it was in, whose destruction goes on to it */
-	if (is_block(found))
-		forget_block(d, &realm, r->address, place);
-	end_block(d, &realm, h, found, place, r->address, r->caller);
+	if (pairing_is_block(found))
+		realm_forget(d, &realm, r->address, place);
+	end_block(d, &realm, h, found, place, r->address, e.stack);
 }
 
 static struct drain_thread *thread_of(struct drain *d, uint32_t serial)
@@ -472,7 +471,7 @@ static void drop_realloc(struct drain *d, uint32_t serial, struct drain_realloc 
 	r->is_under_way = false;
 	d->counts.unfinished_reallocs++;
 	if (r->found == PAIRING_SMALL)
-		end_small(d, r->place);
+		drain_end_small(d, r->place);
 	else if (r->found == PAIRING_LIVE)
 		emit(d, &e);
 }
@@ -488,9 +487,9 @@ static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
 	t->old_address = r->address;
 	t->place = NO_SLOT;
 	t->found = pairing_find(realm.pairing, r->address, &t->place);
-	if (is_block(t->found))
+	if (pairing_is_block(t->found))
 		pairing_remove(realm.pairing, r->address);
-	t->pool = is_heap(&realm) ? 0 : pools_remove(&d->pools, t->place);
+	t->pool = realm_is_heap(&realm) ? 0 : pools_remove(&d->pools, t->place);
 }
 
 /* It is as it was. */
@@ -506,10 +505,11 @@ static void put_back(struct drain *d, const struct realm *realm, const struct dr
 
 /* A free of the old block and an alloc of the new one, which may be none. */
 static void end_realloc_in_two(struct drain *d, const struct realm *realm,
-			       const struct ring_realloc_end *r, const struct drain_realloc *t)
+			       const struct ring_realloc_end *r, const struct drain_realloc *t,
+			       struct stack_id stack)
 {
 	/* by its slot: the address may be another block's by now */
-	end_block(d, realm, &r->head, t->found, t->place, r->old_address, r->caller);
+	end_block(d, realm, &r->head, t->found, t->place, r->old_address, stack);
 	if (r->address)
 		add_block(d, &(struct ring_alloc){.head = r->head,
 						  .address = r->address,
@@ -526,6 +526,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	const struct family *family = family_by_id(r->head.family);
 	bool frees = !r->address && !r->size && family && family->realloc_0_frees;
 	struct thread_id thread = {r->head.thread};
+	struct stack_id stack;
 	struct event e;
 
 	if (!t->is_under_way || t->old_address != r->old_address) {
@@ -536,7 +537,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	}
 	t->is_under_way = false;
 	if (!r->address && !frees) { /* it failed */
-		if (is_block(t->found)) {
+		if (pairing_is_block(t->found)) {
 			imply_block(d, &realm, thread, r->head.family, r->old_address, false);
 			put_back(d, &realm, t);
 		}
@@ -545,18 +546,20 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	if (r->address)
 		imply_block(d, &realm, thread, r->head.family, r->address,
 			    r->address != r->old_address);
-	if (t->found != PAIRING_LIVE || frees || (is_heap(&realm) && r->size < d->min_size)) {
-		end_realloc_in_two(d, &realm, r, t);
+	stack = drain_alloc_stack(d, &r->head, r->stack, r->caller);
+	if (t->found != PAIRING_LIVE || frees ||
+	    (realm_is_heap(&realm) &&
+	     (r->size < d->min_size || is_mismatched(d, t->place, r->head.family, stack)))) {
+		end_realloc_in_two(d, &realm, r, t, stack);
 		return;
 	}
-	e = make_event(d, &r->head, EVENT_REALLOC,
-		       drain_alloc_stack(d, &r->head, r->stack, r->caller));
+	e = make_event(d, &r->head, EVENT_REALLOC, stack);
 	e.address = r->address;
 	e.size = r->size;
 	e.usable = family_usable(family, r->size, r->size_word);
 	e.slot = t->place;
 	pairing_put(realm.pairing, r->address, t->place);
-	if (!is_heap(&realm))
+	if (!realm_is_heap(&realm))
 		pools_move(&d->pools, realm.layer, r->old_address, r->address);
 	if (t->pool)
 		pools_add(&d->pools, realm.layer, t->pool, t->place, r->address);
@@ -594,8 +597,8 @@ static void end_reallocs(struct drain *d, uint32_t serial, struct drain_thread *
 		struct drain_realloc *r = &t->reallocs[i];
 		struct realm realm = realm_of(d, r->family);
 
-		if (r->is_under_way && is_block(r->found) &&
-		    !is_block(pairing_find(realm.pairing, r->old_address, NULL))) {
+		if (r->is_under_way && pairing_is_block(r->found) &&
+		    !pairing_is_block(pairing_find(realm.pairing, r->old_address, NULL))) {
 			put_back(d, &realm, r);
 			r->is_under_way = false;
 		}
@@ -665,17 +668,17 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		[RING_POOL_DESTROY] = sizeof(struct ring_free),
 	};
 	const struct ring_free *f = (const void *)h;
+	unsigned int kind = len < sizeof(*h) ? RING_KINDS : kind_of(h);
 
-	if (len < sizeof(*h) || h->kind >= RING_KINDS || len < lengths[h->kind] ||
-	    h->thread >= THREADS_MAX ||
-	    (h->kind == RING_STACK && !is_stack((const void *)h, len))) {
+	if (kind >= RING_KINDS || len < lengths[kind] || h->thread >= THREADS_MAX ||
+	    (kind == RING_STACK && !is_stack((const void *)h, len))) {
 		d->counts.malformed++;
 		return;
 	}
 	if (h->t_ns > d->last_ns)
 		d->last_ns = h->t_ns;
 	d->generation = h->generation;
-	switch ((enum ring_kind)h->kind) {
+	switch ((enum ring_kind)kind) {
 	case RING_ALLOC:
 		add_block(d, (const void *)h, 0);
 		break;
@@ -687,7 +690,7 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		end_pool(d, f);
 		break;
 	case RING_FREE:
-		free_block(d, h, f->address, f->caller);
+		free_block(d, f);
 		break;
 	case RING_REALLOC_BEGIN:
 		begin_realloc(d, (const void *)h);
@@ -744,6 +747,7 @@ void drain_write_counts(struct drain *d)
 		{LOSS_UNKNOWN_FREES, c->unknown_frees},
 		{LOSS_INTERNAL_FREES, c->internal_frees},
 		{LOSS_DOUBLE_FREES, c->double_frees},
+		{LOSS_MISMATCHED_FREES, c->mismatched_frees},
 		{LOSS_UNFINISHED_REALLOCS, c->unfinished_reallocs},
 		{LOSS_MALFORMED_EVENTS, c->malformed},
 		{LOSS_GUESSED_FRAMES, c->guessed_frames},

@@ -44,6 +44,7 @@ struct drain_counts {
 	uint64_t free_calls, alloc_calls;
 	uint64_t implied_frees;	  /* an address was handed out while it was live */
 	uint64_t unknown_frees, internal_frees, double_frees;
+	uint64_t mismatched_frees;
 	uint64_t unfinished_reallocs; /* their end was not seen */
 	uint64_t malformed;	      /* raw events of the wrong size or kind */
 	uint64_t guessed_frames;      /* in different stacks: found by the frame pointer */
@@ -89,7 +90,9 @@ struct drain {
 	struct drain_small small;
 	bool small_is_written; /* as it is now */
 	/* events lost in the kernel: where there are any, nothing is called a double free */
-	const uint64_t *losses_so_far;
+	const uint64_t *losses_so_far; /* at first there are none */
+	/* blocks of layer heap from before may have been handed out by a layer above, unseen */
+	uint64_t judged_from_ns;
 	pid_t pid;
 	enum stack_mode stack_mode;
 	/* the probes' id -> stack; and of those from before code last came or went in numbers */

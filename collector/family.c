@@ -244,6 +244,17 @@ bool family_function_frees(const struct family_function *f)
 	return f->op == PROBE_FREE || f->op == PROBE_POOL_RESET || f->op == PROBE_POOL_DESTROY;
 }
 
+bool family_frees(const struct family *family)
+{
+	for (size_t i = 0; i < family->n_functions; i++) {
+		const struct family_function *f = &family->functions[i];
+
+		if (family_function_frees(f) || f->op == PROBE_REALLOC || f->pool)
+			return true;
+	}
+	return false;
+}
+
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
 		       uint32_t stack_bytes)
 {

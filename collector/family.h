@@ -89,6 +89,8 @@ const struct family *family_by_id(uint8_t id);
 unsigned int family_function_arguments(const struct family_function *f);
 bool family_function_returns(const struct family_function *f); /* its result is an event */
 bool family_function_frees(const struct family_function *f);   /* or else allocates */
+/* Has it a way to give its blocks back?  Else they end with the memory below. */
+bool family_frees(const struct family *family);
 /* @stack_bytes: by how much the stack has grown at the probe since the function's entry. */
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
 		       uint32_t stack_bytes);

@@ -41,6 +41,12 @@ enum pairing_found {
 	PAIRING_NEVER_SEEN,
 };
 
+/* Does it live? */
+static inline bool pairing_is_block(enum pairing_found found)
+{
+	return found == PAIRING_LIVE || found == PAIRING_SMALL;
+}
+
 void pairing_release(struct pairing *p);
 /* Forgets all: the address space is a new one. */
 void pairing_reset(struct pairing *p);

@@ -625,10 +625,9 @@ static __always_inline enum ring_kind kind_of_end(ht_u64 cookie)
 					  : RING_FREE;
 }
 
-SEC("uprobe")
-int probe_free(struct pt_regs *ctx)
+static __always_inline int enter_free(struct pt_regs *ctx, int unwinds)
 {
-	ht_u64 cookie, sp = PT_REGS_SP(ctx), caller = 0, address;
+	ht_u64 cookie, sp = PT_REGS_SP(ctx), caller = 0, address, stack = 0;
 	struct thread_state *st;
 	struct ring_free *e;
 
@@ -648,17 +647,34 @@ int probe_free(struct pt_regs *ctx)
 	st->freed.address = address;
 	st->freed.caller = caller;
 	st->freed.cookie = cookie;
+	if (unwinds)
+		stack = take_stack(&st->unwind, st->serial, sp, REGISTER(ctx, rbp));
 	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 	if (!e) {
 		count(COUNTER_LOST_FREE);
 		return 0;
 	}
 	e->address = address;
-	e->caller = caller;
+	e->caller = RING_IS_STACK(stack) ? stack : caller;
 	fill_head(&e->head, kind_of_end(cookie), st->serial, cookie);
+	if (RING_IS_STACK(stack))
+		e->head.kind |= RING_BY_STACK;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	mind_the_water(st);
 	return 0;
+}
+
+SEC("uprobe")
+int probe_free(struct pt_regs *ctx)
+{
+	return enter_free(ctx, 0);
+}
+
+/* As probe_unwinding_entry: where the stacks of frees are wanted, too. */
+SEC("uprobe")
+int probe_unwinding_free(struct pt_regs *ctx)
+{
+	return enter_free(ctx, 1);
 }
 
 /* ---- the life of the process ------------------------------------------------------ */

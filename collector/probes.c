@@ -37,7 +37,7 @@ struct probes {
 	struct probes_bpf *bpf;
 	struct ring_buffer *ring;
 	pid_t pid;
-	bool entries_only;
+	bool entries_only, free_stacks;
 	struct links links;
 	uint32_t forks_swept; /* of the kernel side's count */
 	struct attached_file {
@@ -180,6 +180,7 @@ static void choose_links(struct probes *p)
 					  p->bpf->progs.probe_call_exit,
 					  p->bpf->progs.probe_unwind,
 					  p->bpf->progs.probe_free,
+					  p->bpf->progs.probe_unwinding_free,
 					  p->bpf->progs.probe_debug_hook};
 
 	p->links.use_multi = links_want_multi();
@@ -242,6 +243,9 @@ static int load_programs(struct probes *p, const struct probes_options *o, enum 
 	bpf_map__set_max_entries(p->bpf->maps.ring, (unsigned int)o->ring_bytes);
 	bpf_program__set_autoload(p->bpf->progs.probe_call_entry, !unwinds);
 	bpf_program__set_autoload(p->bpf->progs.probe_unwinding_entry, unwinds);
+	p->free_stacks = unwinds && o->free_stacks;
+	bpf_program__set_autoload(p->bpf->progs.probe_free, !p->free_stacks);
+	bpf_program__set_autoload(p->bpf->progs.probe_unwinding_free, p->free_stacks);
 	bpf_map__set_autocreate(p->bpf->maps.unwind_files, unwinds);
 	bpf_map__set_autocreate(p->bpf->maps.unwind_slabs, unwinds);
 	bpf_program__set_autoload(p->bpf->progs.list_code, mode == STACK_MODE_AUTO);
@@ -438,7 +442,8 @@ static void add_points(const struct probes *p, const struct plan_object *o, stru
 			want(w, &points[i], entry, false);
 	for (size_t i = 0; i < o->n_points && !p->entries_only; i++)
 		if (points[i].role == PLAN_CALL && !is_call(&points[i]))
-			want(w, &points[i], p->bpf->progs.probe_free, false);
+			want(w, &points[i], p->free_stacks ? p->bpf->progs.probe_unwinding_free
+							   : p->bpf->progs.probe_free, false);
 	for (size_t i = 0; i < o->n_points; i++)
 		if (points[i].role == PLAN_HOOK)
 			want(w, &points[i], p->bpf->progs.probe_debug_hook, false);
@@ -494,11 +499,6 @@ void probes_sweep(struct probes *p)
 size_t probes_attached(const struct probes *p)
 {
 	return links_count(&p->links);
-}
-
-const char *probes_link_kind(const struct probes *p)
-{
-	return p->links.use_multi ? "uprobe_multi" : "perf";
 }
 
 int probes_link_fd(const struct probes *p, size_t i)
@@ -611,6 +611,16 @@ enum stack_mode probes_stack_mode(const struct probes *p)
 const char *probes_stack_mode_reason(const struct probes *p)
 {
 	return p->mode_reason;
+}
+
+void probes_put_facts(const struct probes *p, struct store_writer *w)
+{
+	store_writer_put_text(w, "stack_mode", stack_mode_name(probes_stack_mode(p)));
+	if (p->mode_reason)
+		store_writer_put_text(w, "stack_mode_reason", p->mode_reason);
+	if (p->free_stacks)
+		store_writer_put_number(w, "free_stacks", 1);
+	store_writer_put_text(w, "links", p->links.use_multi ? "uprobe_multi" : "perf");
 }
 
 int probes_list_code(struct probes *p, struct unwind_mapping **ret, size_t *ret_n)

@@ -12,6 +12,7 @@
 #include "collector/stack_mode.h"
 #include "collector/unwind_layout.h"
 #include "common/err.h"
+#include "store/writer.h"
 
 /*
  * The programs of probes.bpf.c in the kernel: loading them, putting them on a
@@ -26,6 +27,7 @@ struct probes_options {
 	bool verbose;	      /* libbpf's own messages go to stderr */
 	size_t ring_bytes;    /* a power of two */
 	enum stack_mode stack_mode; /* what is wished; see probes_stack_mode() */
+	bool free_stacks; /* those of frees, too, where stacks are taken */
 	enum probes_measure {
 		PROBES_WHOLE,
 		PROBES_EMPTY,  /* they do nothing: what probes cost alone */
@@ -59,7 +61,6 @@ void probes_sweep(struct probes *p);
 void probes_set_constants(struct probes *p, const uint64_t *sizes, size_t n);
 size_t probes_attached(const struct probes *p); /* kernel links held */
 int probes_link_fd(const struct probes *p, size_t i);
-const char *probes_link_kind(const struct probes *p); /* for people: "perf", "uprobe_multi" */
 
 void probes_arm(struct probes *p, bool on);
 /* After disarming: the returns of calls that were in flight are not recorded any more either. */
@@ -100,6 +101,8 @@ uint64_t probes_counter(const struct probes *p, enum probe_counter c);
 enum stack_mode probes_stack_mode(const struct probes *p);
 /* Why the wish could not be fulfilled, or NULL. */
 const char *probes_stack_mode_reason(const struct probes *p);
+/* Writes how: facts "stack_mode", "stack_mode_reason", "free_stacks", "links". */
+void probes_put_facts(const struct probes *p, struct store_writer *w);
 
 /*
  * The mappings of code as the unwinder sees them.  Returns 0 with an array of @ret_n to

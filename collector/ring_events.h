@@ -106,8 +106,11 @@ enum ring_kind {
 	RING_KINDS
 };
 
+/* Of a ring_free: its caller is the id of a RING_STACK. */
+#define RING_BY_STACK 128
+
 struct ring_head {
-	ht_u8 kind;
+	ht_u8 kind; /* enum ring_kind, and RING_BY_STACK */
 	ht_u8 family;
 	ht_u16 generation; /* how often code had come or gone, its low bits */
 	ht_u32 thread; /* serial number of the thread, from 1 */
@@ -131,7 +134,7 @@ struct ring_pool_alloc {
 struct ring_free {
 	struct ring_head head;
 	ht_u64 address;
-	ht_u64 caller;
+	ht_u64 caller; /* return address, or see RING_BY_STACK */
 };
 
 struct ring_realloc_begin {

@@ -42,6 +42,8 @@
 
 /* What was called before the probes were disarmed has so long to return. */
 #define LAST_CALLS_US 10000
+/* Calls of layers that were under way as we attached have so long to hand out their block. */
+#define JUDGED_AFTER_NS 1000000000ull
 
 struct session {
 	struct session_options options;
@@ -176,6 +178,8 @@ static void arm(struct session *s)
 	s->is_armed = true;
 	s->armed_ns = clock_now_ns();
 	store_writer_put_number(s->writer, "armed_ns", (int64_t)s->armed_ns);
+	if (!s->target.launched)
+		s->drain.judged_from_ns = s->armed_ns + JUDGED_AFTER_NS;
 }
 
 /*
@@ -356,6 +360,7 @@ static int load(struct session *s, struct err *err)
 				   .stop_at_libraries = user_probes_may_come(s->options.probes),
 				   .verbose = s->options.verbose,
 				   .stack_mode = s->options.stack_mode,
+				   .free_stacks = s->options.free_stacks,
 				   .ring_bytes = s->options.ring_bytes};
 	int r = probes_load(&o, &s->probes, err);
 
@@ -364,12 +369,7 @@ static int load(struct session *s, struct err *err)
 	probes_set_sink(s->probes, drain_expect, drain_take, &s->drain);
 	code_watch_init(&s->code, s->probes, &s->drain);
 	user_probes_init(&s->user, s->options.probes, s->target.launched, s->probes);
-	store_writer_put_text(s->writer, "stack_mode",
-			      stack_mode_name(probes_stack_mode(s->probes)));
-	if (probes_stack_mode_reason(s->probes))
-		store_writer_put_text(s->writer, "stack_mode_reason",
-				      probes_stack_mode_reason(s->probes));
-	store_writer_put_text(s->writer, "links", probes_link_kind(s->probes));
+	probes_put_facts(s->probes, s->writer);
 	return 0;
 }
 

@@ -38,6 +38,7 @@ struct session_options {
 	bool no_ptrace;
 	bool linkage_names; /* functions' names are not demangled */
 	enum stack_mode stack_mode;
+	bool free_stacks; /* of frees, too */
 	const struct probe_specs *probes; /* the user's, finished; NULL: none */
 	uint64_t min_size; /* smaller blocks are counted, not recorded; at most PAIRING_SMALL_MAX */
 	uint64_t max_size; /* the observer keeps the file below that; 0: it may grow */

@@ -27,6 +27,8 @@ const struct loss_kind loss_kinds[LOSSES] = {
 				 "the allocator's own frees of what is no block"},
 	[LOSS_DOUBLE_FREES] = {"double_frees", false, false,
 			       "frees of blocks that were freed already"},
+	[LOSS_MISMATCHED_FREES] = {"mismatched_frees", false, false,
+				   "frees by a function that does not belong to the block"},
 	[LOSS_MALFORMED_EVENTS] = {"malformed_events", true, false,
 				   "raw events of an unknown kind"},
 	[LOSS_SPINS] = {"spins", false, true, "times a thread waited for room in the ring"},

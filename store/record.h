@@ -45,7 +45,7 @@ enum event_kind {
 	EVENT_KINDS
 };
 
-/* What a free turned out to be.  The first two and the last end a block. */
+/* What a free turned out to be: see free_class_ends(). */
 enum free_class {
 	FREE_OF_BLOCK = 0,
 	FREE_IMPLIED = 1,  /* its free was lost: the address was handed out again */
@@ -53,6 +53,8 @@ enum free_class {
 	FREE_INTERNAL = 3, /* the allocator's own call on memory that is no block */
 	FREE_DOUBLE = 4,   /* of a block already freed */
 	FREE_WITH_POOL = 5, /* the pool that it was of was emptied, or ended: no free call */
+	FREE_MISMATCHED = 6, /* of a block, but not by the function that belongs to it */
+	FREE_OF_OTHER = 7,   /* by a layer's function, of a block of another: it ends none */
 	FREE_CLASSES
 };
 
@@ -76,7 +78,8 @@ struct event {
 /* Does a free of that class end a block? */
 static inline bool free_class_ends(unsigned int free_class)
 {
-	return free_class <= FREE_IMPLIED || free_class == FREE_WITH_POOL;
+	return free_class <= FREE_IMPLIED || free_class == FREE_WITH_POOL ||
+	       free_class == FREE_MISMATCHED;
 }
 
 /* Does the event make a block, does it end one? (valgrind's counting: realloc does both) */
@@ -132,6 +135,9 @@ struct dropped_events {
 #define DROPPED_CHUNKS_KEY "dropped_chunks"
 #define DROPPED_EVENTS_KEY "dropped_events"
 #define DROPPED_UNTIL_KEY "dropped_until_ns"
+
+/* A fact "form:STACK": by which form the stack made a block, or gave one back (a name of forms). */
+#define FORM_KEY "form:"
 
 /* Strings are the giver's, and valid for the call, or as the reader's call says. */
 struct process_record {

@@ -63,7 +63,7 @@ class Model:
         for e in events:
             if e.t_ns > until:
                 break
-            ends = e.kind == "realloc" or (e.kind == "free" and e.cls <= 1)
+            ends = e.kind == "realloc" or (e.kind == "free" and e.cls in (0, 1, 6))
             if ends:
                 t, size, thread = born.pop(e.old)
                 if t >= since:

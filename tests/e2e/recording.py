@@ -187,7 +187,7 @@ class Event:
         return self.kind != FREE
 
     def ends(self):
-        return self.kind == REALLOC or self.kind == FREE and self.cls in (0, 1, 5)
+        return self.kind == REALLOC or self.kind == FREE and self.cls in (0, 1, 5, 6)
 
 
 def read_calls(column):
@@ -306,7 +306,7 @@ class State:
         self.begin_space(0)
         self.events = self.first = self.last = self.alloc_calls = self.allocated = self.temporary = self.peak = 0
         self.peak_bytes = self.peak_time = self.peak_event = self.free_calls = self.execd = self.execd_bytes = self.peaks = 0
-        self.frees = [0] * 5
+        self.frees = [0] * 8
         self.heap_blocks = 0
         self.groups = [{}, {}, {}, {}]
 
@@ -406,7 +406,8 @@ class State:
                 self.live_bytes += e.size
         (self.events, self.first, self.last, self.alloc_calls, self.allocated, self.temporary, self.peak, self.peak_bytes,
          self.peak_time, self.peak_event, self.free_calls, self.execd, self.execd_bytes, live, live_bytes,
-         *self.frees) = totals
+         *frees) = totals
+        self.frees = frees[:5] + [0] + frees[5:]
         check((live, live_bytes, self.events) == (self.heap_blocks, self.live_bytes, heap["events"]), "two states in one")
         for found, own in zip(groups, self.groups):
             for key, values in found.items():
@@ -416,7 +417,7 @@ class State:
     def totals(self):
         return [self.events, self.first, self.last, self.alloc_calls, self.allocated, self.temporary, self.peak,
                 self.peak_bytes, self.peak_time, self.peak_event, self.free_calls, self.execd, self.execd_bytes,
-                self.heap_blocks, self.live_bytes, *self.frees]
+                self.heap_blocks, self.live_bytes, *self.frees[:5], *self.frees[6:]]
 
     def group_values(self):
         for group in (g for groups in self.groups for g in groups.values()):
@@ -445,8 +446,9 @@ def read_totals(data):
             check(key not in found, "a group comes twice")
             found[key] = g
         groups.append(found)
-    check(next(n, None) is None, "there is more than the totals")
-    return totals, groups
+    late = list(n)
+    check(len(late) in (0, 2) and late != [0, 0], "there is more than the totals")
+    return totals + (late or [0, 0]), groups
 
 
 def differences(column):
