@@ -112,7 +112,8 @@ static void look(void *arg, const struct event *e, const struct replay_step *ste
 {
 	struct pass *p = arg;
 	bool is_free = e->kind == EVENT_FREE && e->t_ns >= p->since_ns;
-	bool is_of_none = is_free && (e->free_class == FREE_DOUBLE || e->free_class == FREE_OF_OTHER);
+	bool is_of_none =
+		is_free && (e->free_class == FREE_DOUBLE || e->free_class == FREE_OF_OTHER);
 	uint32_t *at;
 
 	if (p->is_second) {

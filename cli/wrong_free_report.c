@@ -139,7 +139,8 @@ int wrong_free_report_print(const struct view *v, size_t rows,
 	if (left_out)
 		stack_view_print_hint();
 	if (found.n && !catalog_number(&v->catalog, "free_stacks", 0))
-		printf("\nOf frees the callers are known: record --free-stacks takes whole stacks.\n");
+		printf("\nOf frees the callers are known: record --free-stacks takes whole "
+		       "stacks.\n");
 	wrong_frees_release(&found);
 	return 0;
 }

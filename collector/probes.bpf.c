@@ -173,6 +173,7 @@ static __always_inline void fill_head(struct ring_head *h, enum ring_kind kind, 
 }
 
 #include "collector/registers.bpf.h"
+#include "collector/arguments.bpf.h"
 #include "collector/unwind.bpf.h"
 
 /* ---- threads --------------------------------------------------------------------- */
@@ -337,44 +338,6 @@ static __always_inline void begin_realloc(struct thread_state *st, struct call_i
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
-/* One that overflows makes the call fail; as 0 it would look like realloc(p, 0). */
-static __always_inline ht_u64 product(ht_u64 size, ht_u64 factor)
-{
-	ht_u64 most = factor ? ~0ull / factor : ~0ull;
-
-	asm volatile("" : "+r"(most)); /* or it becomes a multiplication of 128 bits */
-	return size > most ? ~0ull : size * factor;
-}
-
-/* What the call asks for. */
-static __always_inline ht_u64 requested(struct pt_regs *ctx, ht_u64 cookie)
-{
-	ht_u64 size, factor = COOKIE_FACTOR(cookie), at;
-
-	if (factor >= COOKIE_CONSTANT_FACTOR) {
-		at = (factor - COOKIE_CONSTANT_FACTOR) * 16 + COOKIE_SIZE(cookie);
-		asm volatile("" : "+r"(at)); /* older verifiers lose the bound of bits that are or'ed */
-		return constants[at & 255];
-	}
-	size = argument(ctx, COOKIE_SIZE(cookie));
-	if (factor) {
-		factor = argument(ctx, factor);
-		size = product(size, factor);
-	}
-	return size;
-}
-
-static __always_inline ht_u64 size_word(ht_u64 address, ht_u64 cookie)
-{
-	ht_u64 word = 0;
-
-	if (COOKIE_USABLE(cookie) == USABLE_RULE_GLIBC)
-		bpf_probe_read_user(&word, 8, (void *)(address - 8));
-	else
-		word = COOKIE_USABLE(cookie) != USABLE_RULE_NONE;
-	return word;
-}
-
 static __always_inline void fill_alloc(struct ring_alloc *e, enum ring_kind kind,
 				       struct thread_state *st, struct call_in_flight *call,
 				       ht_u64 address, ht_u64 word, ht_u64 caller, ht_u64 cookie)
@@ -499,20 +462,6 @@ static __always_inline void end_realloc(ht_u64 caller, struct thread_state *st,
 	e->stack = call->stack;
 	fill_head(&e->head, RING_REALLOC_END, st->serial, cookie);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-}
-
-/* Did the call do what it is recorded for? */
-static __always_inline int is_success(ht_u64 result, ht_u64 cookie)
-{
-	switch (COOKIE_OK(cookie)) {
-	case PROBE_OK_ZERO:
-		return !(int)result;
-	case PROBE_OK_NONZERO:
-		return (int)result != 0;
-	case PROBE_OK_USUAL:
-		return COOKIE_OP(cookie) != PROBE_ALLOC_OUT || !(int)result;
-	}
-	return 1;
 }
 
 /* The call returns @result: a block, or an error number, as its operation has it. */

@@ -134,12 +134,21 @@ void allocation_calls_free(struct allocation_calls *c)
 
 /* ---- calls ---------------------------------------------------------------------------- */
 
+/* One function may have several names: if these are of different forms, it tells none. */
 static enum allocation_form form_at(const struct allocation_calls *c, uint64_t address)
 {
-	for (size_t i = 0; i < c->n; i++)
-		if (c->functions[i].address == address)
-			return c->functions[i].form;
-	return FORM_UNKNOWN;
+	enum allocation_form form = FORM_UNKNOWN;
+
+	for (size_t i = 0; i < c->n; i++) {
+		const struct allocation_function *f = &c->functions[i];
+
+		if (f->address != address || f->form == form)
+			continue;
+		if (form == FORM_C || (form && f->form == FORM_C))
+			return FORM_UNKNOWN;
+		form = form ? FORM_ANY_NEW : f->form;
+	}
+	return form;
 }
 
 /* Of what the pointer there leads to, once it is linked. */
@@ -192,14 +201,14 @@ static const struct allocation_function *operator_around(const struct allocation
 	return NULL;
 }
 
-enum allocation_form allocation_calls_to(struct allocation_calls *c, uint64_t return_address)
+static enum allocation_form form_called(struct allocation_calls *c, uint64_t return_address)
 {
 	uint8_t code[6];
 	bool is_direct;
 	uint64_t target;
 	uint32_t *known;
 
-	if (return_address < sizeof(code) || operator_around(c, return_address) ||
+	if (return_address < sizeof(code) ||
 	    elf_file_read(c->elf, return_address - sizeof(code), code, sizeof(code)) !=
 		    (ssize_t)sizeof(code))
 		return FORM_UNKNOWN;
@@ -218,10 +227,16 @@ enum allocation_form allocation_calls_to(struct allocation_calls *c, uint64_t re
 	return (enum allocation_form)*known;
 }
 
-enum allocation_form allocation_calls_within(const struct allocation_calls *c,
-					     uint64_t return_address)
+enum allocation_form allocation_calls_to(struct allocation_calls *c, uint64_t return_address)
+{
+	return operator_around(c, return_address) ? FORM_UNKNOWN : form_called(c, return_address);
+}
+
+enum allocation_form allocation_calls_within(struct allocation_calls *c, uint64_t return_address)
 {
 	const struct allocation_function *f = operator_around(c, return_address);
 
-	return f && f->is_runtime ? f->form : FORM_UNKNOWN;
+	/* that of an array, or of nothrow, calls the plain one */
+	return f && (f->is_runtime || form_called(c, return_address) >= FORM_NEW) ? f->form
+										  : FORM_UNKNOWN;
 }

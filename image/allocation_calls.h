@@ -25,11 +25,10 @@ void allocation_calls_free(struct allocation_calls *c);
  */
 enum allocation_form allocation_calls_to(struct allocation_calls *c, uint64_t return_address);
 /*
- * Of the C++ runtime's operator new or delete whose code the call is part of; elsewhere
- * FORM_UNKNOWN.
+ * Of the operator new or delete whose code the call is part of, if that is the C++ runtime's
+ * or the call is one of another operator; elsewhere FORM_UNKNOWN.
  */
-enum allocation_form allocation_calls_within(const struct allocation_calls *c,
-					     uint64_t return_address);
+enum allocation_form allocation_calls_within(struct allocation_calls *c, uint64_t return_address);
 
 /* That of a function of that name, as linkers know it. */
 enum allocation_form allocation_form_of(const char *symbol);

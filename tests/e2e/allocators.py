@@ -64,7 +64,7 @@ def differences(program, threads, preload, private):
     # what the runtime has allocated besides was freed or is live
     if s["free_calls"] - own["free_calls"] != others["alloc_calls"] - others["live_blocks"] - ended_by_exec(trail):
         wrong.append(f"free_calls {s['free_calls']} of {own['free_calls']} and the runtime's {others}")
-    return wrong + [f"{key} {s[key]}" for key in ("lost_events", "unknown_frees", "double_frees") if s[key]]
+    return wrong + [f"{key} {s[key]}" for key in ("lost_events", "unknown_frees", "double_frees", "mismatched_frees") if s[key]]
 
 
 def cell(allocator, way, compiler, program, why, preload=None, private=True):
