@@ -383,7 +383,7 @@ def dropped():
                 with Running(*as_whom, HEAPTRAIL, "record", "-q", "-o", path, *what, env=e, cwd=mine) as r:
                     recording = beside.wait_until(lambda: beside.is_armed(path) and
                                                   beside.status(r.pid, "NoNewPrivs") == "1")
-                    beside.wait_until(lambda: capability_set(r.pid, "CapPrm") <= may | more)
+                    beside.wait_until(lambda: capability_set(r.pid, "CapPrm") <= may | more and not capability_set(r.pid, "CapAmb"))
                     has = capability_set(r.pid, "CapPrm")
                     bound = capability_set(r.pid, "CapBnd")
                     tap.ok(recording and {"cap_bpf", "cap_perfmon"} <= has <= may | more and
