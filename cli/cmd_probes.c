@@ -118,7 +118,7 @@ static void json_point(const struct plan_object *o, const struct plan_point *p, 
 	json_u64(j, "file_offset", p->file_offset);
 	json_string(j, "instruction", p->site.instruction);
 	json_bool(j, "emulated", p->site.emulated);
-	json_bool(j, "return_probe", family_function_returns(p->function) && !p->function->throws);
+	json_bool(j, "return_probe", family_function_returns(p->function) && !p->at_exits);
 	json_string(j, "operation", probes_operation(p->family, p->function));
 	json_string(j, "family", p->family->name);
 	json_string(j, "layer", p->family->layer_name);

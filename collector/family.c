@@ -256,7 +256,7 @@ bool family_frees(const struct family *family)
 }
 
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
-		       uint32_t stack_bytes)
+		       uint32_t stack_bytes, bool at_exits)
 {
 	uint64_t cookie = PROBE_COOKIE(f->op, family->layer, family->id, f - family->functions,
 				       f->size, f->factor, f->pointer,
@@ -266,7 +266,7 @@ uint64_t family_cookie(const struct family *family, const struct family_function
 				       stack_bytes / 8);
 
 	cookie |= COOKIE_WITH_POOL(f->pool) | COOKIE_WITH_OK(f->ok);
-	return f->throws ? cookie | PROBE_COOKIE_EXIT(0, -1) : cookie;
+	return at_exits ? cookie | PROBE_COOKIE_EXIT(0, -1) : cookie;
 }
 
 uint64_t family_exit_cookie(const struct family *family, const struct family_function *f,

@@ -91,9 +91,12 @@ bool family_function_returns(const struct family_function *f); /* its result is 
 bool family_function_frees(const struct family_function *f);   /* or else allocates */
 /* Has it a way to give its blocks back?  Else they end with the memory below. */
 bool family_frees(const struct family *family);
-/* @stack_bytes: by how much the stack has grown at the probe since the function's entry. */
+/*
+ * @stack_bytes: by how much the stack has grown at the probe since the function's entry.
+ * @at_exits: its ends are probed, not its return.
+ */
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
-		       uint32_t stack_bytes);
+		       uint32_t stack_bytes, bool at_exits);
 /* Of a probe at @exit of it, which throws. */
 uint64_t family_exit_cookie(const struct family *family, const struct family_function *f,
 			    const struct exit_site *exit);

@@ -67,9 +67,9 @@ static bool is_probed(void *source, const char *name)
 	return ((struct code_source *)source)->layer == LAYER_HEAP && families_have(name);
 }
 
-/* Of a function that throws; false: it cannot be probed. */
+/* Of a function that may throw; false: it cannot be probed.  @ret_never: it does not throw. */
 static bool add_exits(struct plan_object *o, struct elf_file *elf, const struct family *family,
-		      const struct family_function *f, uint64_t address)
+		      const struct family_function *f, uint64_t address, bool *ret_never)
 {
 	struct code_source source = {elf, family->layer};
 	struct exit_code code = {&source, read_code, pointer_at, function_at, is_start, is_probed};
@@ -94,15 +94,16 @@ static bool add_exits(struct plan_object *o, struct elf_file *elf, const struct 
 		point->site.emulated = e->emulated;
 		memcpy(point->site.instruction, e->instruction, sizeof(e->instruction));
 	}
+	*ret_never = exits.never_throws;
 	exit_sites_release(&exits);
 	return found;
 }
 
-static bool has_point(const struct plan_object *o, uint64_t file_offset,
-		      const struct family *family)
+static bool has_function(const struct plan_object *o, uint64_t address,
+			 const struct family *family)
 {
 	for (size_t i = 0; i < o->n_points; i++)
-		if (o->points[i].role == PLAN_CALL && o->points[i].file_offset == file_offset &&
+		if (o->points[i].role == PLAN_CALL && o->points[i].extent.address == address &&
 		    o->points[i].family->layer == family->layer)
 			return true;
 	return false;
@@ -139,7 +140,7 @@ static bool add_function_at(struct plan_object *o, struct elf_file *elf,
 			    const struct family *family, const struct family_function *f,
 			    const struct elf_symbol *symbol)
 {
-	bool has_return = family_function_returns(f) && !f->throws;
+	bool may_return = family_function_returns(f), at_exits = f->throws, never = false;
 	uint8_t code[CODE_BYTES_MAX];
 	struct plan_point *point;
 	struct probe_site site;
@@ -153,18 +154,20 @@ static bool add_function_at(struct plan_object *o, struct elf_file *elf,
 								      : sizeof(code));
 	if (n <= 0)
 		return false;
-	site = probe_site_find(code, (size_t)n, symbol->address, family_function_arguments(f),
-			       family_function_frees(f) ? f->pointer : 0, has_return);
-	if (has_point(o, offset + site.offset, family))
+	if (has_function(o, symbol->address, family))
 		return true;
-	if (f->throws && family_function_returns(f) &&
-	    !add_exits(o, elf, family, f, symbol->address))
+	if (f->throws && may_return && !add_exits(o, elf, family, f, symbol->address, &never))
 		return false;
+	at_exits &= !never;
+	site = probe_site_find(code, (size_t)n, symbol->address, family_function_arguments(f),
+			       family_function_frees(f) ? f->pointer : 0,
+			       may_return && !at_exits);
 	point = add_point(o, PLAN_CALL, offset + site.offset, family, NULL);
 	point->function = f;
 	point->symbol = f->symbol;
 	point->site = site;
 	point->extent = *symbol;
+	point->at_exits = at_exits;
 	return true;
 }
 

@@ -31,6 +31,7 @@ struct plan_point {
 	const char *symbol;
 	uint64_t file_offset; /* of the probed instruction */
 	struct elf_symbol extent; /* of the function */
+	bool at_exits;		  /* its ends are probed, not its return */
 	struct probe_site site; /* of an exit, offset is 0 */
 	struct exit_site exit;
 };

@@ -391,7 +391,8 @@ static uint64_t cookie_of(const struct plan_point *p)
 {
 	if (p->role == PLAN_EXIT)
 		return family_exit_cookie(p->family, p->function, &p->exit);
-	return p->role == PLAN_CALL ? family_cookie(p->family, p->function, p->site.stack_bytes)
+	return p->role == PLAN_CALL ? family_cookie(p->family, p->function, p->site.stack_bytes,
+						      p->at_exits)
 				    : 0;
 }
 
@@ -435,7 +436,7 @@ static void add_points(const struct probes *p, const struct plan_object *o, stru
 			want(w, &points[i], p->bpf->progs.probe_call_exit, false);
 	for (size_t i = 0; i < o->n_points && !p->entries_only; i++)
 		if (is_call(&points[i]) && family_function_returns(points[i].function) &&
-		    !points[i].function->throws)
+		    !points[i].at_exits)
 			want(w, &points[i], p->bpf->progs.probe_call_return, true);
 	for (size_t i = 0; i < o->n_points; i++)
 		if (is_call(&points[i]))

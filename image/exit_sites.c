@@ -54,6 +54,8 @@ struct walk {
 	uint64_t window_at;
 	size_t window_len;
 	uint8_t window[WINDOW_BYTES];
+	bool may_throw;
+	const char *ends_in; /* another file's function that it jumps to at its end, or NULL */
 };
 
 static bool fail(struct walk *w, const char *why, const char *name)
@@ -204,6 +206,23 @@ static bool never_returns(const char *name)
 	return name && !strncmp(name, "_ZSt", 4) && strstr(name, "__throw_");
 }
 
+/* Functions of C, and operators, through which no exception comes. */
+static bool never_throws(const char *name)
+{
+	static const char *const names[] = {
+		"malloc", "calloc", "realloc", "reallocarray", "free", "posix_memalign",
+		"aligned_alloc", "memalign", "malloc_usable_size", "abort", "memcpy", "memmove",
+		"memset", "memcmp", "strlen", "strcmp", "strncmp", "strcpy", "pthread_mutex_lock",
+		"pthread_mutex_unlock", "__stack_chk_fail", "__memcpy_chk", "__memset_chk",
+	};
+
+	for (size_t i = 0; name && i < COUNT_OF(names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return name && (!strncmp(name, "_ZdlPv", 6) || !strncmp(name, "_ZdaPv", 6) ||
+			(!strncmp(name, "_Zn", 3) && strstr(name, "RKSt9nothrow_t")));
+}
+
 /* Where a jump or call through memory that is known leads: an address or 0, and its name. */
 static uint64_t through_pointer(struct walk *w, const char **ret_name)
 {
@@ -248,6 +267,7 @@ static bool add_call(struct walk *w, uint32_t at)
 		name = name_of(w, (uint64_t)op->imm);
 	else
 		through_pointer(w, &name);
+	w->may_throw |= !never_throws(name);
 	/* nor does one that would come back to another function */
 	ends = never_returns(name) || w->code->is_start(w->code->arg, behind);
 	w->nodes[at].kind = ends ? NODE_END : NODE_CALL;
@@ -275,7 +295,16 @@ static bool add_jump(struct walk *w, uint32_t at)
 		return true;
 	}
 	w->nodes[at].kind = NODE_END;
-	if (never_returns(name) || (name && w->code->is_probed(w->code->arg, name)))
+	if (name && w->code->is_probed(w->code->arg, name)) {
+		w->may_throw |= !never_throws(name);
+		return true;
+	}
+	if (never_throws(name)) {
+		w->ends_in = name;
+		return true;
+	}
+	w->may_throw = true;
+	if (never_returns(name))
 		return true;
 	return name ? fail(w, "it ends in a jump to another file's ", name)
 		    : fail(w, "it jumps through a pointer", NULL);
@@ -508,7 +537,11 @@ bool exit_sites_find(const struct exit_code *code, uint64_t address, struct exit
 	cs_option(w.cs, CS_OPT_DETAIL, CS_OPT_ON);
 	w.insn = cs_malloc(w.cs);
 	found = follow(&w, address);
-	if (found) {
+	if (found && w.ends_in && w.may_throw) {
+		found = fail(&w, "it ends in a jump to another file's ", w.ends_in);
+	} else if (found && w.ends_in) {
+		ret->never_throws = true;
+	} else if (found) {
 		find_results(&w);
 		find_sites(&w);
 	}

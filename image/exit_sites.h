@@ -18,6 +18,9 @@
  * conditional jump which only leads there if it is taken, or if it is not.
  *
  * Every way out passes a site, some may pass several: the first counts.
+ *
+ * A function that ends in another file's has its result there.  But where all that it calls is
+ * known never to throw, as malloc() is, nothing passes through it: a return probe may be on it.
  */
 struct exit_site {
 	uint64_t address; /* the file's own, of the instruction */
@@ -31,6 +34,7 @@ struct exit_site {
 struct exit_sites {
 	struct exit_site *sites;
 	size_t n, cap;
+	bool never_throws; /* there are no sites then */
 	char reason[96]; /* why they could not be found */
 };
 

@@ -233,6 +233,13 @@ def throwing():
     r = run("record", "-q", "-o", trail, *probes("_ZN5store5tableEm: alloc size=arg1"), "--", f"{TARGETS}/throwing")
     tap.ok(r.returncode == 125 and "cannot probe _ZN5store5tableEm (it jumps through a pointer)" in r.stderr and
            "nothrow" in r.stderr and not os.path.exists(trail), f"one whose ends cannot be found {r.stderr}")
+    record(f"{TARGETS}/throwing", options=probes("_ZN5store5plainEm: alloc size=arg1 layer=plain"))
+    s = layer("plain")
+    tap.ok([s["alloc_calls"], s["live_blocks"], s["allocated_bytes"]] == [5, 0, 25] and report()["summary"]["mismatched_frees"] == 0,
+           f"one that ends in a jump to malloc(): its return is probed, since nothing can throw there {s}")
+    beside.remove(trail)
+    r = run("record", "-q", "-o", trail, *probes("_ZN5store7carefulEm: alloc size=arg1"), "--", f"{TARGETS}/throwing")
+    tap.ok(r.returncode == 125 and "it ends in a jump to another file's malloc" in r.stderr, f"one that may throw besides {r.stderr}")
     r = run("probes", *probes("_ZN5store5tableEm: alloc size=arg1"), f"{TARGETS}/throwing")
     tap.ok(r.returncode == 125 and "cannot probe _ZN5store5tableEm (it jumps through a pointer)" in r.stderr, f"probes says so, too {r.stderr}")
 

@@ -59,6 +59,19 @@ NOINLINE __attribute__((optimize("optimize-sibling-calls"))) void *table(size_t 
 	return ways[size > 100](size);
 }
 
+/* It ends in a jump to malloc(), and calls nothing that throws; and one that calls what may. */
+NOINLINE __attribute__((optimize("optimize-sibling-calls"))) void *plain(size_t size)
+{
+	return malloc(size + 8);
+}
+
+NOINLINE __attribute__((optimize("optimize-sibling-calls"))) void *careful(size_t size)
+{
+	if (size > 1000)
+		throw full();
+	return malloc(size);
+}
+
 } // namespace store
 
 static NOINLINE void *deep(int depth, size_t size, int how)
@@ -94,6 +107,8 @@ static NOINLINE void one(int i)
 int main()
 {
 	free(store::table(100));
+	for (size_t i = 0; i < 10; i++)
+		store::give(i % 2 ? store::plain(i) : store::careful(i));
 	for (int i = 0; i < 5000; i++)
 		one(i);
 	printf("%ld %ld %ld %ld\n", allocs, frees, bytes, allocs - frees);
