@@ -9,7 +9,6 @@
 #include "collector/drain_realms.h"
 #include "collector/drain_small.h"
 #include "collector/drain_stacks.h"
-#include "collector/drain_timeline.h"
 #include "collector/family.h"
 #include "common/format.h"
 #include "common/xalloc.h"
@@ -38,7 +37,7 @@ void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 	set_layers(d);
 	d->writer = writer;
 	d->pid = pid;
-	drain_timeline_init(d);
+	timeline_buckets_init(&d->timeline);
 	call_sites_init(&d->sites, writer, pid);
 }
 
@@ -151,7 +150,7 @@ static uint32_t emit(struct drain *d, struct event *e)
 	if (!replay_layer_of(&d->heap.layers, e->family)) {
 		d->live_bytes += (step.made ? step.made->size : 0) -
 				 (step.ended ? step.old.size : 0);
-		drain_timeline_add(d, e, before);
+		timeline_buckets_add(&d->timeline, e, before, d->live_bytes);
 	}
 	if (o->step)
 		o->step(o->arg, d->space.id, e, &step);
@@ -755,6 +754,13 @@ void drain_write_counts(struct drain *d)
 
 	for (size_t i = 0; i < COUNT_OF(losses); i++)
 		store_writer_put_loss(d->writer, loss_kinds[losses[i].kind].name, losses[i].count);
+}
+
+void drain_write_slow(struct drain *d)
+{
+	const struct timeline_buckets *t = &d->timeline;
+
+	store_writer_put_timeline(d->writer, t->buckets, t->n, t->start_ns, t->width_ns);
 }
 
 void drain_finish(struct drain *d)

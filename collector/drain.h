@@ -16,6 +16,7 @@
 #include "common/hash.h"
 #include "store/record.h"
 #include "store/replay.h"
+#include "store/timeline_buckets.h"
 #include "store/writer.h"
 
 /*
@@ -35,8 +36,6 @@
  * An address is paired within its layer, since a wrapper hands out the very block of the heap
  * below; and there blocks, pools and countable things each for themselves.
  */
-
-#define TIMELINE_BUCKETS 1024
 
 /* What was set right or could not be told; the probes' own counters come on top. */
 struct drain_counts {
@@ -115,10 +114,7 @@ struct drain {
 		} reallocs[PROBE_LAYERS];
 	} **threads;
 	size_t n_threads, cap_threads;
-	struct timeline_bucket timeline[TIMELINE_BUCKETS];
-	uint64_t timeline_start_ns, timeline_width_ns;
-	size_t timeline_used;
-	uint64_t timeline_until_ns; /* the last of these begins one width before */
+	struct timeline_buckets timeline; /* of layer heap */
 	/* called for a RING_EXEC, after the old space was closed and a new one begun */
 	void (*on_exec)(void *arg);
 	/* called for a RING_MAPS */

@@ -319,31 +319,31 @@ static void test_timeline(void)
 	feed_alloc(1, 0x1000, 1000);
 	now_ns += 10000000; /* ten buckets */
 	feed_alloc(1, 0x2000, 500);
-	ok(drain.timeline_used == 11 && drain.timeline_width_ns == 1000000 &&
-		   drain.timeline[5].live_bytes == 1000 &&
-		   drain.timeline[5].max_live_bytes == 1000 &&
-		   drain.timeline[5].allocs == 0 && drain.timeline[10].live_bytes == 1500,
+	ok(drain.timeline.n == 11 && drain.timeline.width_ns == 1000000 &&
+		   drain.timeline.buckets[5].live_bytes == 1000 &&
+		   drain.timeline.buckets[5].max_live_bytes == 1000 &&
+		   drain.timeline.buckets[5].allocs == 0 && drain.timeline.buckets[10].live_bytes == 1500,
 	   "the timeline: buckets without events keep what is live");
 	feed_free(1, 0x2000);
-	ok(drain.timeline[10].live_bytes == 1000 && drain.timeline[10].max_live_bytes == 1500 &&
-		   drain.timeline[10].frees == 1,
+	ok(drain.timeline.buckets[10].live_bytes == 1000 && drain.timeline.buckets[10].max_live_bytes == 1500 &&
+		   drain.timeline.buckets[10].frees == 1,
 	   "a bucket knows its highest");
 	for (int i = 0; i < 500; i++) {
 		now_ns += 20000000;
 		feed_begin(1, 0x1000);
 		feed_end(1, 0x1000, 0x1000, 1000 + i);
 	}
-	used = drain.timeline_used;
-	width = drain.timeline_width_ns;
+	used = drain.timeline.n;
+	width = drain.timeline.width_ns;
 	for (size_t i = 0; i < used; i++) {
-		allocs += drain.timeline[i].allocs;
-		frees += drain.timeline[i].frees;
-		bytes += drain.timeline[i].allocated_bytes;
-		last_live = drain.timeline[i].live_bytes;
+		allocs += drain.timeline.buckets[i].allocs;
+		frees += drain.timeline.buckets[i].frees;
+		bytes += drain.timeline.buckets[i].allocated_bytes;
+		last_live = drain.timeline.buckets[i].live_bytes;
 		if (last_live < lowest)
 			lowest = last_live;
-		if (drain.timeline[i].max_live_bytes > highest)
-			highest = drain.timeline[i].max_live_bytes;
+		if (drain.timeline.buckets[i].max_live_bytes > highest)
+			highest = drain.timeline.buckets[i].max_live_bytes;
 	}
 	ok(width == 16000000 && used <= TIMELINE_BUCKETS && used == 10010000000 / 16000000 + 1,
 	   "after ten seconds its buckets are 16 ms wide");

@@ -60,7 +60,7 @@ static void test_realloc(void)
 	feed_free(1, 0x2000);
 	finish();
 	ok(kinds_are("ARF") && is_live(0, 0) && counts_are(0, 0, 0, 0, 0) &&
-		   drain.timeline[0].live_bytes == 0,
+		   drain.timeline.buckets[0].live_bytes == 0,
 	   "it can be reallocated again, and freed");
 
 	begin();
