@@ -443,7 +443,8 @@ static void end_block(struct counting *c, const struct event *e, uint32_t number
 	if (e->distance) {
 		block_of(e - e->distance, &step->old);
 		step->was_temporary = step->old.thread.v == e->thread.v &&
-				      c->last_made[e->thread.v] == number - e->distance + 1;
+				      c->last_made[e->thread.v] == number - e->distance + 1 &&
+				      !replay_ends_with_pool(e);
 		return;
 	}
 	thread = cursor_varint(&c->ended[ENDED_THREAD]);

@@ -349,7 +349,7 @@ static void count_end(struct totals *t, const struct event *e, const struct repl
 		end_in(&cell_of(t, &step->old)->totals, step);
 	t->live_blocks--;
 	t->live_bytes -= step->old.size;
-	if (e->kind != EVENT_FREE || e->free_class != FREE_WITH_POOL)
+	if (!replay_ends_with_pool(e))
 		t->sums.free_calls++;
 	t->sums.totals.temporary_allocs += step->was_temporary;
 }

@@ -103,7 +103,7 @@ static int end_block(struct replay *r, const struct event *e, uint32_t slot,
 	/* had another block come into the slot since, it would be of another thread */
 	ret->was_temporary = b->thread.v == e->thread.v &&
 			     *last_made(r, e->thread.v, b->family) == slot + 1 &&
-			     (e->kind != EVENT_FREE || e->free_class != FREE_WITH_POOL);
+			     !replay_ends_with_pool(e);
 	r->live_bytes -= b->size;
 	r->live_blocks--;
 	b->is_live = false;

@@ -16,6 +16,34 @@
 
 static struct chunk_info chunks[4096]; /* .id: from 1 on */
 static size_t n_chunks;
+/* Family 3 is of a layer with pools, and of one layer all totals are. */
+static const struct replay_layers layers = {.of_family = {[3] = 1}, .n = 1};
+static uint64_t families;
+
+/*
+ * Blocks end in the layer that they are of, some of them with their pools; the totals are of
+ * layer @layer.
+ */
+static void make_layers(uint8_t layer)
+{
+	uint8_t *of_slot = NULL;
+	size_t cap = 0;
+
+	families = layer ? 1ull << 3 : ~(1ull << 3);
+	for (size_t i = 0; i < n_stream; i++) {
+		struct event *e = &stream[i];
+
+		if (!event_frees(e) && !event_allocates(e))
+			continue;
+		ARRAY_GROW(of_slot, cap, e->slot);
+		if (event_frees(e))
+			e->family = of_slot[e->slot];
+		of_slot[e->slot] = e->family;
+		if (e->kind == EVENT_FREE && e->family == 3 && !random_below(3))
+			e->free_class = FREE_WITH_POOL;
+	}
+	free(of_slot);
+}
 
 /* Cuts the stream, and tells blocks that end in the chunk where they were made by distance. */
 static void cut_stream(size_t longest)
@@ -80,11 +108,12 @@ static void count(struct totals *t, struct replay *heap, struct moments *m, size
 static struct moments *make_index(size_t max_bytes, size_t from)
 {
 	struct moments *m = moments_new(max_bytes);
-	struct replay heap = {0};
+	struct replay heap = {.layers = layers};
 	struct totals t;
 	size_t at = 0;
 
 	totals_init(&t, GROUPS_ALL, 0);
+	t.families = families;
 	for (size_t i = 0; i < n_chunks; i++) {
 		size_t end = at + chunks[i].events, grown = at + random_below(chunks[i].events);
 		struct chunk_info part = chunks[i];
@@ -137,9 +166,10 @@ static bool are_equal(struct totals *a, struct totals *b)
 /* The totals after the first @n events. */
 static void count_until(struct totals *t, size_t n)
 {
-	struct replay heap = {0};
+	struct replay heap = {.layers = layers};
 
 	totals_init(t, GROUPS_ALL, 0);
+	t->families = families;
 	for (size_t i = 0; i < n; i++)
 		count(t, &heap, NULL, i);
 	replay_release(&heap);
@@ -207,6 +237,7 @@ static void test_all(void)
 		struct moments *m;
 
 		make_stream(1 + random_below(i % 4 ? 3000 : 40000), (unsigned int)(i % 4));
+		make_layers(i % 5 > 2);
 		cut_stream(i % 3 ? 300 : 4000);
 		m = make_index(SIZE_MAX, 0);
 		if (moments_chunks(m) != n_chunks)
@@ -233,6 +264,7 @@ static void test_dropped(void)
 		size_t from, before;
 
 		make_stream(20000, (unsigned int)(i % 3));
+		make_layers(i % 2);
 		cut_stream(200);
 		from = random_below((uint32_t)n_chunks / 2);
 		m = make_index(SIZE_MAX, from);
@@ -257,6 +289,7 @@ static void test_thinned(void)
 		struct moments *m;
 
 		make_stream(30000, (unsigned int)(i % 3));
+		make_layers(i % 2);
 		cut_stream(100);
 		m = make_index(max, 0);
 		over = moments_bytes(m) * 100 / max;
