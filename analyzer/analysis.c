@@ -18,6 +18,8 @@ struct analysis_pass {
 	struct totals totals;
 	struct replay replay;
 	struct moments *moments; /* somebody's, or NULL */
+	struct timeline_buckets *drawn; /* the same */
+	bool draws_blocks;
 	uint64_t noted_chunk;	 /* whose events are coming; 0: none */
 	uint64_t heap_families; /* checkpoints have the totals of these */
 };
@@ -33,16 +35,17 @@ uint64_t lost_events(const struct catalog *c)
 }
 
 struct analysis_pass *analysis_pass_new(unsigned int keys, uint64_t since_ns,
-					const struct layers *layers)
+					const struct layers *layers, uint8_t layer)
 {
 	struct analysis_pass *p = xcalloc(1, sizeof(*p));
 
 	totals_init(&p->totals, keys, since_ns);
+	p->heap_families = p->totals.families;
 	if (layers) {
-		p->totals.families = layers->layers[0].families;
+		p->heap_families = layers->layers[0].families;
+		p->totals.families = layers->layers[layer].families;
 		p->replay.layers = layers->replay;
 	}
-	p->heap_families = p->totals.families;
 	return p;
 }
 
@@ -206,12 +209,24 @@ static void count(void *pass, const struct event *e, const struct replay_step *s
 	totals_count(&((struct analysis_pass *)pass)->totals, e, step);
 }
 
+/* And whatever else there is to do. */
 static void count_and_note(void *pass, const struct event *e, const struct replay_step *step)
 {
 	struct analysis_pass *p = pass;
+	const uint64_t *live = p->draws_blocks ? &p->totals.live_blocks : &p->totals.live_bytes;
+	uint64_t before = *live;
 
 	totals_count(&p->totals, e, step);
-	moments_note(p->moments, e, step);
+	if (p->moments)
+		moments_note(p->moments, e, step);
+	if (p->drawn && e->t_ns >= p->totals.since_ns && p->totals.families >> e->family % 64 & 1)
+		timeline_buckets_add(p->drawn, e, before, *live);
+}
+
+void analysis_pass_draw(struct analysis_pass *p, struct timeline_buckets *t, bool blocks)
+{
+	p->draws_blocks = blocks;
+	p->drawn = t;
 }
 
 void analysis_pass_note(struct analysis_pass *p, struct moments *m)
@@ -235,8 +250,8 @@ int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const str
 {
 	if (space.v != p->replay.space.v)
 		begin_space(p, space);
-	return replay_feed_all(&p->replay, events, n, p->moments ? count_and_note : count, p,
-			       err);
+	return replay_feed_all(&p->replay, events, n,
+			       p->moments || p->drawn ? count_and_note : count, p, err);
 }
 
 void analysis_pass_get(struct analysis_pass *p, enum group_key key, bool ages,
@@ -343,7 +358,7 @@ int analysis_make(struct store_reader *reader, enum group_key key,
 
 	window = window ? window : &all;
 	layers_read(&layers, reader);
-	p = analysis_pass_new(1u << key, window->since_ns, &layers);
+	p = analysis_pass_new(1u << key, window->since_ns, &layers, 0);
 	if (window->families)
 		p->totals.families = window->families;
 	r = feed_again(p, reader, window, progress, err);

@@ -12,6 +12,7 @@
 #include "store/layers.h"
 #include "store/reader.h"
 #include "store/record.h"
+#include "store/timeline_buckets.h"
 
 /* Told now and then how many events have been read; may be NULL. */
 typedef void analysis_progress(uint64_t events);
@@ -39,10 +40,10 @@ struct analysis_pass;
 
 /*
  * @keys: a bit (1 << enum group_key) for each that analysis_pass_get() is to give.  @layers: of
- * the recording, NULL: there is only the heap's, whose blocks are those that count.
+ * the recording, NULL: there is only the heap's; blocks of layer number @layer count.
  */
 struct analysis_pass *analysis_pass_new(unsigned int keys, uint64_t since_ns,
-					const struct layers *layers);
+					const struct layers *layers, uint8_t layer);
 void analysis_pass_free(struct analysis_pass *p);
 /* The last checkpoint from which a pass can be fed on to @w; false if there is none. */
 bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
@@ -54,6 +55,11 @@ bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis
  */
 int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
 			  struct checkpoint_info *ret, struct err *err);
+/*
+ * What it is fed goes into @t too, from here on: of the blocks that count.  @blocks: what is
+ * live is their number, not their bytes.
+ */
+void analysis_pass_draw(struct analysis_pass *p, struct timeline_buckets *t, bool blocks);
 /* The next @n events, all of @space.  -EBADMSG with @err where they contradict those before. */
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
 		       size_t n, struct err *err);

@@ -52,3 +52,13 @@ char *dropped_text(const struct dropped *d)
 	free(small);
 	return text;
 }
+
+char *dropped_layer_text(const struct dropped *d, const char *layer)
+{
+	char t[FORMAT_MAX];
+
+	return xasprintf("Layer %s: blocks allocated after %s; of those before, whose events %s, "
+			 "nothing is known", layer, format_duration(t, d->until_ns),
+			 d->are_elsewhere ? "are in earlier files (--every)"
+					  : "were dropped (--max-size)");
+}

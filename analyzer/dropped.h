@@ -20,5 +20,7 @@ struct dropped {
 bool dropped_read(const struct catalog *c, struct dropped *ret);
 /* "Events before 12.3 s were dropped (--max-size): …", in one line; to be freed. */
 char *dropped_text(const struct dropped *d);
+/* What that means for a layer that is not the heap's; of @d->events; to be freed. */
+char *dropped_layer_text(const struct dropped *d, const char *layer);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/layer_totals.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -36,10 +37,14 @@ struct history {
 	struct store_reader *reader; /* NULL between calls, while it may grow */
 	bool is_sealed;
 	bool is_held;
+	uint64_t held_ns; /* … at that moment */
 	struct catalog catalog;
 	uint64_t start_ns, end_ns, dropped_until_ns; /* that it says; 0: nothing */
+	uint64_t read_ns; /* the last moment that was read of another layer, 0: none */
 	struct layers layers;
+	uint8_t layer; /* that is shown */
 	struct timeline timeline;
+	struct timeline_buckets *drawn; /* of the layer, if it is not the heap's; else NULL */
 	struct position end, past; /* the past one is shown where it has a pass */
 	struct position whole;	   /* all events, for the index, where the end's are not all */
 	struct moments *moments;
@@ -64,11 +69,26 @@ static const struct position *is_shown(const struct history *h)
 	return h->past.pass ? &h->past : &h->end;
 }
 
-static void begin(const struct history *h, struct position *p, uint64_t since_ns,
-		  uint64_t until_ns)
+/* Another pass, from some moment on. */
+static void set_pass(struct history *h, struct position *p, struct analysis_pass *pass)
 {
 	analysis_pass_free(p->pass);
-	*p = (struct position){.pass = analysis_pass_new(KEYS, since_ns, &h->layers),
+	p->pass = pass;
+	if (p != &h->end || !h->drawn)
+		return;
+	timeline_buckets_init(h->drawn);
+	analysis_pass_draw(pass, h->drawn, history_is_counted(h));
+}
+
+static struct analysis_pass *new_pass(const struct history *h, uint64_t since_ns)
+{
+	return analysis_pass_new(KEYS, since_ns, &h->layers, h->layer);
+}
+
+static void begin(struct history *h, struct position *p, uint64_t since_ns, uint64_t until_ns)
+{
+	set_pass(h, p, new_pass(h, since_ns));
+	*p = (struct position){.pass = p->pass,
 			       .since_ns = since_ns,
 			       .until_ns = until_ns,
 			       .may_jump = true};
@@ -128,6 +148,7 @@ void history_close(struct history *h)
 	catalog_release(&h->catalog);
 	timeline_release(&h->timeline);
 	store_reader_close(h->reader);
+	free(h->drawn);
 	free(h->events);
 	free(h->path);
 	free(h);
@@ -208,8 +229,8 @@ static uint32_t events_until(const struct history *h, const struct position *p,
 	uint64_t until = p->until_ns;
 	uint32_t n = info->events;
 
-	if (h->is_held && until > h->end.last_ns)
-		until = h->end.last_ns;
+	if (h->is_held && until > h->held_ns)
+		until = h->held_ns;
 	if (info->last_ns <= until)
 		return n;
 	while (n > p->consumed && h->events[n - 1].t_ns > until)
@@ -217,14 +238,17 @@ static uint32_t events_until(const struct history *h, const struct position *p,
 	return n;
 }
 
-/* What begins in a part that was dropped begins behind it. */
+/*
+ * What begins in a part that was dropped begins behind it; so does a layer of which it is not
+ * known what there was before.
+ */
 static void clamp(struct history *h, struct position *p)
 {
 	struct dropped_events d = store_reader_dropped(h->reader);
 
 	if (!d.events)
 		return;
-	if (p->since_ns && p->since_ns <= d.until_ns)
+	if ((p->since_ns || h->layer) && p->since_ns <= d.until_ns)
 		p->since_ns = d.until_ns + 1;
 	if (p->until_ns < d.until_ns)
 		p->until_ns = d.until_ns;
@@ -236,6 +260,7 @@ static void note_from_here(struct history *h, struct position *p)
 	uint64_t first = store_reader_dropped(h->reader).chunks;
 
 	p->is_noted = p == &h->whole || (p == &h->end && !h->whole.pass && p->chunk <= first);
+	p->is_noted &= !p->since_ns;
 	if (!p->is_noted)
 		return;
 	h->quick = NULL; /* the index begins anew */
@@ -254,22 +279,21 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	if (must)
 		clamp(h, p);
 	w = (struct analysis_window){.since_ns = p->since_ns, .until_ns = p->until_ns};
-	if (h->is_held && w.until_ns > h->end.last_ns)
-		w.until_ns = h->end.last_ns;
+	if (h->is_held && w.until_ns > h->held_ns)
+		w.until_ns = h->held_ns;
 	if (p == &h->whole) /* to the first */
 		w.until_ns = store_reader_dropped(h->reader).until_ns;
 	p->may_jump = false;
 	if (!must && (!analysis_find_checkpoint(h->reader, &w, &there) || there.chunk <= p->chunk))
 		return 0;
-	pass = analysis_pass_new(KEYS, p->since_ns, &h->layers);
+	pass = new_pass(h, p->since_ns);
 	r = analysis_pass_restore(pass, h->reader, w.until_ns, &there, err);
 	if (r || (there.chunk <= p->chunk && !must)) {
 		analysis_pass_free(pass);
 		p->may_jump = p->is_stale = r != 0;
 		return r;
 	}
-	analysis_pass_free(p->pass);
-	p->pass = pass;
+	set_pass(h, p, pass);
 	p->is_stale = false;
 	p->has_begun = true;
 	p->chunk = there.chunk;
@@ -391,7 +415,7 @@ static struct totals *read_quickly(struct history *h)
 	struct err err;
 	int r;
 
-	if (p->since_ns || (h->is_held && p->until_ns > h->end.last_ns) ||
+	if (p->since_ns || (h->is_held && p->until_ns > h->held_ns) ||
 	    !moments_find(h->moments, p->until_ns, &wanted))
 		return NULL;
 	r = read_chunk(h, wanted.id - 1, false, &info, &err);
@@ -415,12 +439,13 @@ static int read_held(struct history *h, uint64_t until, struct err *err)
 {
 	int r = 0;
 
-	if (!h->past.pass || is_up_to_date(h))
+	if (is_up_to_date(h))
 		return 0;
 	if (!h->reader)
 		r = store_reader_open(h->path, &h->reader, err);
 	if (!r)
-		r = read_past(h, until, err);
+		r = h->past.pass ? read_past(h, until, err)
+				 : read_position(h, &h->end, until, err);
 	if (!h->is_sealed)
 		close_reader(h);
 	return r;
@@ -428,6 +453,10 @@ static int read_held(struct history *h, uint64_t until, struct err *err)
 
 void history_hold(struct history *h, bool hold)
 {
+	if (hold && !h->is_held)
+		h->held_ns = h->end.last_ns;
+	if (!hold)
+		h->end.is_there = false; /* it was as far as it might be */
 	h->is_held = hold;
 }
 
@@ -502,7 +531,8 @@ int history_prepare(struct history *h, uint64_t max_ns)
 	bool is_needed = h->is_sealed || h->wants_moments;
 	int r;
 
-	if (!is_needed || h->is_held || h->is_prepared || h->end.is_noted || !h->end.is_there)
+	if (!is_needed || h->is_held || h->is_prepared || h->end.is_noted || h->end.since_ns ||
+	    !h->end.is_there)
 		return 0;
 	r = prepare(h, clock_now_ns() + max_ns);
 	h->is_prepared = r < 0 || (r == 0 && h->is_sealed);
@@ -558,6 +588,39 @@ double history_progress(const struct history *h)
 	return p->last_ns > start ? (double)(p->last_ns - start) / (double)(end - start) : 0;
 }
 
+void history_show_layer(struct history *h, uint8_t layer)
+{
+	if (layer == h->layer || layer >= h->layers.n)
+		return;
+	history_show_end(h);
+	h->layer = layer;
+	h->read_ns = history_end_ns(h);
+	free(h->drawn);
+	h->drawn = layer ? xcalloc(1, sizeof(*h->drawn)) : NULL;
+	moments_free(h->moments);
+	h->moments = moments_new(MOMENTS_BYTES);
+	analysis_pass_free(h->whole.pass);
+	h->whole = (struct position){0};
+	begin(h, &h->end, 0, UINT64_MAX);
+	h->is_prepared = false;
+	h->version++;
+}
+
+const struct layers *history_layers(const struct history *h)
+{
+	return &h->layers;
+}
+
+uint8_t history_layer(const struct history *h)
+{
+	return h->layer;
+}
+
+bool history_is_counted(const struct history *h)
+{
+	return layer_counted_families(&h->catalog, &h->layers.layers[h->layer]) != 0;
+}
+
 void history_show_end(struct history *h)
 {
 	h->version += h->past.pass != NULL;
@@ -590,9 +653,17 @@ const struct catalog *history_catalog(const struct history *h)
 	return &h->catalog;
 }
 
-const struct timeline *history_timeline(const struct history *h)
+struct timeline history_timeline(const struct history *h)
 {
-	return &h->timeline;
+	struct timeline ret = h->timeline;
+
+	if (h->drawn) {
+		ret.buckets = h->drawn->buckets;
+		ret.n = h->drawn->n;
+		ret.start_ns = h->drawn->start_ns;
+		ret.width_ns = h->drawn->width_ns;
+	}
+	return ret;
 }
 
 void history_analysis(struct history *h, enum group_key key, bool ages, struct analysis *ret)
@@ -641,6 +712,8 @@ uint64_t history_end_ns(const struct history *h)
 		end = t->rss[t->n_rss - 1].t_ns;
 	if (h->end.last_ns > end)
 		end = h->end.last_ns;
+	if (h->read_ns > end)
+		end = h->read_ns;
 	return end > history_start_ns(h) ? end : history_start_ns(h);
 }
 

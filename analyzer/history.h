@@ -59,6 +59,17 @@ void history_name(struct history *h, const struct symbol_record *s);
 /* 0 to 1: how much of what is to be shown has been read. */
 double history_progress(const struct history *h);
 
+/*
+ * All that is shown is of one layer, the heap's at first: number @layer of history_layers(),
+ * from now on, at its end.  Only of the heap it is known what there was before events that
+ * were dropped: of others only blocks that were allocated since are shown, as
+ * history_since_ns() says.
+ */
+void history_show_layer(struct history *h, uint8_t layer);
+const struct layers *history_layers(const struct history *h);
+uint8_t history_layer(const struct history *h);
+/* It is one of countable things, rather than of memory: its time line has their number. */
+bool history_is_counted(const struct history *h);
 /* Shows the end. */
 void history_show_end(struct history *h);
 /*
@@ -70,7 +81,8 @@ bool history_shows_end(const struct history *h);
 
 /* These are valid until the next call of history_read() or one that shows something else. */
 const struct catalog *history_catalog(const struct history *h);
-const struct timeline *history_timeline(const struct history *h);
+/* Of the layer that is shown, as far as it has been read; not to be released. */
+struct timeline history_timeline(const struct history *h);
 void history_analysis(struct history *h, enum group_key key, bool ages, struct analysis *ret);
 const struct replay *history_replay(const struct history *h);
 /* Of the blocks shown: those allocated before do not count. */

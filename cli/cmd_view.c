@@ -17,6 +17,7 @@ static const char help[] =
 	"\n"
 	"      --skip PATTERN   a function that is never whose block it is, such as a\n"
 	"                       wrapper around malloc; may be given several times\n"
+	"      --layer NAME     show this layer of allocators first (heap); L: the next\n"
 	"      --ascii          only characters of ASCII\n"
 	"      --no-color       no colors (so does NO_COLOR in the environment)\n"
 	"      --no-mouse       leave the mouse to the terminal\n"

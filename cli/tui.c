@@ -51,6 +51,9 @@ int tui_take_option(const struct command *c, struct tui_options *o, int option, 
 	case OPTION_DUMP_STYLES:
 		o->dump_styles = true;
 		return 0;
+	case OPTION_SHOWN_LAYER:
+		o->layer = optarg;
+		return 0;
 	case OPTION_SIZE:
 		o->has_size = sscanf(optarg, "%dx%d%n", &o->rows, &o->cols, &end) == 2 &&
 			      !optarg[end] && o->rows > 0 && o->cols > 0 && o->rows <= 1000 &&
@@ -102,6 +105,7 @@ int tui_open(struct tui_options *o, struct ui **ret, struct err *err)
 		.ascii = tui_is_ascii(o),
 		.skip = o->skip,
 		.n_skip = o->n_skip,
+		.layer = o->layer,
 		.state = o->state ? o->state : state,
 		.poll = o->poll,
 		.complete = complete_names,

@@ -18,6 +18,7 @@ struct tui_options {
 	size_t n_skip, cap_skip;
 	bool ascii;
 	bool no_settings;
+	const char *layer; /* that is shown first, or NULL */
 	struct screen_options screen;
 	const char *script; /* keys, without a terminal; NULL: none */
 	bool dump, dump_styles, has_size;
@@ -46,6 +47,7 @@ enum {
 	OPTION_DUMP,
 	OPTION_DUMP_STYLES,
 	OPTION_SIZE,
+	OPTION_SHOWN_LAYER,
 	OPTION_FIRST_OF_COMMAND,
 };
 
@@ -58,7 +60,8 @@ enum {
 	{"script", required_argument, NULL, OPTION_SCRIPT}, \
 	{"dump", no_argument, NULL, OPTION_DUMP}, \
 	{"dump-styles", no_argument, NULL, OPTION_DUMP_STYLES}, \
-	{"size", required_argument, NULL, OPTION_SIZE}
+	{"size", required_argument, NULL, OPTION_SIZE}, \
+	{"layer", required_argument, NULL, OPTION_SHOWN_LAYER}
 
 /* One of them, or (@ret_done) another that no case took; returns an exit status. */
 int tui_take_option(const struct command *c, struct tui_options *o, int option, bool *ret_done);

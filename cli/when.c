@@ -3,7 +3,6 @@
 #include "cli/when.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "cli/progress.h"
@@ -62,21 +61,13 @@ static int find_layer(const char *name, struct store_reader *reader, uint64_t *r
 {
 	struct layers layers;
 	const struct layer *layer;
-	char names[400] = "";
-	size_t len = 0;
 
 	layers_read(&layers, reader);
 	layer = layers_find(&layers, name);
-	if (layer) {
-		*ret = layer == layers.layers ? 0 : layer->families;
-		return 0;
-	}
-	for (uint8_t i = 0; i < layers.n && len < sizeof(names); i++)
-		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "",
-					layers.layers[i].name);
-	err_set(err, ERR_USAGE, 0, "there is no layer '%.100s' in the recording", name);
-	err_hint(err, "there is %s", names);
-	return -EINVAL;
+	if (!layer)
+		return layers_unknown(&layers, name, err);
+	*ret = layer == layers.layers ? 0 : layer->families;
+	return 0;
 }
 
 int when_find(const struct when *w, struct store_reader *reader, struct analysis_window *ret,

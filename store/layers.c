@@ -2,6 +2,7 @@
 #include "config.h"
 #include "store/layers.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,4 +52,17 @@ const struct layer *layers_find(const struct layers *l, const char *name)
 		if (!strcmp(l->layers[i].name, name))
 			return &l->layers[i];
 	return NULL;
+}
+
+int layers_unknown(const struct layers *l, const char *name, struct err *err)
+{
+	char names[400] = "";
+	size_t len = 0;
+
+	for (uint8_t i = 0; i < l->n && len < sizeof(names); i++)
+		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "",
+					l->layers[i].name);
+	err_set(err, ERR_USAGE, 0, "there is no layer '%.100s' in the recording", name);
+	err_hint(err, "there is %s", names);
+	return -EINVAL;
 }

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "common/err.h"
 #include "store/reader.h"
 #include "store/replay.h"
 
@@ -35,5 +36,7 @@ void layers_add(struct layers *l, uint64_t id, const char *layer);
 void layers_read(struct layers *l, struct store_reader *r);
 /* NULL where there is none of that name. */
 const struct layer *layers_find(const struct layers *l, const char *name);
+/* -EINVAL with @err, which says what there is instead. */
+int layers_unknown(const struct layers *l, const char *name, struct err *err);
 
 #endif

@@ -331,6 +331,8 @@ const struct key keys[] = {
 	{{'-'}, "close all (tree)", NULL, is_tree, open_all, 0},
 	{{'i'}, "turn round: who calls, or who is called (tree, flame)", NULL, is_tree_or_flame,
 	 invert, 0},
+	{{'L'}, "the next layer: all views are of its blocks", NULL, layers_are_several,
+	 layers_show_next, 1},
 	{{INPUT_F7, '['}, "back in time", "Time-", NULL, move_time, -1},
 	{{INPUT_F8, ']'}, "on in time", "Time+", NULL, move_time, 1},
 	{{'{'}, "far back in time", NULL, NULL, move_time, -10},

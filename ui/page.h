@@ -131,13 +131,21 @@ struct view {
 	const char *name;  /* on the line of views */
 	const char *title; /* of a page; NULL: the name */
 	void (*make)(struct ui *u, struct page *p);
-	int sort; /* the column at first */
+	int sort; /* the column at first … */
+	int counted_sort; /* … of a layer of countable things */
 	bool needs_blocks; /* it shows single blocks, or their ages */
 };
 
 extern const struct view views[VIEWS];
 
-void page_init(struct page *p, enum view_kind view, const struct scope *scope);
+/* The column that a page is sorted by at first. */
+static inline int view_sort(enum view_kind view, bool counted)
+{
+	return counted ? views[view].counted_sort : views[view].sort;
+}
+
+/* @counted: of a layer of countable things. */
+void page_init(struct page *p, enum view_kind view, const struct scope *scope, bool counted);
 void page_release(struct page *p);
 /* Makes its table, if what it shows has changed. */
 void page_make(struct ui *u, struct page *p);
@@ -168,7 +176,8 @@ void ui_say(struct ui *u, bool is_bad, const char *fmt, ...) __attribute__((form
 /* The total that a table's sort column shows, as an offset in struct heap_totals. */
 size_t page_total_offset(const struct page *p);
 /* The columns that all tables of heap totals have; a row's values are put in their order. */
-void page_use_heap_columns(struct table *t, const struct heap_totals *totals, const char *title);
+void page_use_heap_columns(const struct ui *u, struct table *t, const struct heap_totals *totals,
+			   const char *title);
 void page_put_heap_values(struct table_row *r, const struct heap_totals *totals);
 
 /* ---- tree.c, flame.c ---------------------------------------------------------------- */
@@ -204,6 +213,8 @@ void timeline_draw(struct ui *u, struct canvas *c, struct box box);
 void timeline_draw_large(struct ui *u, struct canvas *c, struct box box);
 /* Of the process, at the moment that is shown; 0: not known. */
 uint64_t timeline_rss_at(const struct ui *u);
+/* The moment, or the range, of what the history has now. */
+void timeline_show(struct ui *u);
 /* Moves the cursor by so many columns. */
 void timeline_move(struct ui *u, int columns);
 void timeline_click(struct ui *u, int col);
@@ -212,6 +223,19 @@ void timeline_follow(struct ui *u);
 /* What is shown may have moved on, where that moment was dropped from the recording. */
 void timeline_keep_up(struct ui *u);
 void timeline_mark(struct ui *u);
+
+/* ---- layers.c ----------------------------------------------------------------------- */
+
+bool layers_are_several(const struct ui *u);
+/* The name of the one that is shown. */
+const char *layers_name(const struct ui *u);
+/* All views are of layer number @layer from now on, at the same moment. */
+void layers_show(struct ui *u, uint8_t layer);
+/* -EINVAL with @err where there is none of that name. */
+int layers_show_name(struct ui *u, const char *name, struct err *err);
+/* What is not known of the layer, or NULL; to be freed. */
+char *layers_note(const struct ui *u);
+void layers_show_next(struct ui *u, int by);
 
 /* ---- keys.c ------------------------------------------------------------------------- */
 

@@ -33,19 +33,21 @@ static uint64_t moment_of(const struct ui *u, int place, int n)
 
 enum curve { CURVE_LIVE, CURVE_RATE, CURVE_RSS };
 
-/* What the bucket has of it; a rate in bytes a second. */
-static double bucket_value(const struct timeline *t, size_t i, enum curve curve)
+/* What the bucket has of it; a rate in bytes, or of countable things, a second. */
+static double bucket_value(const struct ui *u, const struct timeline *t, size_t i, enum curve curve)
 {
 	const struct timeline_bucket *b = &t->buckets[i];
 
-	return curve == CURVE_LIVE ? (double)b->max_live_bytes
-				   : (double)b->allocated_bytes / ((double)t->width_ns / 1e9);
+	if (curve == CURVE_LIVE)
+		return (double)b->max_live_bytes;
+	return (double)(history_is_counted(u->history) ? b->allocs : b->allocated_bytes) /
+	       ((double)t->width_ns / 1e9);
 }
 
 /* A moment falls into many buckets, or a bucket into many places: the largest counts. */
 static void curve_of_buckets(const struct ui *u, enum curve curve, double *values, int n)
 {
-	const struct timeline *t = history_timeline(u->history);
+	const struct timeline timeline = history_timeline(u->history), *t = &timeline;
 	uint64_t start = history_start_ns(u->history);
 
 	for (int i = 0; i < n && t->width_ns && t->n; i++) {
@@ -63,14 +65,14 @@ static void curve_of_buckets(const struct ui *u, enum curve curve, double *value
 			continue;
 		}
 		for (size_t k = first; k <= last && k < t->n; k++)
-			if (bucket_value(t, k, curve) > values[i])
-				values[i] = bucket_value(t, k, curve);
+			if (bucket_value(u, t, k, curve) > values[i])
+				values[i] = bucket_value(u, t, k, curve);
 	}
 }
 
 static void curve_of_rss(const struct ui *u, double *values, int n)
 {
-	const struct timeline *t = history_timeline(u->history);
+	const struct timeline timeline = history_timeline(u->history), *t = &timeline;
 	size_t at = 0;
 
 	for (int i = 0; i < n && t->n_rss; i++) {
@@ -85,7 +87,7 @@ static void curve_of_rss(const struct ui *u, double *values, int n)
 
 uint64_t timeline_rss_at(const struct ui *u)
 {
-	const struct timeline *t = history_timeline(u->history);
+	const struct timeline timeline = history_timeline(u->history), *t = &timeline;
 	uint64_t now = history_now_ns(u->history);
 	size_t at = t->n_rss;
 
@@ -191,8 +193,11 @@ static void draw_band(struct ui *u, struct canvas *c, struct box b, enum curve c
 		return;
 	draw_curve(u, c, inner, curve, style, &max);
 	mark_time(u, c, inner);
-	snprintf(text, sizeof(text), "%s%s", format_bytes(bytes, (uint64_t)max),
-		 curve == CURVE_RATE ? "/s" : "");
+	if (curve != CURVE_RSS && history_is_counted(u->history))
+		format_count(bytes, (uint64_t)max);
+	else
+		format_bytes(bytes, (uint64_t)max);
+	snprintf(text, sizeof(text), "%s%s", bytes, curve == CURVE_RATE ? "/s" : "");
 	canvas_text(c, b.row, b.col, LABEL_COLUMNS, b.rows > 1 ? text : name, STYLE_TEXT,
 		    ALIGN_RIGHT, CUT_END);
 	if (b.rows > 1)
@@ -202,7 +207,7 @@ static void draw_band(struct ui *u, struct canvas *c, struct box b, enum curve c
 
 void timeline_draw_large(struct ui *u, struct canvas *c, struct box box)
 {
-	bool has_rss = history_timeline(u->history)->n_rss > 1;
+	bool has_rss = history_timeline(u->history).n_rss > 1;
 	int rows = box.rows - 1, rate = rows >= 6 ? rows / 4 : rows >= 4 ? 1 : 0;
 	int rss = has_rss ? rate : 0, live = rows - rate - rss;
 
@@ -213,7 +218,7 @@ void timeline_draw_large(struct ui *u, struct canvas *c, struct box box)
 	draw_band(u, c, (struct box){box.row + live, box.col, rss, box.cols}, CURVE_RSS, "RSS",
 		  STYLE_DIM);
 	draw_band(u, c, (struct box){box.row + live + rss, box.col, rate, box.cols}, CURVE_RATE,
-		  "allocated", STYLE_DIM);
+		  history_is_counted(u->history) ? "acquired" : "allocated", STYLE_DIM);
 	u->time_box = (struct box){box.row, box.col + LABEL_COLUMNS + 1, box.rows,
 				   box.cols - LABEL_COLUMNS - 1};
 	draw_scale(u, c,
@@ -241,7 +246,7 @@ void timeline_keep_up(struct ui *u)
 		u->mark_ns = history_since_ns(u->history);
 }
 
-static void show(struct ui *u)
+void timeline_show(struct ui *u)
 {
 	uint64_t since;
 
@@ -272,7 +277,7 @@ void timeline_move(struct ui *u, int columns)
 		if (u->has_mark && u->mark_ns > u->cursor_ns)
 			u->has_mark = false;
 	}
-	show(u);
+	timeline_show(u);
 }
 
 void timeline_click(struct ui *u, int col)
@@ -283,7 +288,7 @@ void timeline_click(struct ui *u, int col)
 	u->cursor_ns = moment_of(u, at < 0 ? 0 : at, n);
 	if (u->has_mark && u->has_cursor && u->mark_ns > u->cursor_ns)
 		u->has_mark = false;
-	show(u);
+	timeline_show(u);
 }
 
 void timeline_to_peak(struct ui *u)
@@ -303,13 +308,13 @@ void timeline_to_peak(struct ui *u)
 	}
 	u->has_cursor = true;
 	u->cursor_ns = a.peak_time_ns;
-	show(u);
+	timeline_show(u);
 }
 
 void timeline_follow(struct ui *u)
 {
 	u->has_cursor = u->has_mark = false;
-	show(u);
+	timeline_show(u);
 }
 
 void timeline_mark(struct ui *u)
@@ -322,5 +327,5 @@ void timeline_mark(struct ui *u)
 		u->mark_ns = u->has_cursor ? u->cursor_ns : history_end_ns(u->history);
 		ui_say(u, false, "blocks allocated from here on: move on to see them; m ends it");
 	}
-	show(u);
+	timeline_show(u);
 }

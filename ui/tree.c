@@ -91,7 +91,7 @@ void tree_load(struct ui *u, struct page *p, const char *title)
 	if (t->tree.sort_offset != page_total_offset(p))
 		call_tree_sort(&t->tree, page_total_offset(p));
 	p->tree = &t->tree;
-	page_use_heap_columns(&p->table, &t->analysis.totals, title);
+	page_use_heap_columns(u, &p->table, &t->analysis.totals, title);
 }
 
 bool tree_is_stale(const struct page *p)

@@ -64,19 +64,24 @@ int ui_new(const struct ui_options *o, struct ui **ret, struct err *err)
 	}
 	u->options = *o;
 	for (int i = 0; i < ROOT_VIEWS; i++)
-		page_init(&u->roots[i], (enum view_kind)i, NULL);
+		page_init(&u->roots[i], (enum view_kind)i, NULL, false);
 	u->pages[u->n_pages++] = &u->roots[VIEW_OVERVIEW];
 	u->is_changed = true;
 	make_own(u);
 	settings_load(u);
-	*ret = u;
-	return 0;
+	r = o->layer ? layers_show_name(u, o->layer, err) : 0;
+	if (r)
+		ui_free(u);
+	else
+		*ret = u;
+	return r;
 }
 
 void ui_free(struct ui *u)
 {
 	if (!u)
 		return;
+	layers_show(u, 0); /* the order that is kept is the heap's */
 	settings_save(u);
 	while (u->n_pages > 1) {
 		page_release(u->pages[--u->n_pages]);
@@ -98,7 +103,7 @@ void ui_push(struct ui *u, enum view_kind view, const struct scope *scope)
 	if (u->n_pages == PAGES_MAX)
 		return;
 	p = xcalloc(1, sizeof(*p));
-	page_init(p, view, scope);
+	page_init(p, view, scope, history_is_counted(u->history));
 	u->pages[u->n_pages++] = p;
 }
 
@@ -197,7 +202,7 @@ static void draw_title(struct ui *u, struct canvas *c)
 				    : live ? "not closed" : "complete";
 	char *command = command_line(k, true), pid[32];
 	char from[FORMAT_MAX], when[FORMAT_MAX], now[FORMAT_MAX];
-	uint64_t start = history_start_ns(u->history);
+	uint64_t start = history_start_ns(u->history), since = history_since_ns(u->history);
 	char right[160];
 	int width, used;
 
@@ -205,9 +210,9 @@ static void draw_title(struct ui *u, struct canvas *c)
 		state = "paused";
 	format_duration(when, history_now_ns(u->history) - start);
 	format_duration(now, history_end_ns(u->history) - start);
-	format_duration(from, u->has_mark ? u->mark_ns - start : 0);
+	format_duration(from, since > start ? since - start : 0);
 	snprintf(right, sizeof(right), "%s %s  %s%s%s%s%s", live ? "●" : "·", state,
-		 u->has_mark ? from : "", u->has_mark ? " to " : "", when,
+		 since ? from : "", since ? " to " : "", when,
 		 u->has_cursor ? " of " : "", u->has_cursor ? now : "");
 	width = canvas_columns(right);
 	used = c->cols < 60 ? 1 : canvas_put(c, 0, 1, "heaptrail", STYLE_ACCENT) + 3;
@@ -233,32 +238,51 @@ static int put_number(struct canvas *c, int col, const char *label, const char *
 	return col + 2;
 }
 
+static void put_live(const struct heap_totals *t, bool counted, char *text, size_t size)
+{
+	char a[FORMAT_MAX], b[FORMAT_MAX];
+
+	if (counted)
+		snprintf(text, size, "%s of %s acquired", format_count(a, t->live_blocks),
+			 format_count(b, t->alloc_calls));
+	else
+		snprintf(text, size, "%s in %s block%s", format_bytes(a, t->live_bytes),
+			 format_count(b, t->live_blocks), t->live_blocks == 1 ? "" : "s");
+}
+
 static void draw_numbers(struct ui *u, struct canvas *c)
 {
-	const struct timeline *t = history_timeline(u->history);
-	char a[FORMAT_MAX], b[FORMAT_MAX], text[4 * FORMAT_MAX];
+	bool counted = history_is_counted(u->history), has_bytes;
+	char a[FORMAT_MAX], text[4 * FORMAT_MAX];
 	struct analysis all;
 	struct small small;
 	uint64_t lost = lost_events(history_catalog(u->history));
 	int col = 1;
 
 	history_analysis(u->history, GROUP_THREAD, false, &all);
+	has_bytes = !counted || all.totals.allocated_bytes;
 	if (history_progress(u->history) < 1) {
 		snprintf(text, sizeof(text), "%.0f %%", 100 * history_progress(u->history));
 		col = put_number(c, col, "reading ", text, STYLE_ACCENT);
 	}
-	snprintf(text, sizeof(text), "%s in %s block%s", format_bytes(a, all.totals.live_bytes),
-		 format_count(b, all.totals.live_blocks), all.totals.live_blocks == 1 ? "" : "s");
+	if (layers_are_several(u))
+		col = put_number(c, col, "Layer ", layers_name(u), STYLE_ACCENT);
+	put_live(&all.totals, counted, text, sizeof(text));
 	col = put_number(c, col, "Live ", text, STYLE_STRONG);
-	col = put_number(c, col, "Peak ", format_bytes(a, all.totals.peak_bytes), STYLE_TEXT);
+	if (has_bytes)
+		col = put_number(c, col, "Peak ", format_bytes(a, all.totals.peak_bytes),
+				 STYLE_TEXT);
 	if (lost)
 		col = put_number(c, col, "Lost ", format_count(a, lost), STYLE_BAD);
-	if (small_read(history_catalog(u->history), &small))
+	if (!history_layer(u->history) && small_read(history_catalog(u->history), &small))
 		col = put_number(c, col, "Small ", format_bytes(a, small.live_bytes), STYLE_TEXT);
-	col = put_number(c, col, "Allocated ", format_bytes(a, all.totals.allocated_bytes),
-			 STYLE_TEXT);
-	col = put_number(c, col, "Calls ", format_count(a, all.totals.alloc_calls), STYLE_TEXT);
-	if (t->n_rss)
+	if (has_bytes)
+		col = put_number(c, col, "Allocated ", format_bytes(a, all.totals.allocated_bytes),
+				 STYLE_TEXT);
+	if (!counted)
+		col = put_number(c, col, "Calls ", format_count(a, all.totals.alloc_calls),
+				 STYLE_TEXT);
+	if (history_timeline(u->history).n_rss)
 		col = put_number(c, col, "RSS ", format_bytes(a, timeline_rss_at(u)), STYLE_TEXT);
 	if (!lost)
 		put_number(c, col, "Lost ", "0", STYLE_DIM);
@@ -413,7 +437,7 @@ static bool draw_small(const struct ui *u, struct canvas *c, int row)
 	struct small small;
 	char *text;
 
-	if (!small_read(history_catalog(u->history), &small))
+	if (history_layer(u->history) || !small_read(history_catalog(u->history), &small))
 		return false;
 	text = small_text(&small);
 	canvas_text(c, row, 1, c->cols - 2, text, STYLE_TEXT, ALIGN_LEFT, CUT_END);
@@ -425,11 +449,12 @@ static bool draw_small(const struct ui *u, struct canvas *c, int row)
 static bool draw_dropped(const struct ui *u, struct canvas *c, int row)
 {
 	struct dropped dropped;
-	char *text;
+	char *text = layers_note(u);
 
-	if (!dropped_read(history_catalog(u->history), &dropped))
+	if (!text && !dropped_read(history_catalog(u->history), &dropped))
 		return false;
-	text = dropped_text(&dropped);
+	if (!text)
+		text = dropped_text(&dropped);
 	canvas_text(c, row, 1, c->cols - 2, text, STYLE_TEXT, ALIGN_LEFT, CUT_END);
 	free(text);
 	return true;

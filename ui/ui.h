@@ -27,6 +27,7 @@ struct ui_options {
 	bool ascii;
 	const char *const *skip; /* patterns of functions that are never own, see own.h */
 	size_t n_skip;
+	const char *layer; /* that is shown first; NULL: the heap */
 	const char *settings_path; /* where the state is kept from one time to the next, or NULL */
 	/* How the recording stands, in a word, and whether it grows; may be NULL. */
 	const char *(*state)(void *arg, const struct history *h, bool *ret_is_growing);

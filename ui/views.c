@@ -17,14 +17,21 @@
 
 enum { HEAP_LIVE, HEAP_SHARE, HEAP_PEAK, HEAP_ALLOCATED, HEAP_CALLS, HEAP_BLOCKS, HEAP_TEMPORARY };
 
-static const struct column heap_columns[] = {
-	[HEAP_LIVE] = {"LIVE", COLUMN_BYTES, 9, 0},
-	[HEAP_SHARE] = {"    %", COLUMN_SHARE, 14, 2},
-	[HEAP_PEAK] = {"PEAK", COLUMN_BYTES, 9, 1},
-	[HEAP_ALLOCATED] = {"ALLOCATED", COLUMN_BYTES, 10, 3},
-	[HEAP_CALLS] = {"CALLS", COLUMN_COUNT, 11, 4},
-	[HEAP_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, 5},
-	[HEAP_TEMPORARY] = {"TEMPORARY", COLUMN_COUNT, 10, 6},
+/* Of countable things their number comes first: few have a size. */
+static const struct column heap_columns[2][7] = {
+#define HEAP_COLUMNS(live, share, peak, allocated, calls, blocks, temporary) \
+	{ \
+		[HEAP_LIVE] = {"LIVE", COLUMN_BYTES, 9, live}, \
+		[HEAP_SHARE] = {"    %", COLUMN_SHARE, 14, share}, \
+		[HEAP_PEAK] = {"PEAK", COLUMN_BYTES, 9, peak}, \
+		[HEAP_ALLOCATED] = {"ALLOCATED", COLUMN_BYTES, 10, allocated}, \
+		[HEAP_CALLS] = {"CALLS", COLUMN_COUNT, 11, calls}, \
+		[HEAP_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, blocks}, \
+		[HEAP_TEMPORARY] = {"TEMPORARY", COLUMN_COUNT, 10, temporary}, \
+	}
+	[false] = HEAP_COLUMNS(0, 2, 1, 3, 4, 5, 6),
+	[true] = HEAP_COLUMNS(4, 2, 5, 6, 1, 0, 3),
+#undef HEAP_COLUMNS
 };
 
 static const size_t heap_offsets[] = {
@@ -39,18 +46,20 @@ static const size_t heap_offsets[] = {
 
 enum { LEAK_BYTES, LEAK_SHARE, LEAK_BLOCKS, LEAK_OLDEST, LEAK_NEWEST };
 
-/* "Leaked" only where the process's exit was seen. */
-static const struct column leak_columns[2][5] = {
-#define LEAK_COLUMNS(bytes) \
+/* "Leaked" only where the process's exit was seen; and of countable things (2 on). */
+static const struct column leak_columns[4][5] = {
+#define LEAK_COLUMNS(name, bytes, blocks, newest) \
 	{ \
-		[LEAK_BYTES] = {bytes, COLUMN_BYTES, 9, 0}, \
+		[LEAK_BYTES] = {name, COLUMN_BYTES, 9, bytes}, \
 		[LEAK_SHARE] = {"    %", COLUMN_SHARE, 14, 2}, \
-		[LEAK_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, 1}, \
+		[LEAK_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, blocks}, \
 		[LEAK_OLDEST] = {"OLDEST", COLUMN_TIME, 11, 3}, \
-		[LEAK_NEWEST] = {"NEWEST", COLUMN_TIME, 11, 4}, \
+		[LEAK_NEWEST] = {"NEWEST", COLUMN_TIME, 11, newest}, \
 	}
-	[false] = LEAK_COLUMNS("UNFREED"),
-	[true] = LEAK_COLUMNS("LEAKED"),
+	LEAK_COLUMNS("UNFREED", 0, 1, 4),
+	LEAK_COLUMNS("LEAKED", 0, 1, 4),
+	LEAK_COLUMNS("UNFREED", 4, 0, 1),
+	LEAK_COLUMNS("LEAKED", 4, 0, 1),
 #undef LEAK_COLUMNS
 };
 
@@ -76,18 +85,19 @@ static uint64_t total_at(const struct heap_totals *t, size_t offset)
 	return *(const uint64_t *)((const char *)t + offset);
 }
 
-void page_use_heap_columns(struct table *t, const struct heap_totals *totals, const char *title)
+void page_use_heap_columns(const struct ui *u, struct table *t, const struct heap_totals *totals,
+			   const char *title)
 {
-	t->columns = heap_columns;
-	t->n_columns = COUNT_OF(heap_columns);
+	t->columns = heap_columns[history_is_counted(u->history)];
+	t->n_columns = COUNT_OF(heap_offsets);
 	t->text_title = title;
-	for (size_t i = 0; i < COUNT_OF(heap_columns); i++)
+	for (size_t i = 0; i < COUNT_OF(heap_offsets); i++)
 		t->totals[i] = i == HEAP_SHARE ? 0 : total_at(totals, heap_offsets[i]);
 }
 
 void page_put_heap_values(struct table_row *r, const struct heap_totals *totals)
 {
-	for (size_t i = 0; i < COUNT_OF(heap_columns); i++)
+	for (size_t i = 0; i < COUNT_OF(heap_offsets); i++)
 		r->values[i] = total_at(totals, heap_offsets[i]);
 }
 
@@ -250,7 +260,7 @@ static void make_rows(struct ui *u, struct page *p, enum rows_by by, const char 
 		part.groups = groups = groups_in(u, &p->scope, &all, &part.n_groups);
 	rows_make(rows, c, &part, &u->own, by, false);
 	rows_shorten_files(rows);
-	page_use_heap_columns(&p->table, &all.totals, title);
+	page_use_heap_columns(u, &p->table, &all.totals, title);
 	for (size_t i = 0; i < rows->n; i++) {
 		const struct row *r = &rows->rows[i];
 		struct table_row *t;
@@ -301,7 +311,7 @@ static void make_sizes(struct ui *u, struct page *p)
 
 	history_analysis(u->history, GROUP_SIZE, false, &a);
 	rows_make(rows, history_catalog(u->history), &a, &u->own, ROWS_BY_SIZE, false);
-	page_use_heap_columns(&p->table, &a.totals, "SIZE");
+	page_use_heap_columns(u, &p->table, &a.totals, "SIZE");
 	p->table.is_ordered = true;
 	if (rows->n)
 		qsort(rows->rows, rows->n, sizeof(*rows->rows), by_key);
@@ -477,18 +487,18 @@ static void make_leaks(struct ui *u, struct page *p)
 	uint64_t now = history_now_ns(u->history);
 	struct analysis a;
 	struct alike rows;
-	bool has_ended;
+	bool has_ended, counted = history_is_counted(u->history);
 
 	history_analysis(u->history, GROUP_STACK, true, &a);
 	rows = groups_alike(u, &p->scope, &a);
 	has_ended = history_shows_end(u->history) &&
 		    catalog_number(history_catalog(u->history), "exited", 0);
-	p->table.columns = leak_columns[has_ended];
-	p->table.n_columns = COUNT_OF(leak_columns[has_ended]);
-	use_stack_texts(u, &p->table, "ALLOCATED BY");
+	p->table.columns = leak_columns[2 * counted + has_ended];
+	p->table.n_columns = COUNT_OF(leak_columns[0]);
+	use_stack_texts(u, &p->table, counted ? "ACQUIRED BY" : "ALLOCATED BY");
 	p->table.totals[LEAK_BYTES] = a.totals.live_bytes;
 	p->table.totals[LEAK_BLOCKS] = a.totals.live_blocks;
-	p->table.empty = "every block has been freed";
+	p->table.empty = counted ? "everything has been released" : "every block has been freed";
 	for (size_t i = 0; i < rows.n; i++) {
 		const struct group *g = &rows.groups[i];
 		struct table_row *t;
@@ -512,7 +522,7 @@ static void make_stacks(struct ui *u, struct page *p)
 
 	history_analysis(u->history, GROUP_STACK, false, &a);
 	rows = groups_alike(u, &p->scope, &a);
-	page_use_heap_columns(&p->table, &a.totals, "");
+	page_use_heap_columns(u, &p->table, &a.totals, "");
 	use_stack_texts(u, &p->table, "CALL STACK");
 	for (size_t i = 0; i < rows.n; i++) {
 		struct table_row *t = table_add(&p->table, NULL);
@@ -577,6 +587,7 @@ static void put_block(const struct ui *u, struct page *p, const struct replay_bl
 static void make_blocks(struct ui *u, struct page *p)
 {
 	const struct replay *replay = history_replay(u->history);
+	uint8_t layer = history_layer(u->history);
 	const struct scope *s = &p->scope;
 	struct scope_frames frames = {0};
 	const struct replay_block *b;
@@ -589,7 +600,7 @@ static void make_blocks(struct ui *u, struct page *p)
 	p->table.empty = "no block of these is live at this moment";
 	while ((b = replay_next_live(replay, &at))) {
 		if (b->t_ns < history_since_ns(u->history) ||
-		    replay_layer_of(&replay->layers, b->family) || /* above the heap */
+		    replay_layer_of(&replay->layers, b->family) != layer ||
 		    (s->kind == SCOPE_THREAD && b->thread.v != s->key) ||
 		    (s->kind == SCOPE_SIZE && size_class(b->size) != s->key))
 			continue;
@@ -612,6 +623,8 @@ static void make_help(struct ui *u, struct page *p)
 		char names[64] = "", name[16];
 		struct table_row *r;
 
+		if (k->is_useful == layers_are_several && !layers_are_several(u))
+			continue; /* most recordings know nothing of layers */
 		for (size_t j = 0; j < COUNT_OF(k->keys) && k->keys[j]; j++)
 			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
 				 j ? "  " : "", input_name(name, k->keys[j]));
@@ -624,27 +637,29 @@ static void make_help(struct ui *u, struct page *p)
 /* ---- the table of views ------------------------------------------------------------- */
 
 const struct view views[VIEWS] = {
-	[VIEW_OVERVIEW] = {"Overview", NULL, make_files, HEAP_PEAK},
-	[VIEW_FILES] = {"Files", NULL, make_files, HEAP_PEAK},
-	[VIEW_FUNCTIONS] = {"Functions", NULL, make_functions, HEAP_PEAK},
-	[VIEW_TREE] = {"Tree", NULL, tree_make, HEAP_PEAK},
-	[VIEW_FLAME] = {"Flame", NULL, flame_make, HEAP_PEAK},
-	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES, true},
-	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED},
-	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED},
-	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK},
-	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK},
-	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK},
-	[VIEW_STACK] = {"Stack", "Call stack", make_stack, TABLE_SORT_TEXT},
-	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE, true},
-	[VIEW_HELP] = {"Help", "Help", make_help, TABLE_SORT_TEXT},
+	[VIEW_OVERVIEW] = {"Overview", NULL, make_files, HEAP_PEAK, HEAP_CALLS},
+	[VIEW_FILES] = {"Files", NULL, make_files, HEAP_PEAK, HEAP_CALLS},
+	[VIEW_FUNCTIONS] = {"Functions", NULL, make_functions, HEAP_PEAK, HEAP_CALLS},
+	[VIEW_TREE] = {"Tree", NULL, tree_make, HEAP_PEAK, HEAP_CALLS},
+	[VIEW_FLAME] = {"Flame", NULL, flame_make, HEAP_PEAK, HEAP_CALLS},
+	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES, LEAK_BLOCKS, true},
+	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED, HEAP_CALLS},
+	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED, HEAP_CALLS},
+	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK, HEAP_CALLS},
+	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK, HEAP_CALLS},
+	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK, HEAP_CALLS},
+	[VIEW_STACK] = {"Stack", "Call stack", make_stack, TABLE_SORT_TEXT,
+			TABLE_SORT_TEXT},
+	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE, BLOCK_AGE,
+			 true},
+	[VIEW_HELP] = {"Help", "Help", make_help, TABLE_SORT_TEXT, TABLE_SORT_TEXT},
 };
 
-void page_init(struct page *p, enum view_kind view, const struct scope *scope)
+void page_init(struct page *p, enum view_kind view, const struct scope *scope, bool counted)
 {
 	memset(p, 0, sizeof(*p));
 	p->view = view;
-	p->state.sort = views[view].sort;
+	p->state.sort = view_sort(view, counted);
 	if (scope)
 		scope_copy(&p->scope, scope);
 }

@@ -197,7 +197,7 @@ static void bench_replay(void)
 	       million_a_second(n_events, ns), most);
 	replay_release(&replay);
 	for (unsigned int keys = 1; keys < 16; keys = keys * 16 - 1) {
-		pass = analysis_pass_new(keys, 0, NULL);
+		pass = analysis_pass_new(keys, 0, NULL, 0);
 		ns = clock_cpu_ns();
 		if (analysis_pass_feed(pass, (struct space_id){1}, events, n_events, &err))
 			fail(&err);

@@ -52,13 +52,17 @@ SCREENS = {
     "prompt": "2 / 'cov'",
 }
 
+# of the same story, with allocators of its own
+LAYERS = {"layer-heap": "2", "layer-overview": "L", "layer-functions": "L 3", "layer-counted": "2*L", "layer-counted-leaks": "2*L 6",
+          "layer-past": "L 2 30*["}
+
 work = tempfile.mkdtemp(prefix="heaptrail-golden.")
 trail = f"{work}/story.trail"
 env = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": work}
 
 
-def dump(keys, size, *more):
-    r = subprocess.run([HEAPTRAIL, "view", "--script", keys, "--dump", "--size", size, *more, trail], env=env,
+def dump(keys, size, *more, of=trail):
+    r = subprocess.run([HEAPTRAIL, "view", "--script", keys, "--dump", "--size", size, *more, of], env=env,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
     return r.stdout if r.returncode == 0 else f"exit status {r.returncode}: {r.stderr}"
 
@@ -90,6 +94,18 @@ def screens():
             wide = [line for line in lines if columns(line) > cols]
             if len(lines) != rows or wide or "\033" in text:
                 tap.ok(False, f"{name}-{size}: {len(lines)} lines, too wide: {wide}")
+
+
+def layers():
+    of = f"{work}/layers.trail"
+    subprocess.check_call([STORY, of, "source", "40000", "layers"])
+    for name, keys in LAYERS.items():
+        compare(f"{name}-80x24", dump(keys, "24x80", of=of))
+    # "Layer " and whatever has room must not be cut in the middle
+    for size in ("10x40", "3x3", "1x1"):
+        rows, cols = map(int, size.split("x"))
+        bad = [k for k in LAYERS.values() for line in dump(k, size, of=of).splitlines() if columns(line) > cols]
+        tap.ok(not bad, f"layers fit into {size} {bad}")
 
 
 def others():
@@ -140,7 +156,7 @@ try:
     for name in os.listdir(f"{work}/source"):
         os.utime(f"{work}/source/{name}", (1e9, 1e9))  # older than the recording
     subprocess.check_call([STORY, trail, "source"])
-    for test in (screens, others, scripts, exports):
+    for test in (screens, layers, others, scripts, exports):
         test()
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -31,6 +31,7 @@ static uint32_t random_below(uint32_t n)
 /* ---- a recording that grows ---------------------------------------------------------- */
 
 static struct store_writer *writer;
+static const uint8_t families[] = {1, 40, 1, 41}; /* of the blocks in such slots */
 static struct slots slots;
 static uint32_t live[4096];
 static size_t n_live;
@@ -48,6 +49,8 @@ static void begin_growing(const char *path)
 	}
 	store_writer_put_number(writer, "start_ns", 1000);
 	store_writer_put_module(writer, &(struct module_record){{1}, "/bin/growing", NULL});
+	store_writer_put_family(writer, &(struct family_record){40, "pool", "pool"});
+	store_writer_put_family(writer, &(struct family_record){41, "files references", "files"});
 }
 
 static void put_stack(void)
@@ -70,7 +73,7 @@ static void put_stack(void)
 
 static void put_event(void)
 {
-	struct event e = {.thread = {random_below(4)}, .family = 1, .t_ns = now_ns += 1000};
+	struct event e = {.thread = {random_below(4)}, .t_ns = now_ns += 1000};
 
 	if (n_live && random_below(100) < (n_live > 4000 ? 100 : 48)) {
 		uint32_t at = random_below((uint32_t)n_live);
@@ -86,6 +89,7 @@ static void put_event(void)
 		e.stack.v = random_below(n_stacks + 2);
 		live[n_live++] = e.slot = slots_take(&slots);
 	}
+	e.family = families[e.slot % COUNT_OF(families)];
 	store_writer_put_event(writer, (struct space_id){1}, &e);
 }
 
@@ -125,7 +129,7 @@ static struct input random_input(const struct canvas *c)
 {
 	static const int letters[] = {'1', '2', '3', '4', '5', '6', '7', '8', '[', ']', '{', '}', 'P',
 				      'f', 'm', '/', '\\', 'n', 'N', '<', '>', 'r', 'b', 'c', ' ', '+',
-				      '-', 'i', 'g', 'G', '?', 0x65e5, 0x301};
+				      '-', 'i', 'g', 'G', '?', 'L', 'L', 0x65e5, 0x301};
 	struct input in = {0};
 
 	do {

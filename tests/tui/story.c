@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * For the tests and pictures of the terminal interface: writes the recording of a media
- * player that never ran, always the same.  story FILE SOURCES [EVENTS]: SOURCES is the
- * folder that its sources are said to be in.
+ * player that never ran, always the same.  story FILE SOURCES [STEPS [layers]]: SOURCES is the
+ * folder that its sources are said to be in; with layers there are two besides the heap.
  *
  * A minute: the libraries are scanned, a playlist is loaded, frames are decoded by three
  * threads through a pool, a cache of cover pictures fills and stays, subtitles leak.
@@ -28,7 +28,10 @@ static struct store_writer *writer;
 static const char *sources;
 static uint32_t n_frames, n_stacks;
 static struct slots slots;
-static struct { uint64_t size; } *blocks; /* [slot] */
+static struct {
+	uint64_t size;
+	uint8_t family;
+} *blocks; /* [slot] */
 static size_t cap_blocks;
 static struct timeline_bucket buckets[BUCKETS];
 static uint64_t now_ns = START_NS, live_bytes, random_state = 1;
@@ -69,16 +72,35 @@ static struct timeline_bucket *bucket(void)
 	return &buckets[i < BUCKETS ? i : BUCKETS - 1];
 }
 
+static struct {
+	uint32_t scan, name, playlist, lua, frame[3], packet[3], cover, subtitle, evil, unknown;
+} sites;
+
+/* With layers: the families of two that lie above the heap. */
+static bool has_layers;
+#define LUA 40
+#define COVERS 41
+
+static uint8_t family_of(uint32_t stack)
+{
+	if (has_layers && stack == sites.lua)
+		return LUA;
+	return has_layers && stack == sites.cover ? COVERS : 1;
+}
+
 static uint32_t allocate(uint32_t stack, uint32_t thread, uint64_t size)
 {
 	uint32_t slot = slots_take(&slots);
 	struct timeline_bucket *b = bucket();
 
 	ARRAY_GROW(blocks, cap_blocks, slot);
+	if (family_of(stack) == COVERS)
+		size = 0; /* they are counted */
 	blocks[slot].size = size;
+	blocks[slot].family = family_of(stack);
 	store_writer_put_event(writer, (struct space_id){1},
 			       &(struct event){.kind = EVENT_ALLOC,
-					       .family = 1,
+					       .family = family_of(stack),
 					       .thread = {thread},
 					       .stack = {stack},
 					       .slot = slot,
@@ -98,7 +120,7 @@ static void release(uint32_t slot, uint32_t thread)
 {
 	store_writer_put_event(writer, (struct space_id){1},
 			       &(struct event){.kind = EVENT_FREE,
-					       .family = 1,
+					       .family = blocks[slot].family,
 					       .thread = {thread},
 					       .slot = slot,
 					       .t_ns = now_ns});
@@ -106,10 +128,6 @@ static void release(uint32_t slot, uint32_t thread)
 	live_bytes -= blocks[slot].size;
 	bucket()->frees++;
 }
-
-static struct {
-	uint32_t scan, name, playlist, lua, frame[3], packet[3], cover, subtitle, evil, unknown;
-} sites;
 
 /* What every thread of the decoder begins with. */
 static uint32_t begin_decoder(void)
@@ -189,6 +207,11 @@ static void put_world(void)
 									.name = threads[i],
 									.start_ns = START_NS});
 	store_writer_put_family(writer, &(struct family_record){1, "libc malloc", "heap"});
+	if (has_layers) {
+		store_writer_put_family(writer, &(struct family_record){LUA, "lua", "lua"});
+		store_writer_put_family(
+			writer, &(struct family_record){COVERS, "covers references", "covers"});
+	}
 	for (uint32_t i = 1; i < MODULES; i++)
 		store_writer_put_module(writer, &(struct module_record){{i}, paths[i], NULL});
 }
@@ -270,10 +293,11 @@ int main(int argc, char **argv)
 	struct err err;
 
 	if (argc < 3 || store_writer_create(argv[1], &o, &writer, &err)) {
-		fprintf(stderr, "story: %s\n", argc < 3 ? "FILE SOURCES [STEPS]" : err.what);
+		fprintf(stderr, "story: %s\n", argc < 3 ? "FILE SOURCES [STEPS [layers]]" : err.what);
 		return 1;
 	}
 	sources = argv[2];
+	has_layers = argc > 4;
 	put_world();
 	put_sites();
 	play(argc > 3 ? strtoul(argv[3], NULL, 10) : 40000);

@@ -7,7 +7,7 @@
 
 #include "analyzer/call_tree.h"
 #include "store/slots.h"
-#include "tests/unit/store_fixture.h"
+#include "tests/unit/stream_fixture.h"
 
 #define EVENTS 150000 /* more than two chunks */
 #define SLICE 1000000ull
@@ -15,7 +15,10 @@
 struct known {
 	uint64_t t_ns, freed_ns, size;
 	uint32_t stack;
+	uint8_t family;
 };
+
+#define POOLS 40 /* the family of another layer than the heap's */
 
 static struct known *known; /* every block there ever was */
 static size_t n_known;
@@ -24,8 +27,10 @@ static size_t cap_block_of_slot;
 static struct slots slots;
 static uint64_t now_ns;
 static uint32_t live[1 << 17];
+static bool has_layers;
 static size_t n_live;
 static bool without_blocks; /* by the index of moments */
+static uint8_t family = 1;  /* whose blocks are shown */
 
 static void put_random_event(struct store_writer *w)
 {
@@ -41,6 +46,9 @@ static void put_random_event(struct store_writer *w)
 		slots_give(&slots, slot);
 		e.kind = EVENT_FREE;
 		e.slot = slot;
+		e.family = known[block_of_slot[slot]].family;
+		if (e.family == POOLS && random_below(2))
+			e.free_class = FREE_WITH_POOL;
 	} else {
 		uint32_t slot = slots_take(&slots);
 
@@ -51,7 +59,10 @@ static void put_random_event(struct store_writer *w)
 		e.stack.v = 1 + random_below(50);
 		e.address = 0x1000 + 16 * (uint64_t)n_known;
 		e.usable = USABLE_UNKNOWN;
-		known[n_known++] = (struct known){now_ns, UINT64_MAX, e.size, e.stack.v};
+		if (has_layers && random_below(3) == 0)
+			e.family = POOLS;
+		known[n_known++] =
+			(struct known){now_ns, UINT64_MAX, e.size, e.stack.v, e.family};
 		live[n_live++] = e.slot = slot;
 	}
 	store_writer_put_event(w, (struct space_id){1}, &e);
@@ -78,7 +89,7 @@ static bool is_right(struct history *h, uint64_t since_ns, uint64_t at_ns)
 		const struct known *k = &known[i];
 		bool is_live = k->freed_ns > at_ns;
 
-		if (k->t_ns < since_ns || k->t_ns > at_ns)
+		if (k->t_ns < since_ns || k->t_ns > at_ns || k->family != family)
 			continue;
 		calls++;
 		blocks += is_live;
@@ -256,6 +267,160 @@ static void test_growth(void)
 	history_close(h);
 }
 
+/* ---- layers --------------------------------------------------------------------------- */
+
+/* All that is said of the moment, next to what a report says; @until_ns: UINT64_MAX at the end. */
+static bool is_as_reported(struct history *h, const char *path, uint64_t until_ns)
+{
+	const struct layer *shown = &history_layers(h)->layers[history_layer(h)];
+	bool equal = true;
+
+	for (int k = 0; k < GROUP_FAMILY; k++) {
+		struct analysis_window w = {.until_ns = until_ns,
+					    .families = history_layer(h) ? shown->families : 0};
+		struct analysis right, a;
+
+		if (!analyse(path, (enum group_key)k, &w, &right))
+			return false;
+		history_analysis(h, (enum group_key)k, false, &a);
+		equal = equal && a.totals.live_bytes == right.totals.live_bytes &&
+			!memcmp(&a.totals, &right.totals, sizeof(a.totals)) &&
+			a.free_calls == right.free_calls && a.peak_time_ns == right.peak_time_ns &&
+			a.n_groups == right.n_groups;
+		analysis_release(&right);
+	}
+	return equal;
+}
+
+/* The largest of its timeline is the peak, the last what is live; and all that was allocated. */
+static bool has_timeline(struct history *h)
+{
+	struct timeline t = history_timeline(h);
+	uint64_t most = 0, bytes = 0;
+	struct analysis a;
+
+	history_analysis(h, GROUP_THREAD, false, &a);
+	for (size_t i = 0; i < t.n; i++) {
+		bytes += t.buckets[i].allocated_bytes;
+		most = t.buckets[i].max_live_bytes > most ? t.buckets[i].max_live_bytes : most;
+	}
+	return t.n && most == a.totals.peak_bytes && bytes == a.totals.allocated_bytes &&
+	       t.buckets[t.n - 1].live_bytes == a.totals.live_bytes;
+}
+
+static void show_layer(struct history *h, uint8_t layer)
+{
+	history_show_layer(h, layer);
+	family = layer ? POOLS : 1;
+}
+
+static struct store_writer *begin_layers(const char *path)
+{
+	struct store_writer *w = create(path, true);
+
+	n_known = n_live = 0;
+	now_ns = 0;
+	slots_reset(&slots);
+	has_layers = true;
+	store_writer_put_family(w, &(struct family_record){1, "libc", "heap"});
+	store_writer_put_family(w, &(struct family_record){POOLS, "pools", "pools"});
+	store_writer_put_number(w, "start_ns", 1);
+	return w;
+}
+
+static void test_layers(void)
+{
+	const char *path = in_folder("l.trail");
+	struct store_writer *w = begin_layers(path);
+	struct history *h;
+	bool right = true;
+
+	for (size_t i = 0; i < EVENTS; i++)
+		put_random_event(w);
+	store_writer_put_number(w, "end_ns", (int64_t)now_ns);
+	store_writer_seal(w);
+	store_writer_close(w, &err);
+	if (!ok(history_open(path, &h, &err) == 0 && history_layers(h)->n == 2, "two layers"))
+		return;
+	ok(read_all(h) == 0 && is_right(h, 0, now_ns), "at first the heap's blocks");
+	show_layer(h, 1);
+	ok(history_progress(h) < 1 && read_all(h) == 0 && is_right(h, 0, now_ns) &&
+		   is_as_reported(h, path, UINT64_MAX), "those of the other layer");
+	ok(has_timeline(h), "its time line");
+	for (int i = 0; i < 30 && right; i++) {
+		uint64_t since = i % 2 ? random_below((uint32_t)now_ns) : 0;
+		uint64_t at = since + random_below((uint32_t)(now_ns - since));
+
+		history_show(h, since, at);
+		right = read_all(h) == 0 && is_right(h, since, at) &&
+			(since || is_as_reported(h, path, at));
+	}
+	ok(right, "30 moments, of all blocks and of those since another");
+	right = by_index(h);
+	ok(right, "40 moments by the index");
+	without_blocks = true;
+	history_want_blocks(h, false);
+	for (int i = 0; i < 20 && right; i++) {
+		uint64_t at = random_below((uint32_t)now_ns);
+
+		show_layer(h, i % 3 == 0 ? 0 : 1);
+		history_show(h, 0, at);
+		right = read_all(h) == 0 && is_right(h, 0, at) && is_as_reported(h, path, at);
+	}
+	ok(right, "from one to the other");
+	without_blocks = false;
+	history_want_blocks(h, true);
+	show_layer(h, 0);
+	ok(read_all(h) == 0 && history_shows_end(h) && is_right(h, 0, now_ns), "back to the heap");
+	history_close(h);
+}
+
+static void test_layers_growing(void)
+{
+	struct store_writer *w = begin_layers(in_folder("p.trail"));
+	struct history *h;
+	uint64_t held;
+	bool right = true;
+
+	store_writer_flush(w, &err);
+	if (!ok(history_open(in_folder("p.trail"), &h, &err) == 0, "a recording that grows"))
+		return;
+	for (int round = 0; round < 40 && right; round++) {
+		for (int i = 0; i < 3000; i++)
+			put_random_event(w);
+		store_writer_flush(w, &err);
+		if (round % 7 == 3)
+			show_layer(h, !history_layer(h));
+		right = read_all(h) == 0 && is_right(h, 0, now_ns);
+	}
+	ok(right, "is followed, now the one, now the other");
+	show_layer(h, 1);
+	read_all(h);
+	ok(is_right(h, 0, now_ns) && has_timeline(h), "with its time line");
+	show_layer(h, 0);
+	read_all(h);
+	history_hold(h, true);
+	held = now_ns++;
+	for (int i = 0; i < 5000; i++)
+		put_random_event(w);
+	store_writer_flush(w, &err);
+	show_layer(h, 1);
+	ok(read_all(h) == 0 && is_right(h, 0, held) && has_timeline(h),
+	   "while it is held, to where it stands");
+	history_show(h, 0, held / 2);
+	ok(read_all(h) == 0 && is_right(h, 0, held / 2), "and before");
+	history_show_end(h);
+	history_hold(h, false);
+	ok(read_all(h) == 0 && is_right(h, 0, now_ns) && has_timeline(h), "then it is followed");
+	store_writer_seal(w);
+	store_writer_close(w, &err);
+	ok(read_all(h) == 0 && !history_is_open_ended(h) && is_right(h, 0, now_ns) &&
+		   is_as_reported(h, in_folder("p.trail"), UINT64_MAX), "to its end");
+	history_close(h);
+	has_layers = false;
+	family = 1;
+}
+
 static void test_errors(void)
 {
 	struct history *h = NULL;
@@ -350,6 +515,8 @@ int main(void)
 	known = xcalloc(4 * EVENTS, sizeof(*known));
 	test_moments();
 	test_growth();
+	test_layers();
+	test_layers_growing();
 	test_errors();
 	test_call_tree();
 	free(known);
