@@ -236,6 +236,16 @@ static void imply_block(struct drain *d, const struct realm *realm, struct threa
 
 /* ---- blocks ------------------------------------------------------------------------ */
 
+/* The block that comes next is of that pool, or of none: that is said where it changes. */
+static void enter_pool(struct drain *d, const struct ring_head *h, uint8_t layer, uint64_t pool)
+{
+	struct event e = make_event(d, h, EVENT_IN_POOL, (struct stack_id){0});
+
+	e.address = pool;
+	if (pools_enter(&d->pools, h->thread, layer, pool))
+		emit(d, &e);
+}
+
 static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool)
 {
 	const struct ring_head *h = &r->head;
@@ -249,6 +259,8 @@ static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool
 		drain_begin_small(d, r->address, r->size);
 		return;
 	}
+	if (!realm_is_heap(&realm) && realm.kind != FAMILY_COUNTED)
+		enter_pool(d, h, realm.layer, pool == r->address ? 0 : pool);
 	e = make_event(d, h, EVENT_ALLOC, drain_alloc_stack(d, h, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;

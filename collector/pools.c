@@ -18,6 +18,8 @@ void pools_release(struct pools *p)
 	free(p->members);
 	hashmap_release(&p->by_address);
 	hashmap_release(&p->by_slot);
+	hashmap_release(&p->threads);
+	free(p->entered);
 	memset(p, 0, sizeof(*p));
 }
 
@@ -143,6 +145,26 @@ void pools_add(struct pools *p, uint8_t layer, uint64_t pool, uint32_t slot, uin
 		p->members[p->pools[i].first].previous = m;
 	p->pools[i].first = m;
 	*hashmap_put(&p->by_slot, slot) = m;
+}
+
+bool pools_enter(struct pools *p, uint32_t thread, uint8_t layer, uint64_t pool)
+{
+	uint64_t key = (uint64_t)thread << 8 | layer;
+	uint32_t *at;
+
+	/* most layers have no pools */
+	if (!pool && hashmap_get(&p->threads, key) == HASHMAP_NONE)
+		return false;
+	at = hashmap_put(&p->threads, key);
+	if (*at == HASHMAP_NONE) {
+		*at = (uint32_t)p->n_entered;
+		ARRAY_GROW(p->entered, p->cap_entered, p->n_entered);
+		p->entered[p->n_entered++] = 0;
+	}
+	if (p->entered[*at] == pool)
+		return false;
+	p->entered[*at] = pool;
+	return true;
 }
 
 uint64_t pools_remove(struct pools *p, uint32_t slot)

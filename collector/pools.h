@@ -33,11 +33,20 @@ struct pools {
 	size_t live_pools, live_members;
 	struct hashmap by_address; /* layer and address -> pool; of those gone, its last number */
 	struct hashmap by_slot;	   /* slot -> member; the same */
+	/* the pool that a thread was in when it last allocated in a layer */
+	struct hashmap threads; /* thread and layer -> place in … */
+	uint64_t *entered;
+	size_t n_entered, cap_entered;
 };
 
 void pools_release(struct pools *p);
 /* The block in @slot, at @address, is of the pool at @pool, in that layer. */
 void pools_add(struct pools *p, uint8_t layer, uint64_t pool, uint32_t slot, uint64_t address);
+/*
+ * The next block of the thread in that layer is of the pool at @pool, or of none: 0.  Was the
+ * one before of another?  At first there are blocks of none.
+ */
+bool pools_enter(struct pools *p, uint32_t thread, uint8_t layer, uint64_t pool);
 /* The block in @slot is of no pool any more; returns the address of that which it was of, or 0. */
 uint64_t pools_remove(struct pools *p, uint32_t slot);
 /* What is in the pool at @from is now in that at @to, if there was none. */

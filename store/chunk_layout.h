@@ -19,7 +19,7 @@ static inline bool chunk_has_address(unsigned int kind, unsigned int free_class)
 
 static inline bool chunk_has_size(unsigned int kind)
 {
-	return kind != EVENT_FREE;
+	return kind == EVENT_ALLOC || kind == EVENT_REALLOC;
 }
 
 /* The first of the columns with one byte for each value; the others are numbers as LEB128. */

@@ -36,9 +36,9 @@ enum event_kind {
 	EVENT_ALLOC = 0,
 	EVENT_FREE = 1,
 	EVENT_REALLOC = 2, /* a linked free and alloc: the block keeps its slot */
-	EVENT_POOL_NEW = 3,
-	EVENT_POOL_RESET = 4, /* one event releases all of a pool's blocks */
-	EVENT_POOL_DESTROY = 5,
+	/* blocks of its thread in its layer are of the pool at @address from here on; 0: of none */
+	EVENT_IN_POOL = 3,
+	/* 4 and 5 are not used: blocks that end with their pool end one by one */
 	EVENT_MAP = 6,
 	EVENT_UNMAP = 7,
 	EVENT_MARK = 8,

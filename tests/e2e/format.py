@@ -17,7 +17,7 @@ import tap
 from recording import HEAP, TOTALS, check
 
 HEAPTRAIL, TARGETS, SRCDIR = os.environ["HEAPTRAIL"], os.environ["TARGETS"], os.environ["SRCDIR"]
-KINDS = ("alloc", "free", "realloc")
+KINDS = ("alloc", "free", "realloc", "in-pool")
 work = tempfile.mkdtemp(prefix="heaptrail-format.")
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": tap.private_libc(work), "HOME": work, "LC_ALL": "C.UTF-8"}
 trail = f"{work}/t.trail"
@@ -177,7 +177,7 @@ def odd():
     seed = tap.seed()
     subprocess.run([f"{TARGETS}/forge", "odd", trail], check=True, env={**os.environ, "HEAPTRAIL_SEED": str(seed)})
     state, seen = read("events of all kinds", least_chunks=5, least_checkpoints=3)
-    tap.ok(seen == {"alloc 0", "realloc 0", *(f"free {i}" for i in range(5))} and report(state), "of all classes")
+    tap.ok(seen == {"alloc 0", "realloc 0", "in-pool 0", *(f"free {i}" for i in range(5))} and report(state), "of all classes")
 
 
 def changed():

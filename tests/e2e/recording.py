@@ -13,7 +13,7 @@ ALL_BITS = (1 << 64) - 1
 # columns of a chunk, as the page has them
 (THREADS, THREAD, TIME_LOW, TIME_HIGH, PREDICTED, ADDRESS, CALLS, CALL_LOW, CALL_HIGH, SIZE_LOW, SIZE_HIGH, USABLE,
  BACK_LOW, BACK_HIGH, SLOT_LOW, SLOT_MIDDLE, SLOT_HIGH) = range(17)
-ALLOC, FREE, REALLOC = range(3)
+ALLOC, FREE, REALLOC, IN_POOL = range(4)
 CHUNK = ("id", "space", "events", "allocs", "frees", "first_ns", "last_ns", "min_size", "max_size", "codec",
          "min_address", "max_address", "families")  # in the order of the checksum
 CHECKPOINT = ("chunk", "kind", "time_ns", "bytes")
@@ -184,7 +184,7 @@ class Event:
     __slots__ = ("kind", "cls", "family", "stack", "thread", "time", "address", "size", "usable", "back", "slot")
 
     def allocates(self):
-        return self.kind != FREE
+        return self.kind in (ALLOC, REALLOC)
 
     def ends(self):
         return self.kind == REALLOC or self.kind == FREE and self.cls in (0, 1, 5, 6)
@@ -195,7 +195,7 @@ def read_calls(column):
     while not column.is_at_end():
         kind, family = column.take(2)
         stack += signed(column.number())
-        check(kind & 15 <= REALLOC and kind >> 4 <= 5 and (kind & 15 == FREE or kind < 16), f"kind {kind}")
+        check(kind & 15 <= IN_POOL and kind >> 4 <= 5 and (kind & 15 == FREE or kind < 16), f"kind {kind}")
         calls.append((kind & 15, kind >> 4, family, stack))
     return calls
 
@@ -211,7 +211,7 @@ def read_by_thread(events, order, columns):
         e = events[i]
         e.kind, e.cls, e.family, e.stack = calls[call]
         e.address = e.size = e.usable = e.back = e.slot = None
-        if e.kind != FREE:
+        if e.allocates():
             e.size = next(sizes)
             how = next(usable)
             if how == 1:

@@ -44,10 +44,10 @@ static void count(const struct event *e)
 
 static void print(const struct event *e, const struct replay_step *step, bool is_long)
 {
-	static const char *const kinds[] = {"alloc", "free", "realloc"};
+	static const char *const kinds[] = {"alloc", "free", "realloc", "in-pool"};
 
 	printf("%s %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRId64 " %u",
-	       e->kind < 3 ? kinds[e->kind] : "?", e->free_class, e->thread.v,
+	       e->kind <= EVENT_IN_POOL ? kinds[e->kind] : "?", e->free_class, e->thread.v,
 	       step->made ? e->size : 0, step->ended ? step->old.size : 0, e->t_ns,
 	       step->made ? e->address : step->ended ? step->old.address : e->address,
 	       (int64_t)e->usable, e->stack.v);

@@ -238,6 +238,8 @@ static void make_odd(struct event *e)
 	} else if (!below(20)) {
 		e->kind = EVENT_FREE;
 		e->free_class = (uint8_t)(FREE_UNKNOWN + below(3));
+	} else if (!below(40)) {
+		e->kind = EVENT_IN_POOL;
 	}
 	if (event_allocates(e)) {
 		e->size = below(20) ? below(3) * 16 : below(5) ? below(5000) : random_u64() >> 20;

@@ -192,6 +192,7 @@ static inline bool kinds_are(const char *kinds)
 		text[i] = got.events[i].kind == EVENT_ALLOC	? 'A'
 			  : got.events[i].kind == EVENT_REALLOC ? 'R'
 			  : got.events[i].kind == EVENT_FREE	? "FIUNDP"[got.events[i].free_class]
+			  : got.events[i].kind == EVENT_IN_POOL ? 'i'
 								: '?';
 	if (strcmp(text, kinds))
 		diag("the events are %s, not %s", text, kinds);
