@@ -44,17 +44,18 @@ static bool is_function_of(const char *key, const char *text, const char *layer,
 	return true;
 }
 
-static bool mark_frames(const struct catalog *c, const char *layer, bool *in)
+/* [frame] enum layer_call */
+static bool mark_frames(const struct catalog *c, const char *layer, uint8_t *in)
 {
 	bool found = false;
 
 	for (size_t i = 0; i < c->n_facts; i++) {
+		const char *text = c->facts[i].text;
 		uint64_t start, size;
 		const char *path;
 		size_t len;
 
-		if (!is_function_of(c->facts[i].key, c->facts[i].text, layer, &path, &len, &start,
-				    &size))
+		if (!is_function_of(c->facts[i].key, text, layer, &path, &len, &start, &size))
 			continue;
 		found |= size != 0;
 		for (size_t f = 1; f < c->n_recorded_frames; f++) {
@@ -62,29 +63,44 @@ static bool mark_frames(const struct catalog *c, const char *layer, bool *in)
 			const char *module = catalog_module_path(c, frame->module);
 
 			/* return addresses: that of a call at the end is behind it */
-			in[f] |= frame->offset - start - 1 < size && module &&
-				 !strncmp(module, path, len) && !module[len];
+			if (frame->offset - start - 1 < size && module &&
+			    !strncmp(module, path, len) && !module[len])
+				in[f] = strstr(text, LAYERS_AT_ENTRY) ? LAYER_CALL_TOLD_BEFORE
+								      : LAYER_CALL_TOLD_AFTER;
 		}
 	}
 	return found;
 }
 
-/* To be freed; NULL where none of the layer's functions is known. */
-static bool *find_stacks(const struct catalog *c, const char *layer)
+uint8_t *layer_call_stacks(const struct catalog *c, const char *layer)
 {
-	bool *frames = xcalloc(c->n_recorded_frames + 1, sizeof(*frames)), *stacks = NULL;
+	uint8_t *frames = xcalloc(c->n_recorded_frames + 1, sizeof(*frames)), *stacks = NULL;
 
 	if (mark_frames(c, layer, frames)) {
 		stacks = xcalloc(c->n_stacks + 1, sizeof(*stacks));
 		for (size_t i = 1; i < c->n_stacks; i++) { /* a caller's stack comes before */
 			const struct catalog_stack *s = &c->stacks[i];
 
-			stacks[i] = (s->frame.v < c->n_recorded_frames && frames[s->frame.v]) ||
-				    (s->parent.v < i && stacks[s->parent.v]);
+			if (s->parent.v < i)
+				stacks[i] = stacks[s->parent.v];
+			if (!stacks[i] && s->frame.v < c->n_recorded_frames)
+				stacks[i] = frames[s->frame.v];
 		}
 	}
 	free(frames);
 	return stacks;
+}
+
+/* The same, whatever the order is. */
+static bool *find_stacks(const struct catalog *c, const char *layer)
+{
+	uint8_t *calls = layer_call_stacks(c, layer);
+	bool *ret = calls ? xcalloc(c->n_stacks + 1, sizeof(*ret)) : NULL;
+
+	for (size_t i = 0; calls && i < c->n_stacks; i++)
+		ret[i] = calls[i] != LAYER_CALL_NONE;
+	free(calls);
+	return ret;
 }
 
 /* ---- the pass ----------------------------------------------------------------------- */
@@ -110,26 +126,30 @@ static void begin_space(void *arg)
 	}
 }
 
-static bool has_family(const struct catalog *c, const struct layer *layer, const char *suffix,
-		       uint64_t *ret)
+/* Those of the layer whose names end so. */
+static uint64_t families_by_suffix(const struct catalog *c, const struct layer *layer,
+				   const char *suffix)
 {
-	*ret = 0;
+	uint64_t bits = 0;
+
 	for (size_t i = 0; i < c->n_families && i < 64; i++) {
 		const char *name = c->families[i].name;
 		size_t n = name ? strlen(name) : 0, m = strlen(suffix);
 
 		if (n > m && !strcmp(name + n - m, suffix) && layer->families >> i & 1)
-			*ret |= 1ull << i;
+			bits |= 1ull << i;
 	}
-	return *ret != 0;
+	return bits;
 }
 
 uint64_t layer_counted_families(const struct catalog *c, const struct layer *layer)
 {
-	uint64_t bits;
+	return families_by_suffix(c, layer, LAYERS_COUNTED_SUFFIX);
+}
 
-	has_family(c, layer, LAYERS_COUNTED_SUFFIX, &bits);
-	return bits;
+uint64_t layer_pool_families(const struct catalog *c, const struct layer *layer)
+{
+	return families_by_suffix(c, layer, LAYERS_POOLS_SUFFIX);
 }
 
 int layer_totals_make(struct store_reader *reader, const struct catalog *c,
@@ -139,7 +159,6 @@ int layer_totals_make(struct store_reader *reader, const struct catalog *c,
 {
 	struct pass *p = xcalloc(1, sizeof(*p));
 	struct walk walk = {&p->replay, begin_space, count, p, progress};
-	uint64_t bits;
 	int r;
 
 	p->layers = layers;
@@ -159,8 +178,8 @@ int layer_totals_make(struct store_reader *reader, const struct catalog *c,
 		ret[i] = (struct layer_total){
 			.layer = layer,
 			.has_functions = p->in_functions[i] != NULL,
-			.has_pools = has_family(c, layer, LAYERS_POOLS_SUFFIX, &bits),
-			.has_counted = has_family(c, layer, LAYERS_COUNTED_SUFFIX, &bits)};
+			.has_pools = layer_pool_families(c, layer) != 0,
+			.has_counted = layer_counted_families(c, layer) != 0};
 		totals_get(&p->own[i], GROUP_STACK, NULL, &ret[i].own);
 		totals_get(&p->taken[i], GROUP_STACK, NULL, &ret[i].taken);
 		/* they go with the pass */

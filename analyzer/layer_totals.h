@@ -32,7 +32,14 @@ int layer_totals_make(struct store_reader *reader, const struct catalog *c,
 		      analysis_progress *progress, struct layer_total ret[LAYERS_MAX],
 		      struct err *err);
 
-/* Bits of the ids of the families of countable things in the layer. */
+/* Bits of the ids of the families of countable things in the layer; and of pools. */
 uint64_t layer_counted_families(const struct catalog *c, const struct layer *layer);
+uint64_t layer_pool_families(const struct catalog *c, const struct layer *layer);
+/*
+ * [id]: are functions of the layer on the stack, and does the event of the outermost of them
+ * come after what it does itself, or before?  To be freed; NULL where none of them is known.
+ */
+enum layer_call { LAYER_CALL_NONE, LAYER_CALL_TOLD_AFTER, LAYER_CALL_TOLD_BEFORE };
+uint8_t *layer_call_stacks(const struct catalog *c, const char *layer);
 
 #endif

@@ -11,6 +11,7 @@
 #include "analyzer/rows.h"
 #include "cli/hints.h"
 #include "cli/layer_report.h"
+#include "cli/pool_report.h"
 #include "cli/rotated.h"
 #include "cli/stack_view.h"
 #include "cli/view.h"
@@ -24,8 +25,8 @@ static const char help[] =
 	"Shows where the heap of a recording went: its totals, and a row for each source\n"
 	"file, function, call stack, thread or size.\n"
 	"\n"
-	"      --by KEY      file (default), line, function, module, stack, thread, size\n"
-	"                    or family\n"
+	"      --by KEY      file (default), line, function, module, stack, thread, size,\n"
+	"                    family or pool (of a layer with pools: see --probe)\n"
 	"      --wrong-frees  instead of rows the frees that were not right: of what was\n"
 	"                    freed already, of new[] by free(), of a layer by another's\n"
 	"      --skip NAME   a wrapper: blocks are its callers' (a pattern as of the\n"
@@ -96,6 +97,7 @@ struct report_options {
 	const char **skip; /* patterns */
 	size_t n_skip, cap_skip;
 	bool inclusive, full_paths, bytes, no_symbolize, wrong_frees, wide, json, csv, done;
+	bool by_pool;
 };
 
 static int parse(const struct command *c, int argc, char **argv, struct report_options *o)
@@ -106,7 +108,8 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 	while ((option = getopt_long(argc, argv, "w", options, NULL)) != -1) {
 		switch (option) {
 		case OPTION_BY:
-			if (!rows_by_name(optarg, &o->by))
+			o->by_pool = !strcmp(optarg, "pool");
+			if (!o->by_pool && !rows_by_name(optarg, &o->by))
 				return usage_error(c, "cannot report by '%s'", optarg);
 			break;
 		case OPTION_SORT:
@@ -170,6 +173,9 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 		return usage_error(c, "--wrong-frees has no --csv: there is --json");
 	if (o->json && o->csv)
 		return usage_error(c, "either --json or --csv");
+	if (o->by_pool && (o->csv || o->inclusive || o->wrong_frees || !pool_report_sorts_by(o->sort)))
+		return usage_error(c, "--by pool goes neither with --csv, --inclusive, --wrong-frees "
+				      "nor with --sort temporary");
 	o->paths = argv + optind;
 	o->n_paths = (size_t)(argc - optind);
 	return 0;
@@ -227,6 +233,7 @@ static int print_text(const struct view *v, const struct rows *rows, const struc
 	size_t n = !o->rows || rows->n < o->rows ? rows->n : o->rows;
 	bool has_frames = o->by == ROWS_BY_STACK && stacks_have_frames(&v->stacks);
 	struct stack_view_options frames = {o->frames, o->wide};
+	struct pool_report_options pools = {o->sort, o->rows, o->bytes, o->wide};
 	bool left_out = false;
 	char count[FORMAT_MAX];
 	int r;
@@ -234,6 +241,8 @@ static int print_text(const struct view *v, const struct rows *rows, const struc
 	view_print_head(v, o->bytes);
 	if (o->wrong_frees)
 		return wrong_free_report_print(v, o->rows, &frames, err);
+	if (o->by_pool)
+		return pool_report_print(v, own, &pools, err);
 	r = layer_report_print(v, o->bytes, err);
 	if (r || !rows->n)
 		return r;
@@ -330,7 +339,12 @@ static int print_json(const struct view *v, const struct rows *rows, const struc
 		json_end_object(&j);
 		return 0;
 	}
-	json_string(&j, "by", rows_by_text(o->by));
+	json_string(&j, "by", o->by_pool ? "pool" : rows_by_text(o->by));
+	if (o->by_pool) {
+		r = pool_report_json(v, &j, err);
+		json_end_object(&j);
+		return r;
+	}
 	json_begin_array(&j, "rows");
 	for (size_t i = 0; i < rows->n; i++)
 		json_row(v, &rows->rows[i], o->by, &j);
@@ -378,6 +392,28 @@ static void print_csv(const struct view *v, const struct rows *rows,
 	}
 }
 
+/* Of pools it is the layer that has them, unless it is said which. */
+static int open_view(struct view *v, const struct report_options *o, struct err *err)
+{
+	struct when when = o->when;
+	char layer[LAYER_NAME_BYTES];
+	int r = view_open_when(v, o->path, rows_group_key(o->by), &when, err);
+
+	if (r || !o->by_pool)
+		return r;
+	r = when.layer ? pool_report_check_layer(v, err)
+		       : pool_report_find_layer(v, &when.layer, err);
+	if (!r && o->when.layer)
+		return 0;
+	if (!r)
+		snprintf(layer, sizeof(layer), "%s", when.layer);
+	view_close(v);
+	if (r)
+		return r;
+	when.layer = layer;
+	return view_open_when(v, o->path, rows_group_key(o->by), &when, err);
+}
+
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct report_options o = {.by = ROWS_BY_FILE, .sort = "peak", .rows = 20,
@@ -391,7 +427,7 @@ static int run(const struct command *c, int argc, char **argv)
 	status = parse(c, argc, argv, &o);
 	if (!status && !o.done &&
 	    (rotated_last(o.paths, o.n_paths, &o.path, &err) < 0 ||
-	     view_open_when(&v, o.path, rows_group_key(o.by), &o.when, &err) < 0))
+	     open_view(&v, &o, &err) < 0))
 		status = print_error(&err);
 	if (status || o.done) {
 		free(o.skip);

@@ -32,12 +32,13 @@ static int open_once(struct view *v, const char *path, enum group_key key,
 
 	memset(v, 0, sizeof(*v));
 	v->path = path;
-	v->layer = when->layer ? when->layer : LAYERS_HEAP;
 	r = store_reader_open(path, &v->reader, err);
 	if (!r)
 		layers_read(&v->layers, v->reader);
 	if (!r)
 		r = when_find(when, v->reader, &v->window, err);
+	if (!r)
+		v->layer = layers_find(&v->layers, when->layer ? when->layer : LAYERS_HEAP)->name;
 	if (!r)
 		r = analysis_make(v->reader, key, &v->window, progress_events, &v->analysis, err);
 	progress_end();

@@ -11,6 +11,7 @@
 #include "common/hash.h"
 #include "common/xalloc.h"
 #include "image/elf_file.h"
+#include "store/layers.h"
 
 #define DEBUG_HOOK "_dl_debug_state"
 /* The longest code that is looked through for jumps into a prologue. */
@@ -387,7 +388,9 @@ static void put_extent(struct store_writer *w, const struct plan_object *o,
 {
 	char *key = xasprintf("layer:%s:%s:%s", p->family->layer_name, o->path,
 			      p->function->symbol);
-	char *value = xasprintf("0x%" PRIx64 "+0x%" PRIx64, p->extent.address, p->extent.size);
+	bool at_entry = p->function->op == PROBE_ALLOC_ENTRY;
+	char *value = xasprintf("0x%" PRIx64 "+0x%" PRIx64 "%s", p->extent.address,
+				p->extent.size, at_entry ? LAYERS_AT_ENTRY : "");
 
 	store_writer_put_text(w, key, value);
 	free(key);

@@ -20,6 +20,8 @@
 /* By which the name of a family ends that is one of pools, or of countable things. */
 #define LAYERS_POOLS_SUFFIX " pools"
 #define LAYERS_COUNTED_SUFFIX " references"
+/* By which what is said of a function ends whose events come as it is entered. */
+#define LAYERS_AT_ENTRY " entry"
 
 struct layers {
 	struct layer {
