@@ -173,9 +173,10 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 		return usage_error(c, "--wrong-frees has no --csv: there is --json");
 	if (o->json && o->csv)
 		return usage_error(c, "either --json or --csv");
-	if (o->by_pool && (o->csv || o->inclusive || o->wrong_frees || !pool_report_sorts_by(o->sort)))
-		return usage_error(c, "--by pool goes neither with --csv, --inclusive, --wrong-frees "
-				      "nor with --sort temporary");
+	if (o->by_pool &&
+	    (o->csv || o->inclusive || o->wrong_frees || !pool_report_sorts_by(o->sort)))
+		return usage_error(c, "--by pool goes neither with --csv, --inclusive, "
+				      "--wrong-frees nor with --sort temporary");
 	o->paths = argv + optind;
 	o->n_paths = (size_t)(argc - optind);
 	return 0;

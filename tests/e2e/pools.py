@@ -155,7 +155,30 @@ def talloc():
     tap.ok(any(r["pool"] and r["stack"] and r["live_blocks"] > 1 for r in rows), "they were made by who allocated them")
 
 
+def mimalloc():
+    """Its heaps, which are destroyed with all of their blocks, are pools by probes on them; the heap's layer does not see that."""
+    library = "/usr/lib/x86_64-linux-gnu/libmimalloc.so.2"
+    if not os.path.exists(library):
+        return tap.skip("heaps of mimalloc", "it is not installed")
+    with open(f"{work}/heaps.c", "w") as f:
+        f.write("""#include <stddef.h>
+            void *mi_heap_new(void), *mi_heap_malloc(void *, size_t), *mi_heap_zalloc(void *, size_t);
+            void mi_heap_destroy(void *), mi_free(void *);
+            int main(void) { void *a = mi_heap_new(), *b = mi_heap_new(), *c = mi_heap_new(), *p = NULL;
+            for (int i = 0; i < 100; i++) { p = mi_heap_malloc(a, 100 + i); mi_heap_zalloc(b, 50); mi_heap_malloc(c, 10); }
+            mi_free(p); mi_heap_destroy(a); return 0; }""")
+    subprocess.run(["gcc", "-O1", "-g", "-w", "-o", f"{work}/heaps", f"{work}/heaps.c", library], check=True)
+    record(f"{work}/heaps", specs=("mi_heap_new: pool_new pool=ret layer=mi", "mi_heap_malloc: alloc pool=arg1 size=arg2 layer=mi",
+                                   "mi_heap_zalloc: alloc pool=arg1 size=arg2 layer=mi", "mi_heap_destroy: destroy pool=arg1 layer=mi",
+                                   "mi_free: free ptr=arg1 layer=mi"))
+    rows = sorted((r["alloc_calls"], r["allocated_bytes"], r["live_blocks"], r["live_bytes"], r["ended_ns"] is not None)
+                  for r in pools("mi") if r["pool"])
+    tap.ok(rows == [(100, 1000, 100, 1000, False), (100, 5000, 100, 5000, False), (100, 14950, 0, 0, True)], f"heaps of mimalloc {rows}")
+    s = report()["summary"]
+    tap.ok(s["live_blocks"] >= 299, f"layer heap has no call for each block of a heap that is destroyed {s['live_blocks']}")
+
+
 try:
-    tap.run_as_root([exact, moments, text, without_stacks, dropped, apr, talloc])
+    tap.run_as_root([exact, moments, text, without_stacks, dropped, apr, talloc, mimalloc])
 finally:
     shutil.rmtree(work, ignore_errors=True)
