@@ -26,7 +26,6 @@ struct thread {
 
 struct pass {
 	const struct catalog *catalog;
-	const struct layers *layers;
 	struct replay replay;
 	struct pool_totals *found;
 	uint64_t families, pool_families; /* of the layer; those of them that pools are of */
@@ -312,7 +311,6 @@ int pool_totals_make(struct store_reader *reader, const struct catalog *c,
 		     struct pool_totals *ret, struct err *err)
 {
 	struct pass p = {.catalog = c,
-			 .layers = layers,
 			 .found = ret,
 			 .families = layer->families,
 			 .pool_families = layer_pool_families(c, layer),

@@ -2,9 +2,6 @@
 #include "config.h"
 #include "ui/page.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "analyzer/dropped.h"
 #include "common/xalloc.h"
 
