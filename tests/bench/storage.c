@@ -400,7 +400,7 @@ static void repeat(const char *path, uint64_t wanted, bool cut_off)
 	checkpoints_init(&c);
 	drain.observer = checkpoints_observer(&c);
 	while (drain.counts.events < wanted) {
-		const struct replay_block *b;
+		struct replay_block b;
 		size_t next = 0;
 
 		for (size_t at = 0, len; at < raw.len; at += len) {
@@ -414,10 +414,10 @@ static void repeat(const char *path, uint64_t wanted, bool cut_off)
 				fail(&err);
 		}
 		shift += length;
-		while (drain.counts.events < wanted && (b = replay_next_live(&drain.heap, &next))) {
+		while (drain.counts.events < wanted && replay_next_live(&drain.heap, &next, &b)) {
 			struct ring_free f = {.head = {.kind = RING_FREE, .family = 1, .thread = 1,
 						       .t_ns = drain.last_ns + 100},
-					      .address = b->address, .caller = code};
+					      .address = b.address, .caller = code};
 
 			drain_feed(&drain, &f.head, sizeof(f));
 		}
