@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "analyzer/analysis.h"
+#include "analyzer/checkpoint.h"
 #include "cli/checkpoints.h"
 #include "cli/summary.h"
 #include "collector/drain.h"
@@ -20,6 +21,7 @@
 #include "common/format.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
+#include "store/checkpoint_rows.h"
 #include "store/chunk.h"
 #include "store/reader.h"
 #include "store/replay.h"
@@ -177,6 +179,27 @@ static void make_live(uint32_t blocks)
 	slots_release(&slots);
 }
 
+static void take(void *packer, const void *data, size_t len)
+{
+	checkpoint_packer_add(packer, data, len);
+}
+
+/* For how long a checkpoint keeps the ring waiting. */
+static void bench_checkpoint(const struct replay *heap)
+{
+	struct checkpoint_packer packer = {0};
+	uint64_t ns = clock_cpu_ns();
+
+	checkpoint_packer_begin(&packer, CHECKPOINT_HEAP, 1, 1);
+	checkpoint_save_heap(heap, take, &packer);
+	checkpoint_packer_end(&packer);
+	ns = clock_cpu_ns() - ns;
+	printf("checkpoint of %" PRIu64 " live blocks: %.0f ms, %.2f bytes a block\n",
+	       heap->live_blocks, (double)ns / 1e6,
+	       (double)packer.packed.len / (double)heap->live_blocks);
+	checkpoint_packer_release(&packer);
+}
+
 static void bench_replay(void)
 {
 	struct replay replay = {0};
@@ -195,6 +218,7 @@ static void bench_replay(void)
 	ns = clock_cpu_ns() - ns;
 	printf("replayed %.1f million events a second, at most %" PRIu64 " live blocks\n",
 	       million_a_second(n_events, ns), most);
+	bench_checkpoint(&replay);
 	replay_release(&replay);
 	for (unsigned int keys = 1; keys < 16; keys = keys * 16 - 1) {
 		pass = analysis_pass_new(keys, 0, NULL);
