@@ -202,11 +202,13 @@ static void end_with_pool(void *arg, uint32_t slot, uint64_t address)
 static void end_members(struct drain *d, const struct realm *realm, uint64_t address,
 			const struct event *e)
 {
-	struct pool_end p = {d, *e, e->free_class == FREE_IMPLIED};
+	struct pool_end p;
 
-	if (d->pools.live_pools && !realm_is_heap(realm) &&
-	    pools_has(&d->pools, realm->layer, address))
-		pools_end(&d->pools, realm->layer, address, end_with_pool, &p);
+	if (!d->pools.live_pools || realm_is_heap(realm) ||
+	    !pools_has(&d->pools, realm->layer, address))
+		return;
+	p = (struct pool_end){d, *e, e->free_class == FREE_IMPLIED};
+	pools_end(&d->pools, realm->layer, address, end_with_pool, &p);
 }
 
 /* ---- frees that were not seen ------------------------------------------------------ */

@@ -11,7 +11,7 @@
 #include "store/chunk_layout.h"
 
 #define MADE_PLACES (2u * CHUNK_EVENTS_MAX)
-#define NUMBER_PLACES_MIN 1024u /* most chunks need no more, and these stay in the cache */
+#define NUMBER_PLACES_MIN 2048u /* most chunks need no more, and these stay in the cache */
 #define VARINT_MAX 10
 #define ZSTD_LEVEL 1
 
@@ -22,7 +22,7 @@ struct numbering {
 		uint32_t number;
 		uint32_t generation; /* another one than the numbering's: empty */
 	} *entries;
-	uint32_t places; /* a power of two; half of them are empty at least */
+	uint32_t places; /* a power of two; most of them are empty */
 	uint32_t generation, n;
 };
 
@@ -192,7 +192,7 @@ static inline bool numbering_get(struct numbering *n, uint64_t key, uint32_t *re
 	}
 	*ret = n->n++;
 	*e = (struct numbering_entry){key, *ret, n->generation};
-	if (n->n > n->places / 2)
+	if (n->n > n->places / 4)
 		numbering_grow(n);
 	return true;
 }

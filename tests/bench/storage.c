@@ -344,6 +344,8 @@ static struct raw make_raw(void)
 	free(s);
 	replay_release(&replay);
 	hashmap_release(&sent);
+	/* one more is expected than there are */
+	ARRAY_GROW(raw.data, raw.cap, raw.len + sizeof(uint32_t) + sizeof(struct ring_alloc));
 	return raw;
 }
 
