@@ -30,6 +30,36 @@ void replay_release(struct replay *r)
 	memset(r, 0, sizeof(*r));
 }
 
+static void *copy_array(const void *from, size_t bytes)
+{
+	void *to = xmalloc(bytes + 1);
+
+	if (bytes)
+		memcpy(to, from, bytes);
+	return to;
+}
+
+void replay_copy(struct replay *to, const struct replay *r)
+{
+	size_t last = r->n_threads * (r->layers.n + 1u) * sizeof(*r->last_made);
+	size_t left = r->slots.next;
+
+	*to = *r;
+	to->recent = NULL;
+	to->segments = xcalloc(r->n_segments + 1, sizeof(*to->segments));
+	for (size_t i = 0; i < r->n_segments; i++) {
+		size_t n = left < REPLAY_SEGMENT ? left : REPLAY_SEGMENT;
+
+		/* to put huge pages together may take the kernel longer than the copy */
+		to->segments[i] = i ? xmap_now(HUGE_PAGE_BYTES) : xmalloc(HUGE_PAGE_BYTES);
+		memcpy(to->segments[i], r->segments[i], n * sizeof(struct replay_cell));
+		left -= n;
+	}
+	to->wide = copy_array(r->wide, r->n_wide * sizeof(*r->wide));
+	to->last_made = copy_array(r->last_made, last);
+	to->slots.freed = copy_array(r->slots.freed, r->slots.n_freed * sizeof(*r->slots.freed));
+}
+
 /* Where it is kept what @thread's last event in the layer of @family made. */
 static uint32_t *last_made(struct replay *r, uint32_t thread, uint8_t family)
 {

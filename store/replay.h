@@ -91,6 +91,8 @@ struct replay_step {
 };
 
 void replay_release(struct replay *r);
+/* @to: empty.  It is as @r, but cannot be fed: for a look at it while @r goes on. */
+void replay_copy(struct replay *to, const struct replay *r);
 /* Another address space: no block is live. */
 void replay_begin_space(struct replay *r, struct space_id space);
 /*

@@ -14,6 +14,7 @@
 #include "common/buffer.h"
 #include "common/xalloc.h"
 #include "store/checkpoint_crc.h"
+#include "store/checkpoint_pack.h"
 #include "store/checkpoint_rows.h"
 #include "store/chunk.h"
 #include "store/continuation.h"
@@ -686,12 +687,16 @@ void store_writer_add_to_checkpoint(void *writer, const void *data, size_t len)
 
 bool store_writer_end_checkpoint(struct store_writer *w)
 {
-	const struct checkpoint_packer *p = &w->packer;
+	checkpoint_packer_end(&w->packer);
+	return store_writer_put_checkpoint(w, &w->packer);
+}
+
+bool store_writer_put_checkpoint(struct store_writer *w, struct checkpoint_packer *p)
+{
 	sqlite3_stmt *s;
 
 	/* of events that were given up, too: it would not go with the chunks */
-	if (!checkpoint_packer_end(&w->packer) || w->no_more_events ||
-	    !(s = prepare(w, PUT_CHECKPOINT)))
+	if (!p->is_good || w->no_more_events || !(s = prepare(w, PUT_CHECKPOINT)))
 		return false;
 	bind_u64(s, 1, p->info.chunk);
 	bind_u64(s, 2, p->kind);
@@ -701,7 +706,7 @@ bool store_writer_end_checkpoint(struct store_writer *w)
 	sqlite3_bind_blob(s, 6, p->packed.data, (int)p->packed.len, SQLITE_STATIC);
 	step(w, s);
 	w->sizes.checkpoints += p->packed.len;
-	checkpoint_packer_release(&w->packer); /* it may be large */
+	checkpoint_packer_release(p); /* it may be large */
 	return !w->failed;
 }
 
