@@ -145,11 +145,15 @@ static bool put_state(void *arg, struct store_writer *w, const struct replay *he
 		      struct dropped_events *ret)
 {
 	struct checkpoints *c = arg;
+	bool is_whole;
 
 	end_job(c, w);
 	*ret = (struct dropped_events){.events = c->totals.sums.events,
 				       .until_ns = c->totals.sums.last_ns};
-	return put(c, w, chunk, heap);
+	is_whole = put(c, w, chunk, heap);
+	if (!chunk)
+		bound_begin_file(&c->bound);
+	return is_whole;
 }
 
 /* Bytes that checkpoints may have. */

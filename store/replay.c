@@ -80,7 +80,8 @@ void replay_begin_space(struct replay *r, struct space_id space)
 	r->live_bytes = r->live_blocks = 0;
 }
 
-static __attribute__((noinline, cold)) int contradiction(const struct replay *r, const char *what, struct err *err)
+static __attribute__((noinline, cold)) int contradiction(const struct replay *r, const char *what,
+							  struct err *err)
 {
 	err_set(err, ERR_RECORDING, 0,
 		"event %" PRIu64 " of the recording contradicts those before it: %s", r->ordinal,

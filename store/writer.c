@@ -185,10 +185,9 @@ static int open_database(struct store_writer *w, struct err *err)
 }
 
 /* Little of what is written stays beside the file, or its bound would mean nothing. */
-static void begin_bound(struct store_writer *w, uint64_t max_size)
+static void bound_wal(struct store_writer *w)
 {
 	writer_exec(w, "PRAGMA wal_autocheckpoint=64; PRAGMA journal_size_limit=1048576");
-	store_writer_put_number(w, "max_size", (int64_t)max_size);
 }
 
 static bool act_as(const struct store_writer_options *o)
@@ -222,10 +221,12 @@ int store_writer_create(const char *path, const struct store_writer_options *o,
 	if (r)
 		goto out;
 	r = open_database(w, err);
-	if (r)
+	if (r) {
 		unlink(path);
-	else if (o->max_size)
-		begin_bound(w, o->max_size);
+	} else if (o->max_size) {
+		bound_wal(w);
+		store_writer_put_number(w, "max_size", (int64_t)o->max_size);
+	}
 out:
 	act_as_before(euid, egid);
 	if (r) {
@@ -258,9 +259,12 @@ int store_writer_continue(struct store_writer *w, const char *path,
 {
 	uid_t euid = geteuid();
 	gid_t egid = getegid();
+	struct store_writer_options options = *o;
 	struct store_writer *next, old;
-	int r = store_writer_create(path, o, &next, err);
+	int r;
 
+	options.max_size = 0; /* the fact is copied */
+	r = store_writer_create(path, &options, &next, err);
 	if (r)
 		return r;
 	r = act_as(o) ? continuation_copy(next->db, w->path, next->path, earlier, err) : -EPERM;
@@ -270,12 +274,29 @@ int store_writer_continue(struct store_writer *w, const char *path,
 		store_writer_close(next, NULL);
 		return r;
 	}
+	if (o->max_size)
+		bound_wal(next);
 	next->timeline_rows = w->timeline_rows;
 	old = *w;
 	*w = *next;
 	*next = old;
 	*ret_old = next;
 	return 0;
+}
+
+void store_writer_remove(const char *path, const struct store_writer_options *o)
+{
+	static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
+	uid_t euid = geteuid();
+	gid_t egid = getegid();
+
+	for (size_t i = 0; i < COUNT_OF(ends) && act_as(o); i++) {
+		char *file = xasprintf("%s%s", path, ends[i]);
+
+		unlink(file); /* whoever keeps it by other rights keeps it */
+		free(file);
+	}
+	act_as_before(euid, egid);
 }
 
 bool store_writer_give_up_events(struct store_writer *w)

@@ -54,6 +54,9 @@ int store_writer_continue(struct store_writer *w, const char *path,
 			  const struct dropped_events *earlier, struct store_writer **ret_old,
 			  struct err *err);
 
+/* Removes a file that was made with these options, and what SQLite may have beside it. */
+void store_writer_remove(const char *path, const struct store_writer_options *o);
+
 /*
  * After a failure: goes back to what was last flushed and, if there is room for
  * that much, writes down why it failed (fact "stopped").  Events are not taken any
