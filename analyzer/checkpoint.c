@@ -148,46 +148,31 @@ enum heap_column {
 
 /* ---- the heap: saving ----------------------------------------------------------------- */
 
-/* Bytes on their way: counted only, or handed on. */
-struct outlet {
-	checkpoint_put *put; /* NULL: counted only */
-	void *arg;
-	uint64_t bytes; /* so far */
+/*
+ * Blocks are sorted by when they were made, as numbers: the upper half is the time, as
+ * finely as it goes, the lower one the slot.
+ */
+#define DIGIT_BITS 11
+#define DIGITS (1u << DIGIT_BITS)
+/* Blocks of the same upper half are few, most of the time. */
+#define FEW 16
+
+struct sorting {
+	uint64_t *items, *other; /* @other: scratch */
 	size_t n;
-	uint8_t data[16384];
+	uint64_t first_ns;
+	unsigned int shift;
 };
 
-static void flush(struct outlet *o)
+static uint32_t slot_of(uint64_t item)
 {
-	if (o->put)
-		o->put(o->arg, o->data, o->n);
-	o->bytes += o->n;
-	o->n = 0;
-}
-
-static void out_byte(struct outlet *o, uint8_t byte)
-{
-	if (o->n == sizeof(o->data))
-		flush(o);
-	o->data[o->n++] = byte;
-}
-
-static void out_number(struct outlet *o, uint64_t v)
-{
-	for (; v >= 0x80; v >>= 7)
-		out_byte(o, (uint8_t)v | 0x80);
-	out_byte(o, (uint8_t)v);
-}
-
-static void out_difference(struct outlet *o, uint64_t to, uint64_t from)
-{
-	out_number(o, zigzag((int64_t)(to - from)));
+	return (uint32_t)item;
 }
 
 static int compare_made(const void *a, const void *b, void *arg)
 {
 	const struct replay *heap = arg;
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	uint32_t x = slot_of(*(const uint64_t *)a), y = slot_of(*(const uint64_t *)b);
 	uint64_t t = replay_at(heap, x)->t_ns, u = replay_at(heap, y)->t_ns;
 
 	if (t != u)
@@ -195,18 +180,87 @@ static int compare_made(const void *a, const void *b, void *arg)
 	return (x > y) - (x < y);
 }
 
-/* The slots of the live blocks as they were made: what comes together is alike.  To be freed. */
-static uint32_t *sort_blocks(const struct replay *heap)
+static void list_live(const struct replay *heap, struct sorting *s)
 {
-	uint32_t *slots = xcalloc(heap->live_blocks + 1, sizeof(*slots));
-	size_t n = 0;
+	uint64_t last_ns = 0;
 
-	for (uint32_t i = 0; i < heap->slots.next; i++)
-		if (replay_at(heap, i)->is_live)
-			slots[n++] = i;
-	if (n)
-		qsort_r(slots, n, sizeof(*slots), compare_made, (void *)heap);
-	return slots;
+	s->first_ns = UINT64_MAX;
+	for (uint32_t i = 0; i < heap->slots.next; i++) {
+		const struct replay_cell *c = replay_at(heap, i);
+
+		if (!c->is_live)
+			continue;
+		s->first_ns = c->t_ns < s->first_ns ? c->t_ns : s->first_ns;
+		last_ns = c->t_ns > last_ns ? c->t_ns : last_ns;
+		s->n++;
+	}
+	while (s->n && (last_ns - s->first_ns) >> s->shift > UINT32_MAX)
+		s->shift++;
+	s->items = xmalloc((s->n + 1) * sizeof(*s->items));
+	s->other = xmalloc((s->n + 1) * sizeof(*s->other));
+	for (uint32_t i = 0, n = 0; i < heap->slots.next; i++) {
+		const struct replay_cell *c = replay_at(heap, i);
+
+		if (c->is_live)
+			s->items[n++] = (c->t_ns - s->first_ns) >> s->shift << 32 | i;
+	}
+}
+
+/* By the bits from @bit on; of equal ones the order stays as it is. */
+static void sort_by_digit(struct sorting *s, unsigned int bit)
+{
+	size_t starts[DIGITS] = {0}, at = 0;
+	uint64_t *sorted = s->other;
+
+	for (size_t i = 0; i < s->n; i++)
+		starts[s->items[i] >> bit & (DIGITS - 1)]++;
+	for (size_t i = 0; i < DIGITS; i++) {
+		size_t n = starts[i];
+
+		starts[i] = at;
+		at += n;
+	}
+	for (size_t i = 0; i < s->n; i++)
+		sorted[starts[s->items[i] >> bit & (DIGITS - 1)]++] = s->items[i];
+	s->other = s->items;
+	s->items = sorted;
+}
+
+/* Those from @from until @to have the same upper half. */
+static void sort_run(const struct replay *heap, uint64_t *items, size_t n)
+{
+	if (n > FEW) {
+		qsort_r(items, n, sizeof(*items), compare_made, (void *)heap);
+		return;
+	}
+	for (size_t i = 1; i < n; i++)
+		for (size_t k = i;
+		     k && compare_made(&items[k - 1], &items[k], (void *)heap) > 0; k--) {
+			uint64_t item = items[k];
+
+			items[k] = items[k - 1];
+			items[k - 1] = item;
+		}
+}
+
+/*
+ * The slots of the live blocks as they were made, in the lower halves: what comes together is
+ * alike.  To be freed.
+ */
+static uint64_t *sort_blocks(const struct replay *heap)
+{
+	struct sorting s = {0};
+
+	list_live(heap, &s);
+	for (unsigned int bit = 32; bit < 64; bit += DIGIT_BITS)
+		sort_by_digit(&s, bit);
+	free(s.other);
+	for (size_t i = 0, end; s.shift && i < s.n; i = end) {
+		for (end = i + 1; end < s.n && s.items[end] >> 32 == s.items[i] >> 32;)
+			end++;
+		sort_run(heap, s.items + i, end - i);
+	}
+	return s.items;
 }
 
 /* Most addresses are multiples of 16. */
@@ -215,60 +269,88 @@ static uint64_t turn(uint64_t address)
 	return address >> 4 | address << 60;
 }
 
-static void out_usable(struct outlet *o, const struct replay_block *b)
+/* ---- numbers, put where there is room for them */
+
+#define NUMBER_BYTES_MAX 10
+
+static inline void put_byte(struct buffer *column, uint8_t byte)
 {
-	out_number(o, b->usable == USABLE_UNKNOWN ? 0 : 1);
-	if (b->usable != USABLE_UNKNOWN)
-		out_difference(o, b->usable, chunk_usual_usable(b->size));
+	column->data[column->len++] = byte;
 }
 
-static void out_value(struct outlet *o, enum heap_column column, const struct replay_block *b,
+static inline void put_number(struct buffer *column, uint64_t v)
+{
+	uint8_t *p = column->data + column->len;
+
+	for (; v >= 0x80; v >>= 7)
+		*p++ = (uint8_t)v | 0x80;
+	*p++ = (uint8_t)v;
+	column->len = (size_t)(p - column->data);
+}
+
+static void make_room(struct buffer *column, size_t numbers)
+{
+	ARRAY_GROW(column->data, column->cap, column->len + numbers * NUMBER_BYTES_MAX);
+}
+
+static void put_block(struct buffer *col, const struct replay_block *b,
 		      const struct replay_block *before)
 {
-	switch (column) {
-	case HEAP_TIME_LOW:
-		out_byte(o, (uint8_t)(b->t_ns - before->t_ns));
-		break;
-	case HEAP_TIME_HIGH:
-		out_number(o, (b->t_ns - before->t_ns) >> 8);
-		break;
-	case HEAP_ADDRESS:
-		out_difference(o, turn(b->address), turn(before->address));
-		break;
-	case HEAP_SIZE:
-		out_number(o, b->size);
-		break;
-	case HEAP_USABLE:
-		out_usable(o, b);
-		break;
-	case HEAP_STACK:
-		out_number(o, b->stack.v);
-		break;
-	case HEAP_THREAD:
-		out_number(o, b->thread.v);
-		break;
-	case HEAP_FAMILY:
-		out_byte(o, b->family);
-		break;
-	case HEAP_FREED:
-	case HEAP_SLOTS:
-	case HEAP_LAST:
-	case HEAP_COLUMNS:
-		break;
-	}
+	uint64_t age = b->t_ns - before->t_ns;
+	struct buffer *usable = &col[HEAP_USABLE];
+
+	put_byte(&col[HEAP_TIME_LOW], (uint8_t)age);
+	put_number(&col[HEAP_TIME_HIGH], age >> 8);
+	put_number(&col[HEAP_ADDRESS],
+		   zigzag((int64_t)(turn(b->address) - turn(before->address))));
+	put_number(&col[HEAP_SIZE], b->size);
+	put_number(usable, b->usable != USABLE_UNKNOWN);
+	if (b->usable != USABLE_UNKNOWN)
+		put_number(usable, zigzag((int64_t)(b->usable - chunk_usual_usable(b->size))));
+	put_number(&col[HEAP_STACK], b->stack.v);
+	put_number(&col[HEAP_THREAD], b->thread.v);
+	put_byte(&col[HEAP_FAMILY], b->family);
 }
 
-static void out_slots(struct outlet *o, const uint32_t *slots, size_t n)
+/* Blocks lie anywhere: so many ahead they are brought into the cache, … */
+#define AHEAD 16
+/* … and after so many there is room made for their numbers. */
+#define AT_ONCE 4096
+
+static void put_blocks(const struct replay *heap, struct buffer *col)
 {
-	uint32_t last = 0;
+	struct replay_block before = {0}, b;
+	uint64_t *order = sort_blocks(heap), n = heap->live_blocks;
+	uint32_t slot_before = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		out_difference(o, slots[i], last);
-		last = slots[i];
+	for (uint64_t i = 0; i < n; i++) {
+		uint32_t slot = slot_of(order[i]);
+
+		for (int c = 0; i % AT_ONCE == 0 && c < HEAP_COLUMNS; c++)
+			make_room(&col[c], 2 * AT_ONCE);
+		if (i + AHEAD < n)
+			__builtin_prefetch(replay_at(heap, slot_of(order[i + AHEAD])));
+		b = replay_block_in(heap, slot);
+		put_number(&col[HEAP_SLOTS], zigzag((int64_t)slot - slot_before));
+		put_block(col, &b, &before);
+		before = b;
+		slot_before = slot;
+	}
+	free(order);
+}
+
+static void put_freed(const struct slots *slots, struct buffer *column)
+{
+	uint32_t before = 0;
+
+	make_room(column, slots->n_freed);
+	for (size_t i = 0; i < slots->n_freed; i++) {
+		put_number(column, zigzag((int64_t)slots->freed[i] - before));
+		before = slots->freed[i];
 	}
 }
 
-static void out_last(struct outlet *o, const struct replay *heap)
+static void put_last(const struct replay *heap, struct buffer *column)
 {
 	for (uint32_t i = 0; i < heap->n_threads; i++)
 		for (uint8_t layer = 0; layer <= heap->layers.n; layer++) {
@@ -276,110 +358,33 @@ static void out_last(struct outlet *o, const struct replay *heap)
 
 			if (!last)
 				continue;
-			out_number(o, i + (uint64_t)layer * THREADS_MAX);
-			out_number(o, last - 1);
+			make_room(column, 2);
+			put_number(column, i + (uint64_t)layer * THREADS_MAX);
+			put_number(column, last - 1);
 		}
 }
 
-/* So many blocks ahead: they lie anywhere. */
-#define AHEAD 16
-
-/* @slots: of the live blocks, as they were made; the @i th of them. */
-static const struct replay_block *block_at(const struct replay *heap, const uint32_t *slots,
-					   uint64_t i)
-{
-	if (i + AHEAD < heap->live_blocks)
-		__builtin_prefetch(replay_at(heap, slots[i + AHEAD]));
-	return replay_at(heap, slots[i]);
-}
-
-static bool is_of_blocks(enum heap_column column)
-{
-	return column != HEAP_FREED && column != HEAP_SLOTS && column != HEAP_LAST;
-}
-
-static void out_column(struct outlet *o, enum heap_column column, const struct replay *heap,
-		       const uint32_t *slots)
-{
-	static const struct replay_block none;
-	const struct replay_block *before = &none;
-
-	switch (column) {
-	case HEAP_FREED:
-		out_slots(o, heap->slots.freed, heap->slots.n_freed);
-		break;
-	case HEAP_SLOTS:
-		out_slots(o, slots, heap->live_blocks);
-		break;
-	case HEAP_LAST:
-		out_last(o, heap);
-		break;
-	default:
-		for (uint64_t i = 0; i < heap->live_blocks; i++) {
-			const struct replay_block *b = block_at(heap, slots, i);
-
-			out_value(o, column, b, before);
-			before = b;
-		}
-	}
-}
-
-/* More bytes than the values of a block take. */
-#define BLOCK_BYTES_MAX 256
-
-/* How long the columns will be: of all that have a value for each block, in one pass. */
-static void count_columns(const struct replay *heap, const uint32_t *slots,
-			  uint64_t ret[HEAP_COLUMNS])
-{
-	static const struct replay_block none;
-	struct outlet *o = xcalloc(1, sizeof(*o));
-	const struct replay_block *before = &none;
-
-	for (int c = 0; c < HEAP_COLUMNS; c++) {
-		o->bytes = 0;
-		if (!is_of_blocks((enum heap_column)c))
-			out_column(o, (enum heap_column)c, heap, slots);
-		flush(o);
-		ret[c] = o->bytes;
-	}
-	for (uint64_t i = 0; i < heap->live_blocks; i++) {
-		const struct replay_block *b = block_at(heap, slots, i);
-
-		if (o->n > sizeof(o->data) - BLOCK_BYTES_MAX)
-			o->n = 0;
-		for (int c = 0; c < HEAP_COLUMNS; c++) {
-			size_t n = o->n;
-
-			out_value(o, (enum heap_column)c, b, before);
-			ret[c] += o->n - n;
-		}
-		before = b;
-	}
-	free(o);
-}
-
-/* One column after the other, so that the heap is never there twice. */
 uint64_t checkpoint_save_heap(const struct replay *heap, checkpoint_put *put, void *arg)
 {
-	uint64_t bytes, column_bytes[HEAP_COLUMNS];
-	struct outlet *o = xcalloc(1, sizeof(*o));
-	uint32_t *slots = sort_blocks(heap);
+	struct buffer col[HEAP_COLUMNS] = {0}, head = {0};
+	uint64_t bytes = 0;
 
-	o->put = put;
-	o->arg = arg;
-	out_number(o, heap->space.v);
-	out_number(o, heap->ordinal);
-	out_number(o, heap->live_blocks);
-	out_number(o, heap->slots.n_freed);
-	count_columns(heap, slots, column_bytes);
+	put_blocks(heap, col);
+	put_freed(&heap->slots, &col[HEAP_FREED]);
+	put_last(heap, &col[HEAP_LAST]);
+	buffer_append_varint(&head, heap->space.v);
+	buffer_append_varint(&head, heap->ordinal);
+	buffer_append_varint(&head, heap->live_blocks);
+	buffer_append_varint(&head, heap->slots.n_freed);
 	for (int i = 0; i < HEAP_COLUMNS; i++) {
-		out_number(o, column_bytes[i]);
-		out_column(o, (enum heap_column)i, heap, slots);
+		buffer_append_varint(&head, col[i].len);
+		put(arg, head.data, head.len);
+		put(arg, col[i].data, col[i].len);
+		bytes += head.len + col[i].len;
+		buffer_reset(&head);
+		buffer_release(&col[i]);
 	}
-	flush(o);
-	bytes = o->bytes;
-	free(o);
-	free(slots);
+	buffer_release(&head);
 	return bytes;
 }
 

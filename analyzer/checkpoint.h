@@ -22,7 +22,7 @@ bool checkpoint_restore_totals(struct totals *t, uint64_t most_events, const voi
 			       size_t len);
 
 /*
- * Hands its bytes to @put, some at a time; returns how many these are.  Needs 8 bytes a live
+ * Hands its bytes to @put, some at a time; returns how many these are.  Needs about 30 bytes a live
  * block.
  */
 typedef void checkpoint_put(void *arg, const void *data, size_t len);

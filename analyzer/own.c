@@ -150,53 +150,51 @@ static enum skip_reason reason_of(const struct catalog *c, const struct catalog_
 	return SKIP_NONE;
 }
 
-struct finding {
-	struct own *own;
-	bool *is_found; /* [stack] one that is not to be skipped */
-};
-
 /* Callers have been seen: where all of the frame is to be skipped theirs holds. */
 static void find_own(void *arg, struct stack_id id, struct stack_id parent, bool is_cut)
 {
-	struct finding *m = arg;
-	const struct catalog *c = m->own->catalog;
+	struct own *o = arg;
+	const struct catalog *c = o->catalog;
 	struct frame_id f = catalog_stack(c, id)->frame;
 
 	(void)is_cut;
-	m->own->of_stacks[id.v] = f; /* the innermost, where every frame is to be skipped */
-	for (; f.v && !m->is_found[id.v]; f = catalog_frame(c, f)->outer)
-		if (own_skips(m->own, f) == SKIP_NONE) {
-			m->own->of_stacks[id.v] = f;
-			m->is_found[id.v] = true;
+	o->of_stacks[id.v] = f; /* the innermost, where every frame is to be skipped */
+	for (; f.v && !o->has_own[id.v]; f = catalog_frame(c, f)->outer)
+		if (own_skips(o, f) == SKIP_NONE) {
+			o->of_stacks[id.v] = f;
+			o->has_own[id.v] = true;
 		}
-	if (m->is_found[id.v] || !m->is_found[parent.v])
+	if (o->has_own[id.v] || !o->has_own[parent.v])
 		return;
-	m->own->of_stacks[id.v] = m->own->of_stacks[parent.v];
-	m->is_found[id.v] = true;
+	o->of_stacks[id.v] = o->of_stacks[parent.v];
+	o->has_own[id.v] = true;
 }
 
 void own_init(struct own *o, const struct catalog *c, const char *const *skip, size_t n)
 {
 	uint32_t *classes = stacks_classify_frames(c);
-	struct finding m = {o, xcalloc(c->n_stacks + 1, sizeof(*m.is_found))};
 
 	*o = (struct own){.catalog = c,
+			  .classes = classes,
+			  .identities = xcalloc(1, sizeof(*o->identities)),
+			  .has_own = xcalloc(c->n_stacks + 1, sizeof(*o->has_own)),
 			  .reasons = xcalloc(c->n_frames + 1, sizeof(*o->reasons)),
 			  .of_stacks = xcalloc(c->n_stacks + 1, sizeof(*o->of_stacks)),
 			  .n_stacks = c->n_stacks};
 	for (uint32_t i = 1; i < c->n_frames; i++)
 		o->reasons[i] = classes[i] < i ? o->reasons[classes[i]]
 					       : (uint8_t)reason_of(c, &c->frames[i], skip, n);
-	o->identities = stacks_identities(c, classes);
-	stacks_visit(c, find_own, &m);
-	free(m.is_found);
-	free(classes);
+	stacks_visit(c, find_own, o);
 }
 
 void own_release(struct own *o)
 {
 	free(o->reasons);
 	free(o->of_stacks);
+	free(o->has_own);
+	free(o->classes);
+	if (o->identities)
+		free(o->identities->of_stacks);
 	free(o->identities);
 	memset(o, 0, sizeof(*o));
 }
@@ -208,7 +206,11 @@ struct frame_id own_of_stack(const struct own *o, struct stack_id id)
 
 uint64_t own_stack_identity(const struct own *o, struct stack_id id)
 {
-	return id.v < o->n_stacks ? o->identities[id.v] : hash_u64(STACK_LOST);
+	if (id.v >= o->n_stacks)
+		return hash_u64(STACK_LOST);
+	if (!o->identities->of_stacks)
+		o->identities->of_stacks = stacks_identities(o->catalog, o->classes);
+	return o->identities->of_stacks[id.v];
 }
 
 enum skip_reason own_skips(const struct own *o, struct frame_id frame)
@@ -251,6 +253,12 @@ static int by_bytes(const void *a, const void *b)
 	return strcmp(x->function, y->function);
 }
 
+/* Is there an own frame?  If all are to be skipped, a walk would be long and in vain. */
+static bool has_own(const struct own *o, struct stack_id id)
+{
+	return id.v < o->n_stacks && o->has_own[id.v];
+}
+
 /* The own frame, with those before it in @ret; {0}: all are to be skipped. */
 static struct frame_id walk_to_own(const struct own *o, struct stack_steps *steps,
 				   struct stack_walk *ret)
@@ -258,6 +266,8 @@ static struct frame_id walk_to_own(const struct own *o, struct stack_steps *step
 	struct frame_id f;
 
 	ret->n = 0;
+	if (!has_own(o, steps->stack))
+		return (struct frame_id){0};
 	while ((f = stacks_step(steps)).v && own_skips(o, f) != SKIP_NONE)
 		ret->frames[ret->n++] = f;
 	return f;
@@ -310,21 +320,16 @@ static int by_nameless_bytes(const void *a, const void *b)
 void own_list_nameless(const struct own *o, const struct analysis *a, struct nameless_list *ret)
 {
 	size_t n = o->catalog->n_modules;
-	struct stack_walk w;
 
 	ret->items = xcalloc(n + 1, sizeof(*ret->items));
 	for (uint32_t i = 0; i < n; i++)
 		ret->items[i].module.v = i;
 	for (size_t i = 0; i < a->n_groups; i++) {
-		struct stack_steps s = {.catalog = o->catalog,
-					.stack = {(uint32_t)a->groups[i].key}};
-		struct frame_id own = walk_to_own(o, &s, &w);
-		const struct catalog_frame *f;
+		struct frame_id own =
+			own_of_stack(o, (struct stack_id){(uint32_t)a->groups[i].key});
+		const struct catalog_frame *f = catalog_frame(o->catalog, own);
 
-		if (!own.v && !w.n)
-			continue;
-		f = catalog_frame(o->catalog, own.v ? own : w.frames[0]);
-		if (!f->file && f->module.v < n)
+		if (own.v && !f->file && f->module.v < n)
 			ret->items[f->module.v].allocated_bytes +=
 				a->groups[i].totals.allocated_bytes;
 	}

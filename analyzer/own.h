@@ -2,6 +2,7 @@
 #ifndef ANALYZER_OWN_H
 #define ANALYZER_OWN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,7 +25,12 @@ struct own {
 	const struct catalog *catalog;
 	uint8_t *reasons;	      /* [frame id] enum skip_reason */
 	struct frame_id *of_stacks;   /* [stack id] own_of_stack() */
-	uint64_t *identities;	      /* [stack id] the same for those that read the same */
+	bool *has_own;		      /* [stack id] it is one that is not to be skipped */
+	uint32_t *classes;	      /* [frame id] stacks_classify_frames() */
+	/* [stack id] the same for those that read the same: made when somebody asks */
+	struct own_identities {
+		uint64_t *of_stacks;
+	} *identities;
 	size_t n_stacks;	      /* that there were when it was made */
 };
 

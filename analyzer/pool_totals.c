@@ -90,11 +90,11 @@ static void end_pool(struct pass *p, uint32_t pool, uint64_t t_ns)
 }
 
 /* The live block of the layer there; NULL: there is none. */
-static const struct replay_block *block_at(const struct pass *p, uint64_t address,
-					   uint32_t *ret_slot)
+static const struct replay_cell *block_at(const struct pass *p, uint64_t address,
+					  uint32_t *ret_slot)
 {
 	uint32_t slot = hashmap_get(&p->blocks, address);
-	const struct replay_block *b;
+	const struct replay_cell *b;
 
 	if (slot == HASHMAP_NONE)
 		return NULL;
@@ -113,7 +113,7 @@ static struct role *role_at(struct pass *p, uint32_t slot)
 static uint32_t pool_at(struct pass *p, uint64_t address)
 {
 	uint32_t pool = address ? hashmap_get(&p->pools, address) : 0, slot;
-	const struct replay_block *b;
+	const struct replay_cell *b;
 
 	if (pool != HASHMAP_NONE && !p->found->items[pool].ended_ns)
 		return pool;
@@ -164,17 +164,20 @@ static void give_taken(struct pass *p, struct thread *t, struct stack_id caller,
 {
 	for (size_t i = 0; i < t->n_taken; i++) {
 		struct role *role = role_at(p, t->taken[i]);
-		const struct replay_block *b = replay_at(&p->replay, t->taken[i]);
+		struct replay_block b;
 		struct pool_sums *none = &p->found->items[0].taken;
 
 		/* it may be another block's slot by now */
-		if (!b->is_live || role->in != 1 || is_mine(p, b->family) ||
-		    b->t_ns < p->since_ns || !is_within(p->catalog, b->stack, caller))
+		if (!replay_at(&p->replay, t->taken[i])->is_live || role->in != 1)
 			continue;
-		end(none, b->size);
+		b = replay_block_in(&p->replay, t->taken[i]);
+		if (is_mine(p, b.family) || b.t_ns < p->since_ns ||
+		    !is_within(p->catalog, b.stack, caller))
+			continue;
+		end(none, b.size);
 		none->calls--;
-		none->bytes -= b->size;
-		add(&p->found->items[pool].taken, b->size);
+		none->bytes -= b.size;
+		add(&p->found->items[pool].taken, b.size);
 		role->in = pool + 1;
 	}
 	t->n_taken = 0;

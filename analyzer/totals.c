@@ -429,23 +429,23 @@ void totals_begin_space(struct totals *t)
 static void find_ages(struct totals *t, enum group_key key, const struct replay *heap,
 		      struct analysis *a)
 {
-	const struct replay_block *b;
+	struct replay_block b;
 	size_t at = 0;
 
 	for (size_t i = 0; i < t->tallies[key].n; i++)
 		t->tallies[key].groups[i].oldest_ns = t->tallies[key].groups[i].newest_ns = 0;
-	while ((b = replay_next_live(heap, &at))) {
+	while (replay_next_live(heap, &at, &b)) {
 		struct group *g;
 
-		if (!counts(t, b))
+		if (!counts(t, &b))
 			continue;
-		g = totals_group(t, key, key_of(key, b));
-		if (!g->oldest_ns || b->t_ns < g->oldest_ns)
-			g->oldest_ns = b->t_ns;
-		if (b->t_ns > g->newest_ns)
-			g->newest_ns = b->t_ns;
-		if (b->usable != USABLE_UNKNOWN)
-			a->usable_bytes += b->usable;
+		g = totals_group(t, key, key_of(key, &b));
+		if (!g->oldest_ns || b.t_ns < g->oldest_ns)
+			g->oldest_ns = b.t_ns;
+		if (b.t_ns > g->newest_ns)
+			g->newest_ns = b.t_ns;
+		if (b.usable != USABLE_UNKNOWN)
+			a->usable_bytes += b.usable;
 	}
 }
 

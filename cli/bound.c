@@ -20,6 +20,13 @@ void bound_release(struct bound *b)
 	b->n_marks = b->cap_marks = 0;
 }
 
+void bound_begin_file(struct bound *b)
+{
+	b->n_marks = 0;
+	b->base = (struct bound_mark){0};
+	b->last_chunk_bytes = 0;
+}
+
 static uint64_t room(const struct bound *b)
 {
 	uint64_t wal = b->max_size / WAL_SHARE;

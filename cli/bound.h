@@ -34,6 +34,8 @@ struct bound {
 };
 
 void bound_release(struct bound *b);
+/* The next file begins: of the one before nothing is to be dropped any more. */
+void bound_begin_file(struct bound *b);
 /* A checkpoint was put behind @before; older ones have @checkpoint_bytes. */
 void bound_mark(struct bound *b, const struct store_writer *w, const struct dropped_events *before,
 		uint64_t checkpoint_bytes);

@@ -17,7 +17,7 @@
 #define SHARE_PERCENT_MAX 18
 #define EVENT_CENTIBYTES 285
 #define CHUNKS_BETWEEN 4
-/* More live blocks would keep the ring waiting for too long: only at the end, or in need. */
+/* A tenth of a microsecond each: the ring has room for what comes meanwhile. */
 #define BLOCKS_AT_ONCE 250000
 /* What a block or a group takes, until there is one to go by. */
 #define ENTRY_BYTES 7
@@ -27,10 +27,21 @@ void checkpoints_init(struct checkpoints *c)
 	memset(c, 0, sizeof(*c));
 	totals_init(&c->totals, GROUPS_ALL, 0);
 	c->totals.families = ~families_above_heap();
+	c->blocks_at_once = BLOCKS_AT_ONCE;
+	c->most_entries = UINT64_MAX;
+}
+
+/* Nobody wants it any more. */
+static void drop_job(struct checkpoints *c)
+{
+	checkpoint_job_free(c->job);
+	c->job = NULL;
+	buffer_release(&c->job_totals);
 }
 
 void checkpoints_release(struct checkpoints *c)
 {
+	drop_job(c);
 	totals_release(&c->totals);
 	bound_release(&c->bound);
 }
@@ -56,14 +67,11 @@ static uint64_t count_entries(const struct checkpoints *c, const struct replay *
 	return n;
 }
 
-static bool put_totals(struct checkpoints *c, struct store_writer *w, uint64_t chunk)
+static bool put_totals(const struct buffer *totals, struct store_writer *w, uint64_t chunk,
+		       uint64_t t_ns)
 {
-	struct buffer b = {0};
-
-	checkpoint_save_totals(&c->totals, &b);
-	store_writer_begin_checkpoint(w, CHECKPOINT_TOTALS, chunk, c->totals.sums.last_ns);
-	store_writer_add_to_checkpoint(w, b.data, b.len);
-	buffer_release(&b);
+	store_writer_begin_checkpoint(w, CHECKPOINT_TOTALS, chunk, t_ns);
+	store_writer_add_to_checkpoint(w, totals->data, totals->len);
 	return store_writer_end_checkpoint(w);
 }
 
@@ -79,8 +87,13 @@ static bool put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 		const struct replay *heap)
 {
 	uint64_t before = store_writer_sizes(w).checkpoints;
-	bool is_whole = put_totals(c, w, chunk) && put_heap(c, w, chunk, heap);
+	struct buffer totals = {0};
+	bool is_whole;
 
+	checkpoint_save_totals(&c->totals, &totals);
+	is_whole = put_totals(&totals, w, chunk, c->totals.sums.last_ns) &&
+		   put_heap(c, w, chunk, heap);
+	buffer_release(&totals);
 	c->last_chunk = chunk;
 	c->last_bytes = store_writer_sizes(w).checkpoints - before;
 	c->last_entries = count_entries(c, heap);
@@ -93,14 +106,54 @@ static bool put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 	return is_whole;
 }
 
+/* ---- of very many blocks ------------------------------------------------------------- */
+
+static void start_job(struct checkpoints *c, uint64_t chunk, const struct replay *heap)
+{
+	c->job = checkpoint_job_start(heap, chunk, c->totals.sums.last_ns);
+	c->last_chunk = chunk;
+	if (!c->job)
+		return;
+	checkpoint_save_totals(&c->totals, &c->job_totals);
+	c->job_info = (struct checkpoint_info){.chunk = chunk, .t_ns = c->totals.sums.last_ns};
+	c->job_entries = count_entries(c, heap);
+}
+
+/* Waits for it, if need be: what there is of both goes into the same transaction. */
+static void end_job(struct checkpoints *c, struct store_writer *w)
+{
+	uint64_t before = store_writer_sizes(w).checkpoints;
+	struct checkpoint_packer *packer;
+
+	if (!c->job)
+		return;
+	packer = checkpoint_job_wait(c->job);
+	if (packer->is_good &&
+	    put_totals(&c->job_totals, w, c->job_info.chunk, c->job_info.t_ns) &&
+	    store_writer_put_checkpoint(w, packer)) {
+		c->last_bytes = store_writer_sizes(w).checkpoints - before;
+		c->last_entries = c->job_entries;
+	} else if (c->job_entries < c->most_entries) {
+		c->most_entries = c->job_entries;
+	}
+	drop_job(c);
+}
+
+/* ---- when ---------------------------------------------------------------------------- */
+
 static bool put_state(void *arg, struct store_writer *w, const struct replay *heap, uint64_t chunk,
 		      struct dropped_events *ret)
 {
 	struct checkpoints *c = arg;
+	bool is_whole;
 
+	end_job(c, w);
 	*ret = (struct dropped_events){.events = c->totals.sums.events,
 				       .until_ns = c->totals.sums.last_ns};
-	return put(c, w, chunk, heap);
+	is_whole = put(c, w, chunk, heap);
+	if (!chunk)
+		bound_begin_file(&c->bound);
+	return is_whole;
 }
 
 /* Bytes that checkpoints may have. */
@@ -120,14 +173,20 @@ static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
 	struct checkpoints *c = arg;
 	struct store_writer_sizes sizes = store_writer_sizes(w);
 	uint64_t entries = count_entries(c, heap), bytes = entries * ENTRY_BYTES;
+	bool is_due;
 
 	if (c->last_entries)
 		bytes = (uint64_t)((double)c->last_bytes / (double)c->last_entries *
 				   (double)entries);
-	if ((chunk >= c->last_chunk + CHUNKS_BETWEEN && heap->live_blocks <= BLOCKS_AT_ONCE &&
-	     sizes.checkpoints + bytes <= allowance(c, sizes.chunks)) ||
+	if (c->job && checkpoint_job_is_done(c->job))
+		end_job(c, w);
+	is_due = !c->job && chunk >= c->last_chunk + CHUNKS_BETWEEN &&
+		 sizes.checkpoints + bytes <= allowance(c, sizes.chunks);
+	if ((is_due && heap->live_blocks <= c->blocks_at_once) ||
 	    bound_wants_mark(&c->bound, w, bytes))
 		put(c, w, chunk, heap);
+	else if (is_due && !c->bound.max_size && entries < c->most_entries / 8 * 7)
+		start_job(c, chunk, heap);
 	if (bound_keep(&c->bound, w, bytes, true)) {
 		put(c, w, chunk, heap);
 		bound_keep(&c->bound, w, bytes, false);
@@ -144,6 +203,7 @@ static void end(void *arg, struct store_writer *w, const struct replay *heap)
 		totals_begin_space(&c->totals);
 		c->space = heap->space;
 	}
+	end_job(c, w);
 	bound_end(&c->bound, w);
 	if (chunk)
 		put(c, w, chunk, heap);

@@ -4,6 +4,7 @@
 
 #include "analyzer/totals.h"
 #include "cli/bound.h"
+#include "cli/checkpoint_job.h"
 #include "collector/drain.h"
 
 /*
@@ -16,6 +17,13 @@ struct checkpoints {
 	uint64_t last_chunk, last_bytes; /* of the checkpoint before */
 	uint64_t last_entries;		 /* blocks and groups that were in it */
 	struct bound bound;		 /* of the recording; to be set before it begins */
+	/* of more live blocks one would keep the ring waiting: it is made meanwhile */
+	uint64_t blocks_at_once;
+	struct checkpoint_job *job; /* it is being made; NULL: none is */
+	struct buffer job_totals;   /* of the same moment */
+	struct checkpoint_info job_info;
+	uint64_t job_entries;
+	uint64_t most_entries; /* so many made one too large */
 };
 
 void checkpoints_init(struct checkpoints *c);

@@ -39,7 +39,8 @@ static const char help[] =
 	"  -p, --pid PID         attach to a running process; it is never stopped\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
 	"      --every TIME      a new file each TIME (10m, 1h): FILE.1.trail, then\n"
-	"                        FILE.2.trail; each has the totals since the start\n"
+	"                        FILE.2.trail; each has the totals since the start;\n"
+	"                        with --max-size the oldest files are removed\n"
 	"      --call-graph=HOW  how call stacks are taken: auto (default: by the files'\n"
 	"                        unwind information), fp (by frame pointers alone),\n"
 	"                        caller (only who called the allocator), none\n"
@@ -229,8 +230,7 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 		o->session.argv = argv + optind;
 	if (!o->session.argv && !o->session.pid)
 		return usage_error(c, "nothing to record: give -p PID or -- COMMAND");
-	if (o->session.rotation.every_ns && o->session.max_size)
-		return usage_error(c, "either --every or --max-size");
+	o->session.rotation.max_bytes = o->session.max_size;
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
 	o->session.probes = &o->probes;
@@ -244,11 +244,13 @@ static void say_how_it_ended(const struct session_result *r, uint64_t dropped)
 	format_safe(path, sizeof(path), r->path);
 	say("recorded %s events in '%s' (%s), %s lost", format_count(events, r->events), path,
 	    format_bytes(bytes, store_bytes_on_disk(r->path)), format_count(lost, r->lost_events));
-	if (r->files > 1)
-		say("in %u files, of which it is the last, with the totals of all", r->files);
 	if (dropped)
 		say("dropped the oldest %s of them (--max-size); totals are exact",
 		    format_count(events, dropped));
+	if (r->files.n > 1)
+		say("in %u files, of which it is the last, with the totals of all", r->files.n);
+	if (r->files.removed)
+		say("removed the oldest %u of these (--max-size)", r->files.removed);
 	if (r->small_alloc_calls)
 		say("counted %s allocations below --min-size, which are not recorded",
 		    format_count(events, r->small_alloc_calls));

@@ -40,7 +40,7 @@ static _Noreturn void complete(const char *path)
 	r = view_open(&v, path, GROUP_STACK, &err);
 	if (!r)
 		r = complete_recording(&v, INCOMPLETE_ROTATED, &done, &err);
-	if (r)
+	if (r && !access(path, F_OK)) /* the oldest are removed, with --max-size */
 		say("warning: '%s' could not be completed: %s; heaptrail repair does it later",
 		    format_safe(safe, sizeof(safe), path), err.what);
 	_exit(r ? ERR_FAILED : 0);

@@ -190,7 +190,7 @@ static void end_with_pool(void *arg, uint32_t slot, uint64_t address)
 	struct realm realm;
 
 	e.slot = slot;
-	e.family = replay_at(&p->drain->heap, slot)->family;
+	e.family = (uint8_t)replay_at(&p->drain->heap, slot)->family;
 	realm = realm_of(p->drain, e.family);
 	pairing_remove(realm.pairing, address);
 	p->drain->counts.implied_frees += p->is_implied;
@@ -201,11 +201,13 @@ static void end_with_pool(void *arg, uint32_t slot, uint64_t address)
 static void end_members(struct drain *d, const struct realm *realm, uint64_t address,
 			const struct event *e)
 {
-	struct pool_end p = {d, *e, e->free_class == FREE_IMPLIED};
+	struct pool_end p;
 
-	if (d->pools.live_pools && !realm_is_heap(realm) &&
-	    pools_has(&d->pools, realm->layer, address))
-		pools_end(&d->pools, realm->layer, address, end_with_pool, &p);
+	if (!d->pools.live_pools || realm_is_heap(realm) ||
+	    !pools_has(&d->pools, realm->layer, address))
+		return;
+	p = (struct pool_end){d, *e, e->free_class == FREE_IMPLIED};
+	pools_end(&d->pools, realm->layer, address, end_with_pool, &p);
 }
 
 /* ---- frees that were not seen ------------------------------------------------------ */
@@ -321,7 +323,7 @@ static enum free_class classify(struct drain *d, const struct realm *realm, cons
 /* Does the free at @stack not belong to the block of layer heap in @slot? */
 static bool is_mismatched(struct drain *d, uint32_t slot, uint8_t family, struct stack_id stack)
 {
-	const struct replay_block *b = replay_at(&d->heap, slot);
+	const struct replay_cell *b = replay_at(&d->heap, slot);
 	bool are_built_in = b->family < FAMILY_USER_FIRST && family < FAMILY_USER_FIRST;
 
 	if (*d->losses_so_far ||
@@ -374,7 +376,7 @@ static bool end_above(struct drain *d, const struct ring_head *h, uint64_t addre
 
 		if (!realm_find_in_layer(d, layer, address, &e.slot))
 			continue;
-		e.family = members.family = replay_at(&d->heap, e.slot)->family;
+		e.family = members.family = (uint8_t)replay_at(&d->heap, e.slot)->family;
 		realm = realm_of(d, e.family);
 		members.free_class = FREE_WITH_POOL;
 		end_members(d, &realm, address, &members);

@@ -141,13 +141,15 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns);
 void drain_end_space(struct drain *d, const char *how, uint64_t t_ns);
 /*
  * @e will be fed soon, most likely.  It may be anything, half written too, but there must be
- * as many bytes as a struct ring_free has.
+ * as many bytes as a struct ring_alloc has.
  */
-static inline void drain_expect(void *drain, const struct ring_free *e)
+static inline void drain_expect(void *drain, const struct ring_alloc *e)
 {
 	const struct drain *d = drain;
 
 	pairing_expect(&d->pairing, e->address); /* they all have an address there, that have one */
+	if (e->head.kind == RING_ALLOC)
+		hashmap_expect(&d->stacks, e->stack);
 }
 /* One raw event, of @len bytes. */
 void drain_feed(struct drain *d, const struct ring_head *e, size_t len);

@@ -21,6 +21,7 @@ static void release_parts(struct pairing *p)
 		free(p->parts[i].entries);
 	memset(p->parts, 0, sizeof(p->parts));
 	p->live = 0;
+	p->recent = NULL;
 }
 
 void pairing_release(struct pairing *p)
@@ -40,9 +41,9 @@ static uint64_t hash(uint64_t address)
 	return (address >> 4) * 0x9e3779b97f4a7c15ull;
 }
 
-static const struct pairing_part *part_of(const struct pairing *p, uint64_t address)
+static size_t part_of(uint64_t address)
 {
-	return &p->parts[hash(address) >> 56];
+	return hash(address) >> 56;
 }
 
 /* Where it is, if nothing else is there. */
@@ -59,6 +60,17 @@ static struct pairing_entry *find(const struct pairing_part *part, uint64_t addr
 	while (part->entries[i].address && part->entries[i].address != address)
 		i = (i + 1) & (part->cap - 1);
 	return &part->entries[i];
+}
+
+/* An address is looked for, and put or removed right afterwards. */
+static inline struct pairing_entry *find_again(struct pairing *p, const struct pairing_part *part,
+					       uint64_t address)
+{
+	if (!p->recent || p->recent_address != address) {
+		p->recent = find(part, address);
+		p->recent_address = address;
+	}
+	return p->recent;
 }
 
 /* How many addresses were freed since this one was? */
@@ -102,6 +114,7 @@ static void make_room(struct pairing *p, struct pairing_part *part)
 				? age_of_youngest(p, &old, used / 4 * 3 - old.live)
 				: 0;
 	part->entries = xcalloc(part->cap, sizeof(*part->entries));
+	p->recent = NULL;
 	part->freed = 0;
 	for (const struct pairing_entry *e = old.entries; e < old.entries + old.cap; e++) {
 		if (!e->address || (e->place & FREED && age(p, e) >= limit))
@@ -114,20 +127,20 @@ static void make_room(struct pairing *p, struct pairing_part *part)
 
 void pairing_expect(const struct pairing *p, uint64_t address)
 {
-	const struct pairing_part *part = part_of(p, address);
+	const struct pairing_part *part = &p->parts[part_of(address)];
 
 	if (part->cap)
 		__builtin_prefetch(&part->entries[home_of(part, address)]);
 }
 
-enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_place)
+enum pairing_found pairing_find(struct pairing *p, uint64_t address, uint32_t *ret_place)
 {
-	const struct pairing_part *part = part_of(p, address);
+	const struct pairing_part *part = &p->parts[part_of(address)];
 	const struct pairing_entry *e;
 
 	if (!part->cap)
 		return PAIRING_NEVER_SEEN;
-	e = find(part, address);
+	e = find_again(p, part, address);
 	if (!e->address)
 		return PAIRING_NEVER_SEEN;
 	if (e->place & FREED)
@@ -139,12 +152,12 @@ enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint3
 
 static void put(struct pairing *p, uint64_t address, uint32_t place)
 {
-	struct pairing_part *part = (struct pairing_part *)part_of(p, address);
+	struct pairing_part *part = &p->parts[part_of(address)];
 	struct pairing_entry *e;
 
 	if ((part->live + part->freed + 1) * 4 > part->cap * 3)
 		make_room(p, part);
-	e = find(part, address);
+	e = find_again(p, part, address);
 	part->freed -= e->address != 0;
 	*e = (struct pairing_entry){.address = address, .place = place};
 	part->live++;
@@ -163,9 +176,9 @@ void pairing_put_small(struct pairing *p, uint64_t address, uint64_t size)
 
 void pairing_remove(struct pairing *p, uint64_t address)
 {
-	struct pairing_part *part = (struct pairing_part *)part_of(p, address);
+	struct pairing_part *part = &p->parts[part_of(address)];
 
-	find(part, address)->place = p->n_frees++ | FREED;
+	find_again(p, part, address)->place = p->n_frees++ | FREED;
 	part->live--;
 	part->freed++;
 	p->live--;

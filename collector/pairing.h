@@ -32,6 +32,9 @@ struct pairing {
 	} parts[PAIRING_PARTS];
 	size_t live;
 	uint32_t n_frees; /* counts on and wraps */
+	/* where the address that was looked for last is, or would go; NULL: to be found */
+	struct pairing_entry *recent;
+	uint64_t recent_address;
 };
 
 enum pairing_found {
@@ -55,7 +58,7 @@ void pairing_expect(const struct pairing *p, uint64_t address);
 /*
  * Live, it has a slot; small, a size in bytes: this output is set only then, and may be NULL.
  */
-enum pairing_found pairing_find(const struct pairing *p, uint64_t address, uint32_t *ret_place);
+enum pairing_found pairing_find(struct pairing *p, uint64_t address, uint32_t *ret_place);
 /* @address, which must not be live, is now the block in @slot, which is below 2^30. */
 void pairing_put(struct pairing *p, uint64_t address, uint32_t slot);
 /* The same for a block that takes no slot; @size is below PAIRING_SMALL_MAX. */

@@ -48,7 +48,7 @@ struct probes {
 	pthread_t detacher;
 	bool is_detaching;
 	size_t budget;
-	void (*expect)(void *arg, const struct ring_free *next);
+	void (*expect)(void *arg, const struct ring_alloc *next);
 	void (*each)(void *arg, const struct ring_head *e, size_t len);
 	void *each_arg;
 	const unsigned long *ring_positions[2]; /* consumer's, producer's */
@@ -547,7 +547,7 @@ void probes_give_up(struct probes *p)
 
 /* ---- the ring --------------------------------------------------------------------- */
 
-void probes_set_sink(struct probes *p, void (*expect)(void *arg, const struct ring_free *next),
+void probes_set_sink(struct probes *p, void (*expect)(void *arg, const struct ring_alloc *next),
 		     void (*each)(void *arg, const struct ring_head *e, size_t len), void *arg)
 {
 	p->expect = expect;

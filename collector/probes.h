@@ -81,7 +81,7 @@ void probes_give_up(struct probes *p);
  * Who gets the events.  @expect is told before each what will most likely come after it: it
  * may be half written, or nothing yet.
  */
-void probes_set_sink(struct probes *p, void (*expect)(void *arg, const struct ring_free *next),
+void probes_set_sink(struct probes *p, void (*expect)(void *arg, const struct ring_alloc *next),
 		     void (*each)(void *arg, const struct ring_head *e, size_t len), void *arg);
 /* Hands the ring's events to the sink in their order, at most @most; are there more? */
 bool probes_drain(struct probes *p, size_t most);

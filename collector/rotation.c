@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/xalloc.h"
+#include "store/reader.h"
 
 #define SUFFIX ".trail"
 
@@ -71,6 +72,47 @@ bool rotation_is_due(struct rotation *r, uint64_t start_ns, uint64_t now)
 	return true;
 }
 
+void rotation_files(const struct rotation *r, unsigned int *ret_n, unsigned int *ret_removed)
+{
+	*ret_n = r->number;
+	*ret_removed = r->removed;
+}
+
+/* What all may grow by until they are looked at again. */
+#define SPARE_SHARE 8
+#define SPARE_BYTES ((uint64_t)2 << 20)
+
+/* There shall be room for @bytes more. */
+static void make_room(struct rotation *r, const struct store_writer_options *o, uint64_t bytes)
+{
+	uint64_t spare = r->max_bytes / SPARE_SHARE;
+	unsigned int i = r->number, removed;
+
+	if (!r->every_ns || !r->max_bytes)
+		return;
+	spare = spare < SPARE_BYTES ? spare : SPARE_BYTES;
+	for (; i > r->removed; i--) {
+		char *path = name(r, i);
+
+		bytes += store_bytes_on_disk(path);
+		free(path);
+		if (bytes > r->max_bytes - spare)
+			break;
+	}
+	removed = i < r->number ? i : r->number - 1;
+	while (r->removed < removed) {
+		char *path = name(r, ++r->removed);
+
+		store_writer_remove(path, o);
+		free(path);
+	}
+}
+
+void rotation_keep_below(struct rotation *r, const struct store_writer_options *o)
+{
+	make_room(r, o, 0);
+}
+
 /* What the old file says of its end. */
 static void put_end(struct store_writer *w, const struct drain *d)
 {
@@ -92,6 +134,7 @@ static int turn(struct rotation *r, struct drain *d, const struct store_writer_o
 		return err_set(err, ERR_FAILED, 0, "cannot begin '%s': the state of the heap is "
 			       "too large to be stored", next);
 	e = store_writer_flush(d->writer, err);
+	make_room(r, o, 2 * r->begin_bytes); /* it is in the WAL, too */
 	if (!e)
 		e = store_writer_continue(d->writer, next, o, &earlier, &old, err);
 	if (e)
@@ -103,7 +146,9 @@ static int turn(struct rotation *r, struct drain *d, const struct store_writer_o
 	put_end(old, d);
 	if (store_writer_close(old, err) && r->on_failure)
 		r->on_failure(err);
-	return store_writer_flush(d->writer, err);
+	e = store_writer_flush(d->writer, err);
+	r->begin_bytes = store_bytes_on_disk(next);
+	return e;
 }
 
 int rotation_turn(struct rotation *r, struct drain *d, const struct store_writer_options *o,

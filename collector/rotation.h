@@ -16,10 +16,13 @@
  * Files are told to belong together by the facts rotation_id and rotation_number.
  */
 struct rotation {
-	uint64_t every_ns; /* 0: there is one file */
-	uint64_t next_ns;  /* when the next one is due */
-	char *pattern;	   /* the name without number */
+	uint64_t every_ns;  /* 0: there is one file */
+	uint64_t max_bytes; /* of all files: the oldest are removed; 0: they may grow */
+	uint64_t next_ns;   /* when the next one is due */
+	char *pattern;	    /* the name without number */
 	unsigned int number;
+	unsigned int removed; /* files 1 to this one */
+	uint64_t begin_bytes; /* what the last file had when it began */
 	/* a file is complete but for names and summaries; and it could not be done, this time */
 	void (*on_closed)(const char *path);
 	void (*on_failure)(const struct err *err);
@@ -40,6 +43,10 @@ void rotation_put_facts(const struct rotation *r, struct store_writer *w);
 void rotation_keep_user(const struct rotation *r, const struct target_identity *id);
 /* Is it time for the next file, @now?  Counted from @start_ns on; then not for a while. */
 bool rotation_is_due(struct rotation *r, uint64_t start_ns, uint64_t now);
+/* How many there were, 0: one without a number; the oldest of them were removed. */
+void rotation_files(const struct rotation *r, unsigned int *ret_n, unsigned int *ret_removed);
+/* Removes the oldest files, where all are larger than they may be, but never the last. */
+void rotation_keep_below(struct rotation *r, const struct store_writer_options *o);
 /*
  * The next file begins: *@path is its name then.  What the old one says of its
  * end must have been put.  Where it fails recording goes on in the old one.  Returns a

@@ -601,6 +601,7 @@ static int write_out(struct session *s, uint64_t now, struct err *err)
 	}
 	drain_write_small(&s->drain);
 	s->last_flush_ns = now;
+	rotation_keep_below(&s->options.rotation, &s->file);
 	return store_writer_flush(s->writer, err);
 }
 
@@ -763,7 +764,7 @@ int session_run(struct session *s, struct session_result *ret, struct err *err)
 	ret->launched = s->target.launched;
 	ret->abandoned = s->is_abandoned;
 	ret->path = s->path;
-	ret->files = s->options.rotation.number;
+	rotation_files(&s->options.rotation, &ret->files.n, &ret->files.removed);
 	ret->only_callers = probes_stack_mode_reason(s->probes);
 	ret->warning = s->warning;
 	return r ? r : finished;

@@ -71,7 +71,10 @@ struct session_result {
 	uint64_t events, lost_events;
 	uint64_t small_alloc_calls; /* of blocks that were counted, not recorded */
 	uint64_t lost_in_ring; /* of them: a larger ring prevents it */
-	unsigned int files; /* 0: it has but one, without a number */
+	struct {
+		unsigned int n;	      /* 0: it has but one, without a number */
+		unsigned int removed; /* of them, the oldest */
+	} files;
 	bool launched;
 	bool abandoned; /* it is not to be completed */
 	const char *path; /* of the recording, or its last file; lives as long as the session */

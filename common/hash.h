@@ -39,4 +39,11 @@ uint32_t *hashmap_put(struct hashmap *m, uint64_t key);
 uint32_t hashmap_get(const struct hashmap *m, uint64_t key);
 void hashmap_clear(struct hashmap *m);
 
+/* @key will be asked for soon: has it brought into the cache. */
+static inline void hashmap_expect(const struct hashmap *m, uint64_t key)
+{
+	if (m->cap)
+		__builtin_prefetch(&m->entries[hash_u64(key) & (m->cap - 1)]);
+}
+
 #endif

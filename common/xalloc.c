@@ -116,3 +116,13 @@ void *xmap_huge(size_t size_bytes)
 	madvise(p + before, size_bytes, MADV_HUGEPAGE); /* if not: slower */
 	return p + before;
 }
+
+void *xmap_now(size_t size_bytes)
+{
+	void *p = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (p == MAP_FAILED)
+		out_of_memory();
+	return p;
+}

@@ -27,6 +27,8 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  */
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 void *xmap_huge(size_t size_bytes);
+/* Memory that is filled at once, to be released with munmap(). */
+void *xmap_now(size_t size_bytes);
 
 /* Called once, before the process ends for want of memory.  May be NULL. */
 void xalloc_set_hook(void (*hook)(void));

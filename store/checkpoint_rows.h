@@ -15,21 +15,6 @@ bool checkpoint_rows_read(sqlite3 *db, enum checkpoint_kind kind, uint64_t chunk
 			  struct buffer *ret);
 /* See store_reader_chunk_at(); @first: the first chunk, 0: there is none. */
 uint64_t checkpoint_rows_chunk_at(sqlite3 *db, uint64_t first, uint64_t t_ns);
-/* Packs the bytes of one that is to be put, as they come. */
-struct checkpoint_packer {
-	struct checkpoint_info info;
-	enum checkpoint_kind kind;
-	struct buffer packed;
-	void *zstd;
-	bool is_good; /* not too large, and there was memory */
-};
-
-void checkpoint_packer_begin(struct checkpoint_packer *p, enum checkpoint_kind kind,
-			     uint64_t chunk, uint64_t t_ns);
-void checkpoint_packer_add(struct checkpoint_packer *p, const void *data, size_t len);
-/* Whether it is good. */
-bool checkpoint_packer_end(struct checkpoint_packer *p);
-void checkpoint_packer_release(struct checkpoint_packer *p);
 
 /* Of all that is in the database; pages that are free are not counted. */
 uint64_t checkpoint_rows_used_bytes(sqlite3 *db);

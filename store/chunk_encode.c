@@ -7,12 +7,11 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "common/hash.h"
 #include "common/xalloc.h"
 #include "store/chunk_layout.h"
 
 #define MADE_PLACES (2u * CHUNK_EVENTS_MAX)
-#define NUMBER_PLACES (2u * CHUNK_EVENTS_MAX)
+#define NUMBER_PLACES_MIN 2048u /* most chunks need no more, and these stay in the cache */
 #define VARINT_MAX 10
 #define ZSTD_LEVEL 1
 
@@ -22,7 +21,8 @@ struct numbering {
 		uint64_t key;
 		uint32_t number;
 		uint32_t generation; /* another one than the numbering's: empty */
-	} *entries; /* [NUMBER_PLACES] */
+	} *entries;
+	uint32_t places; /* a power of two; most of them are empty */
 	uint32_t generation, n;
 };
 
@@ -141,8 +141,6 @@ static struct chunk_scratch *scratch_of(struct chunk_encoder *c)
 {
 	if (!c->scratch) {
 		c->scratch = xcalloc(1, sizeof(*c->scratch));
-		c->scratch->numbering.entries =
-			xcalloc(NUMBER_PLACES, sizeof(*c->scratch->numbering.entries));
 		c->scratch->zstd = ZSTD_createCCtx();
 	}
 	return c->scratch;
@@ -151,24 +149,51 @@ static struct chunk_scratch *scratch_of(struct chunk_encoder *c)
 static void numbering_begin(struct numbering *n)
 {
 	n->n = 0;
+	if (!n->entries) {
+		n->places = NUMBER_PLACES_MIN;
+		n->entries = xcalloc(n->places, sizeof(*n->entries));
+	}
 	if (!++n->generation) { /* after very many */
-		memset(n->entries, 0, NUMBER_PLACES * sizeof(*n->entries));
+		memset(n->entries, 0, n->places * sizeof(*n->entries));
 		n->generation = 1;
 	}
 }
 
-/* Whether it is a new one. */
-static bool numbering_get(struct numbering *n, uint64_t key, uint32_t *ret)
+/* The entry of @key, or the empty one where it would go. */
+static inline struct numbering_entry *numbering_find(const struct numbering *n, uint64_t key)
 {
-	uint32_t i = (uint32_t)hash_u64(key) % NUMBER_PLACES;
+	uint32_t i = (uint32_t)(key * 0x9e3779b97f4a7c15ull >> 40) & (n->places - 1);
 
-	for (; n->entries[i].generation == n->generation; i = (i + 1) % NUMBER_PLACES)
-		if (n->entries[i].key == key) {
-			*ret = n->entries[i].number;
-			return false;
-		}
+	while (n->entries[i].generation == n->generation && n->entries[i].key != key)
+		i = (i + 1) & (n->places - 1);
+	return &n->entries[i];
+}
+
+static void numbering_grow(struct numbering *n)
+{
+	struct numbering old = *n;
+
+	n->places *= 2;
+	n->entries = xcalloc(n->places, sizeof(*n->entries));
+	for (uint32_t i = 0; i < old.places; i++)
+		if (old.entries[i].generation == old.generation)
+			*numbering_find(n, old.entries[i].key) = old.entries[i];
+	free(old.entries);
+}
+
+/* Whether it is a new one. */
+static inline bool numbering_get(struct numbering *n, uint64_t key, uint32_t *ret)
+{
+	struct numbering_entry *e = numbering_find(n, key);
+
+	if (e->generation == n->generation) {
+		*ret = e->number;
+		return false;
+	}
 	*ret = n->n++;
-	n->entries[i] = (struct numbering_entry){key, *ret, n->generation};
+	*e = (struct numbering_entry){key, *ret, n->generation};
+	if (n->n > n->places / 4)
+		numbering_grow(n);
 	return true;
 }
 
@@ -200,38 +225,13 @@ static inline void put_number(struct buffer *column, uint64_t v)
 	column->len = (size_t)(p - column->data);
 }
 
-static void code_threads(struct chunk_scratch *s, const struct event *events, uint32_t n)
+static inline void code_time(struct chunk_scratch *s, uint64_t delta)
 {
-	uint32_t last = 0, number = 0;
-
-	numbering_begin(&s->numbering);
-	for (uint32_t i = 0; i < n; i++) {
-		if ((!i || events[i].thread.v != last) &&
-		    numbering_get(&s->numbering, events[i].thread.v, &number))
-			put_number(&s->columns[COLUMN_THREADS], events[i].thread.v);
-		last = events[i].thread.v;
-		s->threads[i] = (uint16_t)number;
-	}
-	if (s->numbering.n > 1)
-		for (uint32_t i = 0; i < n; i++)
-			put_number(&s->columns[COLUMN_THREAD], s->threads[i]);
-	chunk_order(s->threads, n, s->starts, s->numbering.n, s->order);
+	put_byte(&s->columns[COLUMN_TIME_LOW], (uint8_t)delta);
+	put_number(&s->columns[COLUMN_TIME_HIGH], delta >> 8);
 }
 
-static void code_times(struct chunk_scratch *s, const struct event *events, uint32_t n)
-{
-	uint64_t last = n ? events[0].t_ns : 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t delta = events[i].t_ns - last;
-
-		put_byte(&s->columns[COLUMN_TIME_LOW], (uint8_t)delta);
-		put_number(&s->columns[COLUMN_TIME_HIGH], delta >> 8);
-		last = events[i].t_ns;
-	}
-}
-
-static void code_difference(struct buffer *column, uint64_t address, uint64_t guess)
+static inline void code_difference(struct buffer *column, uint64_t address, uint64_t guess)
 {
 	uint64_t delta = address - guess;
 
@@ -243,34 +243,55 @@ static void code_difference(struct buffer *column, uint64_t address, uint64_t gu
 	}
 }
 
-static void code_addresses(struct chunk_scratch *s, const struct event *events, uint32_t n)
+static inline void code_address(struct chunk_scratch *s, const struct event *e, uint32_t thread)
 {
 	struct predictor *p = &s->predictor;
+	const struct event *ended = e - e->distance;
 
-	predictor_reset(p);
-	for (uint32_t i = 0; i < n; i++) {
-		const struct event *e = &events[i], *ended = e - e->distance;
+	if (e->distance)
+		predictor_free(predictor_line(p, thread, ended), ended->address);
+	if (event_allocates(e)) {
+		struct predictor_line *l = predictor_line(p, thread, e);
+		uint32_t depth = predictor_find(l, e->address);
 
-		if (e->distance)
-			predictor_free(predictor_line(p, s->threads[i], ended), ended->address);
-		if (event_allocates(e)) {
-			struct predictor_line *l = predictor_line(p, s->threads[i], e);
-			uint32_t depth = predictor_find(l, e->address);
-
-			put_byte(&s->columns[COLUMN_PREDICTED], (uint8_t)depth);
-			if (depth < PREDICTOR_DEPTH)
-				predictor_take(l, depth);
-			else
-				code_difference(&s->columns[COLUMN_ADDRESS], e->address,
-						predictor_guess(p, l));
-			predictor_made(p, l, e);
-		} else if (chunk_has_address(e->kind, e->free_class)) {
-			code_difference(&s->columns[COLUMN_ADDRESS], e->address, p->next);
-		}
+		put_byte(&s->columns[COLUMN_PREDICTED], (uint8_t)depth);
+		if (depth < PREDICTOR_DEPTH)
+			predictor_take(l, depth);
+		else
+			code_difference(&s->columns[COLUMN_ADDRESS], e->address,
+					predictor_guess(p, l));
+		predictor_made(p, l, e);
+	} else if (chunk_has_address(e->kind, e->free_class)) {
+		code_difference(&s->columns[COLUMN_ADDRESS], e->address, p->next);
 	}
 }
 
-static void code_call(struct chunk_scratch *s, const struct event *e, uint32_t *last_stack)
+static void code_in_order(struct chunk_scratch *s, const struct event *events, uint32_t n)
+{
+	uint32_t last = 0, number = 0;
+	uint64_t last_ns = n ? events[0].t_ns : 0;
+
+	numbering_begin(&s->numbering);
+	predictor_reset(&s->predictor);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct event *e = &events[i];
+
+		if ((!i || e->thread.v != last) &&
+		    numbering_get(&s->numbering, e->thread.v, &number))
+			put_number(&s->columns[COLUMN_THREADS], e->thread.v);
+		last = e->thread.v;
+		s->threads[i] = (uint16_t)number;
+		code_time(s, e->t_ns - last_ns);
+		last_ns = e->t_ns;
+		code_address(s, e, number);
+	}
+	if (s->numbering.n > 1)
+		for (uint32_t i = 0; i < n; i++)
+			put_number(&s->columns[COLUMN_THREAD], s->threads[i]);
+	chunk_order(s->threads, n, s->starts, s->numbering.n, s->order);
+}
+
+static inline void code_call(struct chunk_scratch *s, const struct event *e, uint32_t *last_stack)
 {
 	uint32_t call;
 
@@ -288,7 +309,7 @@ static void code_call(struct chunk_scratch *s, const struct event *e, uint32_t *
 	put_number(&s->columns[COLUMN_CALL_HIGH], call >> 8);
 }
 
-static void code_size(struct chunk_scratch *s, const struct event *e)
+static inline void code_size(struct chunk_scratch *s, const struct event *e)
 {
 	uint64_t delta = zigzag((int64_t)(e->usable - chunk_usual_usable(e->size)));
 	struct buffer *usable = &s->columns[COLUMN_USABLE];
@@ -370,9 +391,7 @@ void chunk_encoder_finish(struct chunk_encoder *c, struct buffer *out)
 	uint32_t n = c->info.events;
 
 	reserve_columns(s);
-	code_threads(s, c->events, n);
-	code_times(s, c->events, n);
-	code_addresses(s, c->events, n);
+	code_in_order(s, c->events, n);
 	code_by_thread(s, c->events, n);
 	buffer_reset(out);
 	for (int i = 0; i < CHUNK_COLUMNS; i++) {

@@ -13,6 +13,9 @@
 /* Thread ids are dense, and most have events: a larger one is damage. */
 #define THREAD_GAP_MAX 65536
 
+/* GCC takes calls of a function that does nothing but prefetch for calls of nothing. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 void replay_release(struct replay *r)
 {
 	slots_release(&r->slots);
@@ -21,9 +24,40 @@ void replay_release(struct replay *r)
 	if (r->n_segments)
 		free(r->segments[0]);
 	free(r->segments);
+	free(r->wide);
 	free(r->last_made);
 	free(r->recent);
 	memset(r, 0, sizeof(*r));
+}
+
+static void *copy_array(const void *from, size_t bytes)
+{
+	void *to = xmalloc(bytes + 1);
+
+	if (bytes)
+		memcpy(to, from, bytes);
+	return to;
+}
+
+void replay_copy(struct replay *to, const struct replay *r)
+{
+	size_t last = r->n_threads * (r->layers.n + 1u) * sizeof(*r->last_made);
+	size_t left = r->slots.next;
+
+	*to = *r;
+	to->recent = NULL;
+	to->segments = xcalloc(r->n_segments + 1, sizeof(*to->segments));
+	for (size_t i = 0; i < r->n_segments; i++) {
+		size_t n = left < REPLAY_SEGMENT ? left : REPLAY_SEGMENT;
+
+		/* to put huge pages together may take the kernel longer than the copy */
+		to->segments[i] = i ? xmap_now(HUGE_PAGE_BYTES) : xmalloc(HUGE_PAGE_BYTES);
+		memcpy(to->segments[i], r->segments[i], n * sizeof(struct replay_cell));
+		left -= n;
+	}
+	to->wide = copy_array(r->wide, r->n_wide * sizeof(*r->wide));
+	to->last_made = copy_array(r->last_made, last);
+	to->slots.freed = copy_array(r->slots.freed, r->slots.n_freed * sizeof(*r->slots.freed));
 }
 
 /* Where it is kept what @thread's last event in the layer of @family made. */
@@ -41,11 +75,13 @@ void replay_begin_space(struct replay *r, struct space_id space)
 		memset(r->last_made, 0,
 		       r->n_threads * (r->layers.n + 1u) * sizeof(*r->last_made));
 	slots_reset(&r->slots);
+	r->n_wide = r->free_wide = 0;
 	r->space = space;
 	r->live_bytes = r->live_blocks = 0;
 }
 
-static int contradiction(const struct replay *r, const char *what, struct err *err)
+static __attribute__((noinline, cold)) int contradiction(const struct replay *r, const char *what,
+							  struct err *err)
 {
 	err_set(err, ERR_RECORDING, 0,
 		"event %" PRIu64 " of the recording contradicts those before it: %s", r->ordinal,
@@ -53,26 +89,79 @@ static int contradiction(const struct replay *r, const char *what, struct err *e
 	return -EBADMSG;
 }
 
-/* The block in @slot, which may be new. */
-static struct replay_block *room_at(struct replay *r, uint32_t slot)
+/* ---- slots --------------------------------------------------------------------------- */
+
+/* One that may be new. */
+static struct replay_cell *room_at(struct replay *r, uint32_t slot)
 {
 	while (slot / REPLAY_SEGMENT >= r->n_segments) {
 		ARRAY_GROW(r->segments, r->cap_segments, r->n_segments);
 		/* which block is next nobody can foresee; the first are few */
 		r->segments[r->n_segments] =
 			r->n_segments ? xmap_huge(HUGE_PAGE_BYTES)
-				      : xcalloc(REPLAY_SEGMENT, sizeof(struct replay_block));
+				      : xcalloc(REPLAY_SEGMENT, sizeof(struct replay_cell));
 		r->n_segments++;
 	}
 	return replay_at(r, slot);
 }
 
-static void make_block(struct replay *r, const struct event *e, uint32_t slot,
-		       struct replay_step *ret)
+static bool needs_width(const struct replay_block *b)
 {
-	struct replay_block *b = room_at(r, slot);
+	return b->size > UINT32_MAX || b->thread.v >> REPLAY_THREAD_BITS ||
+	       (b->usable >= UINT32_MAX && b->usable != USABLE_UNKNOWN);
+}
 
-	*b = (struct replay_block){
+static __attribute__((noinline)) uint32_t widen(struct replay *r, const struct replay_block *b)
+{
+	uint32_t place = r->free_wide - 1;
+
+	if (r->free_wide) {
+		r->free_wide = r->wide[place].next_free;
+	} else {
+		place = (uint32_t)r->n_wide;
+		ARRAY_GROW(r->wide, r->cap_wide, r->n_wide);
+		r->n_wide++;
+	}
+	r->wide[place] = (struct replay_wide){b->size, b->usable, b->thread, 0};
+	return place;
+}
+
+static ALWAYS_INLINE void put(struct replay *r, struct replay_cell *c,
+			      const struct replay_block *b)
+{
+	*c = (struct replay_cell){
+		.t_ns = b->t_ns,
+		.address = b->address,
+		.size = (uint32_t)b->size,
+		.usable = (uint32_t)b->usable,
+		.stack = b->stack,
+		.thread = b->thread.v & ((1u << REPLAY_THREAD_BITS) - 1),
+		.family = b->family,
+		.is_live = true,
+	};
+	if (needs_width(b)) {
+		c->is_wide = true;
+		c->size = widen(r, b);
+	}
+	r->live_bytes += b->size;
+	r->live_blocks++;
+}
+
+static ALWAYS_INLINE void clear(struct replay *r, struct replay_cell *c)
+{
+	c->is_live = false;
+	if (c->is_wide) {
+		r->wide[c->size].next_free = r->free_wide;
+		r->free_wide = c->size + 1;
+	}
+}
+
+/* ---- events -------------------------------------------------------------------------- */
+
+static ALWAYS_INLINE void make_block(struct replay *r, const struct event *e, uint32_t slot,
+				     struct replay_step *ret)
+{
+	ret->block = (struct replay_block){
 		.t_ns = e->t_ns,
 		.address = e->address,
 		.size = e->size,
@@ -80,40 +169,36 @@ static void make_block(struct replay *r, const struct event *e, uint32_t slot,
 		.stack = e->stack,
 		.thread = e->thread,
 		.family = e->family,
-		.is_live = true,
 	};
-	ret->made = b;
+	put(r, room_at(r, slot), &ret->block);
+	ret->made = &ret->block;
 	ret->slot = slot;
-	r->live_bytes += b->size;
-	r->live_blocks++;
 	r->recent[r->ordinal % CHUNK_EVENTS_MAX] = slot;
 }
 
-static int end_block(struct replay *r, const struct event *e, uint32_t slot,
-		     struct replay_step *ret, struct err *err)
+static ALWAYS_INLINE int end_block(struct replay *r, const struct event *e, uint32_t slot,
+				   struct replay_step *ret, struct err *err)
 {
-	struct replay_block *b;
+	struct replay_cell *c;
 
-	if (slot >= r->slots.next || !replay_at(r, slot)->is_live)
+	if (slot >= r->slots.next || !(c = replay_at(r, slot))->is_live)
 		return contradiction(r, "it frees a block that is not live", err);
-	b = replay_at(r, slot);
 	ret->ended = true;
 	ret->slot = slot;
-	ret->old = *b;
+	ret->old = replay_block_in(r, slot);
 	/* had another block come into the slot since, it would be of another thread */
-	ret->was_temporary = b->thread.v == e->thread.v &&
-			     *last_made(r, e->thread.v, b->family) == slot + 1 &&
+	ret->was_temporary = ret->old.thread.v == e->thread.v &&
+			     *last_made(r, e->thread.v, ret->old.family) == slot + 1 &&
 			     !replay_ends_with_pool(e);
-	r->live_bytes -= b->size;
+	r->live_bytes -= ret->old.size;
 	r->live_blocks--;
-	b->is_live = false;
+	clear(r, c);
 	return 0;
 }
 
-static int know_thread(struct replay *r, uint32_t thread, struct err *err)
+static __attribute__((noinline)) int know_thread(struct replay *r, uint32_t thread,
+						  struct err *err)
 {
-	if (thread < r->n_threads)
-		return 0;
 	if (thread > r->ordinal + THREAD_GAP_MAX)
 		return contradiction(r, "impossible thread", err);
 	ARRAY_GROW(r->last_made, r->cap_threads, (size_t)(thread + 1) * (r->layers.n + 1u) - 1);
@@ -121,7 +206,8 @@ static int know_thread(struct replay *r, uint32_t thread, struct err *err)
 	return 0;
 }
 
-int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret, struct err *err)
+static ALWAYS_INLINE int feed(struct replay *r, const struct event *e, struct replay_step *ret,
+			      struct err *err)
 {
 	uint32_t slot = e->slot;
 	int result;
@@ -129,10 +215,7 @@ int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret
 	ret->made = NULL;
 	ret->ended = ret->was_temporary = false;
 	r->ordinal++;
-	if (!r->recent)
-		r->recent = xcalloc(CHUNK_EVENTS_MAX, sizeof(*r->recent));
-	result = know_thread(r, e->thread.v, err);
-	if (result)
+	if (e->thread.v >= r->n_threads && (result = know_thread(r, e->thread.v, err)))
 		return result;
 	if (e->kind == EVENT_ALLOC) {
 		slot = slots_take(&r->slots);
@@ -155,18 +238,20 @@ int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret
 	return 0;
 }
 
+static void begin_feeding(struct replay *r)
+{
+	if (!r->recent)
+		r->recent = xcalloc(CHUNK_EVENTS_MAX, sizeof(*r->recent));
+}
+
+int replay_feed(struct replay *r, const struct event *e, struct replay_step *ret, struct err *err)
+{
+	begin_feeding(r);
+	return feed(r, e, ret, err);
+}
+
 /* So many events ahead: about as long as memory takes. */
 #define AHEAD 16
-
-/* GCC takes calls of a function that does nothing but this for calls of nothing. */
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
-/* It may lie in two lines of the cache. */
-static ALWAYS_INLINE void bring(const struct replay_block *b)
-{
-	__builtin_prefetch(b, 1);
-	__builtin_prefetch((const char *)(b + 1) - 1, 1);
-}
 
 /* The block that event @e, which is yet to come as number @ordinal, will end. */
 static ALWAYS_INLINE void expect_block(const struct replay *r, const struct event *e,
@@ -180,7 +265,7 @@ static ALWAYS_INLINE void expect_block(const struct replay *r, const struct even
 		slot = e->distance > AHEAD ? r->recent[(ordinal - e->distance) % CHUNK_EVENTS_MAX]
 					   : 0;
 	if (slot < r->slots.next)
-		bring(replay_at(r, slot));
+		__builtin_prefetch(replay_at(r, slot), 1);
 }
 
 /* Allocs take the slots freed last: those soon to be taken lie deeper. */
@@ -189,7 +274,7 @@ static ALWAYS_INLINE void expect_room(const struct replay *r)
 	const struct slots *s = &r->slots;
 
 	if (s->n_freed > AHEAD / 2)
-		bring(replay_at(r, s->freed[s->n_freed - 1 - AHEAD / 2]));
+		__builtin_prefetch(replay_at(r, s->freed[s->n_freed - 1 - AHEAD / 2]), 1);
 }
 
 int replay_feed_all(struct replay *r, const struct event *events, size_t n, replay_each *each,
@@ -197,8 +282,7 @@ int replay_feed_all(struct replay *r, const struct event *events, size_t n, repl
 {
 	struct replay_step step;
 
-	if (!r->recent)
-		r->recent = xcalloc(CHUNK_EVENTS_MAX, sizeof(*r->recent));
+	begin_feeding(r);
 	for (size_t i = 0; i < n; i++) {
 		int result;
 
@@ -206,7 +290,7 @@ int replay_feed_all(struct replay *r, const struct event *events, size_t n, repl
 			expect_block(r, &events[i + AHEAD], r->ordinal + 1 + AHEAD);
 		if (events[i].kind == EVENT_ALLOC)
 			expect_room(r);
-		result = replay_feed(r, &events[i], &step, err);
+		result = feed(r, &events[i], &step, err);
 		if (result)
 			return result;
 		each(arg, &events[i], &step);
@@ -216,14 +300,13 @@ int replay_feed_all(struct replay *r, const struct event *events, size_t n, repl
 
 bool replay_put(struct replay *r, uint32_t slot, const struct replay_block *b)
 {
-	if (room_at(r, slot)->is_live)
+	struct replay_cell *c = room_at(r, slot);
+
+	if (c->is_live)
 		return false;
-	*replay_at(r, slot) = *b;
-	replay_at(r, slot)->is_live = true;
+	put(r, c, b);
 	if (slot >= r->slots.next)
 		r->slots.next = slot + 1;
-	r->live_bytes += b->size;
-	r->live_blocks++;
 	return true;
 }
 
@@ -236,11 +319,11 @@ bool replay_restored(struct replay *r, const uint32_t *freed, size_t n)
 	if (all) /* slots beyond the last live one are free, too */
 		room_at(r, (uint32_t)all - 1);
 	for (size_t i = 0; i < n; i++) {
-		struct replay_block *b;
+		struct replay_cell *c;
 
-		if (freed[i] >= all || (b = replay_at(r, freed[i]))->is_live)
+		if (freed[i] >= all || (c = replay_at(r, freed[i]))->is_live)
 			return false;
-		b->is_live = true; /* until all are there: none may come twice */
+		c->is_live = true; /* until all are there: none may come twice */
 		slots_give(&r->slots, freed[i]);
 	}
 	for (size_t i = 0; i < n; i++)
@@ -261,13 +344,15 @@ void replay_put_last(struct replay *r, struct thread_id thread, uint8_t layer, u
 	r->last_made[thread.v * layers + layer] = slot + 1;
 }
 
-const struct replay_block *replay_next_live(const struct replay *r, size_t *at)
+bool replay_next_live(const struct replay *r, size_t *at, struct replay_block *ret)
 {
 	while (*at < r->slots.next) {
-		const struct replay_block *b = replay_at(r, (uint32_t)(*at)++);
+		uint32_t slot = (uint32_t)(*at)++;
 
-		if (b->is_live)
-			return b;
+		if (!replay_at(r, slot)->is_live)
+			continue;
+		*ret = replay_block_in(r, slot);
+		return true;
 	}
-	return NULL;
+	return false;
 }

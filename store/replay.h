@@ -14,7 +14,7 @@
 /*
  * The heap, rebuilt event by event: which blocks are live, how many bytes.  The
  * recorder does so as it makes the events, a reader from what was recorded.
- * Memory is one struct replay_block a slot, that is, for the most blocks ever
+ * Memory is one struct replay_cell a slot, that is, for the most blocks ever
  * live at once.  Zero-initialised is empty.
  */
 struct replay_block {
@@ -22,8 +22,29 @@ struct replay_block {
 	struct stack_id stack;
 	struct thread_id thread;
 	uint8_t family;
-	bool is_live; /* if not, the slot is free */
-} __attribute__((packed, aligned(4))); /* there are as many as blocks */
+};
+
+/*
+ * A slot, with its block as it is kept: half a line of the cache, since which block is next
+ * nobody can foresee.  What has no room here, which is rare, lies in replay->wide.
+ */
+#define REPLAY_THREAD_BITS 22
+struct replay_cell {
+	uint64_t t_ns, address;
+	uint32_t size;	 /* is_wide: the place in replay->wide */
+	uint32_t usable; /* UINT32_MAX: USABLE_UNKNOWN */
+	struct stack_id stack;
+	uint32_t thread : REPLAY_THREAD_BITS, family : 8;
+	uint32_t is_live : 1; /* if not, the slot is free */
+	uint32_t is_wide : 1;
+};
+_Static_assert(sizeof(struct replay_cell) == 32, "a slot takes half a line of the cache");
+
+struct replay_wide {
+	uint64_t size, usable;
+	struct thread_id thread;
+	uint32_t next_free; /* where it is not in use: place + 1 of another such, or 0 */
+};
 
 /*
  * Layers of allocators do not see each other: what is "the last event" is so within one.  They
@@ -39,14 +60,17 @@ static inline uint8_t replay_layer_of(const struct replay_layers *l, uint8_t fam
 	return l->of_family[family % 64];
 }
 
-/* Blocks; they stay where they are when more come.  As many as a huge page has room for. */
-#define REPLAY_SEGMENT ((uint32_t)(HUGE_PAGE_BYTES / sizeof(struct replay_block)))
+/* Slots; they stay where they are when more come.  As many as a huge page has room for. */
+#define REPLAY_SEGMENT ((uint32_t)(HUGE_PAGE_BYTES / sizeof(struct replay_cell)))
 
 struct replay {
 	struct space_id space;
 	struct slots slots;
-	struct replay_block **segments;
+	struct replay_cell **segments;
 	size_t n_segments, cap_segments;
+	struct replay_wide *wide;
+	size_t n_wide, cap_wide;
+	uint32_t free_wide; /* place + 1 of one that is not in use, or 0 */
 	/* [thread and layer]: slot + 1 of the block that its last event in the layer made, or 0 */
 	uint32_t *last_made;
 	size_t n_threads, cap_threads;
@@ -58,14 +82,17 @@ struct replay {
 
 /* What an event did. */
 struct replay_step {
-	const struct replay_block *made; /* NULL: none; valid until the next feed */
+	const struct replay_block *made; /* NULL: none; valid as long as the step */
 	bool ended;			 /* a block ended: … */
-	struct replay_block old;	 /* … this one */
 	bool was_temporary; /* freed by the very next event of its thread in its layer */
 	uint32_t slot;			 /* of either */
+	struct replay_block old;	 /* … this one */
+	struct replay_block block;	 /* for @made to point to */
 };
 
 void replay_release(struct replay *r);
+/* @to: empty.  It is as @r, but cannot be fed: for a look at it while @r goes on. */
+void replay_copy(struct replay *to, const struct replay *r);
 /* Another address space: no block is live. */
 void replay_begin_space(struct replay *r, struct space_id space);
 /*
@@ -100,13 +127,32 @@ static inline bool replay_ends_with_pool(const struct event *e)
 	return e->kind == EVENT_FREE && e->free_class == FREE_WITH_POOL;
 }
 
-/* The live blocks: *@at begins with 0; NULL after the last. */
-const struct replay_block *replay_next_live(const struct replay *r, size_t *at);
+/* The live blocks: *@at begins with 0, and is their slot + 1; false after the last. */
+bool replay_next_live(const struct replay *r, size_t *at, struct replay_block *ret);
 
 /* @slot: one that was used already. */
-static inline struct replay_block *replay_at(const struct replay *r, uint32_t slot)
+static inline struct replay_cell *replay_at(const struct replay *r, uint32_t slot)
 {
 	return &r->segments[slot / REPLAY_SEGMENT][slot % REPLAY_SEGMENT];
+}
+
+/* The block in @slot, which is live. */
+static inline struct replay_block replay_block_in(const struct replay *r, uint32_t slot)
+{
+	const struct replay_cell *c = replay_at(r, slot);
+	const struct replay_wide *w = c->is_wide ? &r->wide[c->size] : NULL;
+
+	return (struct replay_block){
+		.t_ns = c->t_ns,
+		.address = c->address,
+		.size = w ? w->size : c->size,
+		.usable = w			    ? w->usable
+			  : c->usable == UINT32_MAX ? USABLE_UNKNOWN
+						    : c->usable,
+		.stack = c->stack,
+		.thread = {w ? w->thread.v : c->thread},
+		.family = (uint8_t)c->family,
+	};
 }
 
 #endif

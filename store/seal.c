@@ -58,18 +58,21 @@ struct reading {
 	bool is_taken; /* no more is wanted */
 };
 
-static void add_value(struct buffer *to, sqlite3_value *v)
+/* What a number takes. */
+#define NUMBER_BYTES (sizeof(int) + sizeof(sqlite3_int64))
+
+static inline void add_value(struct buffer *to, sqlite3_value *v)
 {
 	int type = sqlite3_value_type(v), n;
 	const void *bytes;
 
 	if (type == SQLITE_INTEGER) { /* most are */
 		sqlite3_int64 number = sqlite3_value_int64(v);
-		uint8_t both[sizeof(type) + sizeof(number)];
 
-		memcpy(both, &type, sizeof(type));
-		memcpy(both + sizeof(type), &number, sizeof(number));
-		buffer_append(to, both, sizeof(both));
+		ARRAY_GROW(to->data, to->cap, to->len + NUMBER_BYTES);
+		memcpy(to->data + to->len, &type, sizeof(type));
+		memcpy(to->data + to->len + sizeof(type), &number, sizeof(number));
+		to->len += NUMBER_BYTES;
 		return;
 	}
 	buffer_append(to, &type, sizeof(type));

@@ -14,6 +14,7 @@
 #include "common/buffer.h"
 #include "common/xalloc.h"
 #include "store/checkpoint_crc.h"
+#include "store/checkpoint_pack.h"
 #include "store/checkpoint_rows.h"
 #include "store/chunk.h"
 #include "store/continuation.h"
@@ -184,10 +185,9 @@ static int open_database(struct store_writer *w, struct err *err)
 }
 
 /* Little of what is written stays beside the file, or its bound would mean nothing. */
-static void begin_bound(struct store_writer *w, uint64_t max_size)
+static void bound_wal(struct store_writer *w)
 {
 	writer_exec(w, "PRAGMA wal_autocheckpoint=64; PRAGMA journal_size_limit=1048576");
-	store_writer_put_number(w, "max_size", (int64_t)max_size);
 }
 
 static bool act_as(const struct store_writer_options *o)
@@ -221,10 +221,12 @@ int store_writer_create(const char *path, const struct store_writer_options *o,
 	if (r)
 		goto out;
 	r = open_database(w, err);
-	if (r)
+	if (r) {
 		unlink(path);
-	else if (o->max_size)
-		begin_bound(w, o->max_size);
+	} else if (o->max_size) {
+		bound_wal(w);
+		store_writer_put_number(w, "max_size", (int64_t)o->max_size);
+	}
 out:
 	act_as_before(euid, egid);
 	if (r) {
@@ -257,9 +259,12 @@ int store_writer_continue(struct store_writer *w, const char *path,
 {
 	uid_t euid = geteuid();
 	gid_t egid = getegid();
+	struct store_writer_options options = *o;
 	struct store_writer *next, old;
-	int r = store_writer_create(path, o, &next, err);
+	int r;
 
+	options.max_size = 0; /* the fact is copied */
+	r = store_writer_create(path, &options, &next, err);
 	if (r)
 		return r;
 	r = act_as(o) ? continuation_copy(next->db, w->path, next->path, earlier, err) : -EPERM;
@@ -269,12 +274,29 @@ int store_writer_continue(struct store_writer *w, const char *path,
 		store_writer_close(next, NULL);
 		return r;
 	}
+	if (o->max_size)
+		bound_wal(next);
 	next->timeline_rows = w->timeline_rows;
 	old = *w;
 	*w = *next;
 	*next = old;
 	*ret_old = next;
 	return 0;
+}
+
+void store_writer_remove(const char *path, const struct store_writer_options *o)
+{
+	static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
+	uid_t euid = geteuid();
+	gid_t egid = getegid();
+
+	for (size_t i = 0; i < COUNT_OF(ends) && act_as(o); i++) {
+		char *file = xasprintf("%s%s", path, ends[i]);
+
+		unlink(file); /* whoever keeps it by other rights keeps it */
+		free(file);
+	}
+	act_as_before(euid, egid);
 }
 
 bool store_writer_give_up_events(struct store_writer *w)
@@ -686,12 +708,16 @@ void store_writer_add_to_checkpoint(void *writer, const void *data, size_t len)
 
 bool store_writer_end_checkpoint(struct store_writer *w)
 {
-	const struct checkpoint_packer *p = &w->packer;
+	checkpoint_packer_end(&w->packer);
+	return store_writer_put_checkpoint(w, &w->packer);
+}
+
+bool store_writer_put_checkpoint(struct store_writer *w, struct checkpoint_packer *p)
+{
 	sqlite3_stmt *s;
 
 	/* of events that were given up, too: it would not go with the chunks */
-	if (!checkpoint_packer_end(&w->packer) || w->no_more_events ||
-	    !(s = prepare(w, PUT_CHECKPOINT)))
+	if (!p->is_good || w->no_more_events || !(s = prepare(w, PUT_CHECKPOINT)))
 		return false;
 	bind_u64(s, 1, p->info.chunk);
 	bind_u64(s, 2, p->kind);
@@ -701,7 +727,7 @@ bool store_writer_end_checkpoint(struct store_writer *w)
 	sqlite3_bind_blob(s, 6, p->packed.data, (int)p->packed.len, SQLITE_STATIC);
 	step(w, s);
 	w->sizes.checkpoints += p->packed.len;
-	checkpoint_packer_release(&w->packer); /* it may be large */
+	checkpoint_packer_release(p); /* it may be large */
 	return !w->failed;
 }
 

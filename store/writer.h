@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "common/err.h"
+#include "store/checkpoint_pack.h"
 #include "store/record.h"
 
 /*
@@ -52,6 +53,9 @@ int store_writer_continue(struct store_writer *w, const char *path,
 			  const struct store_writer_options *o,
 			  const struct dropped_events *earlier, struct store_writer **ret_old,
 			  struct err *err);
+
+/* Removes a file that was made with these options, and what SQLite may have beside it. */
+void store_writer_remove(const char *path, const struct store_writer_options *o);
 
 /*
  * After a failure: goes back to what was last flushed and, if there is room for
@@ -122,6 +126,8 @@ void store_writer_begin_checkpoint(struct store_writer *w, enum checkpoint_kind 
 				   uint64_t chunk, uint64_t t_ns);
 void store_writer_add_to_checkpoint(void *writer, const void *data, size_t len);
 bool store_writer_end_checkpoint(struct store_writer *w);
+/* The same at once, of one that was packed elsewhere; it is empty then. */
+bool store_writer_put_checkpoint(struct store_writer *w, struct checkpoint_packer *p);
 /* Bytes of all chunks that are full, and of checkpoints, so far; the chunk put last. */
 struct store_writer_sizes {
 	uint64_t chunks, checkpoints, last_chunk;

@@ -51,6 +51,7 @@ static void make_own(struct ui *u)
 	stack_texts_free(u->texts);
 	u->texts = xcalloc(1, sizeof(*u->texts));
 	u->own_version = history_catalog_version(u->history);
+	own_stack_identity(&u->own, (struct stack_id){0}); /* all of them, while it is as it is */
 }
 
 int ui_new(const struct ui_options *o, struct ui **ret, struct err *err)

@@ -590,7 +590,7 @@ static void make_blocks(struct ui *u, struct page *p)
 	uint8_t layer = history_layer(u->history);
 	const struct scope *s = &p->scope;
 	struct scope_frames frames = {0};
-	const struct replay_block *b;
+	struct replay_block b;
 	size_t at = 0;
 
 	p->table.columns = block_columns;
@@ -598,14 +598,14 @@ static void make_blocks(struct ui *u, struct page *p)
 	use_stack_texts(u, &p->table, "ALLOCATED BY");
 	p->table.text_columns = 0;
 	p->table.empty = "no block of these is live at this moment";
-	while ((b = replay_next_live(replay, &at))) {
-		if (b->t_ns < history_since_ns(u->history) ||
-		    replay_layer_of(&replay->layers, b->family) != layer ||
-		    (s->kind == SCOPE_THREAD && b->thread.v != s->key) ||
-		    (s->kind == SCOPE_SIZE && size_class(b->size) != s->key))
+	while (replay_next_live(replay, &at, &b)) {
+		if (b.t_ns < history_since_ns(u->history) ||
+		    replay_layer_of(&replay->layers, b.family) != layer ||
+		    (s->kind == SCOPE_THREAD && b.thread.v != s->key) ||
+		    (s->kind == SCOPE_SIZE && size_class(b.size) != s->key))
 			continue;
-		if (scope_has_stack_of(u, s, b->stack, &frames))
-			put_block(u, p, b);
+		if (scope_has_stack_of(u, s, b.stack, &frames))
+			put_block(u, p, &b);
 	}
 	free(frames.said);
 }

@@ -93,9 +93,45 @@ def exact():
         tap.ok(r.returncode == 2 and words in r.stdout and "hint: " in r.stdout, f"refused: {words}")
 
 
+def bytes_on_disk(pattern):
+    total = 0
+    for path in glob.glob(pattern):
+        try:
+            total += os.stat(path).st_size
+        except FileNotFoundError:
+            pass
+    return total
+
+
+def bounded():
+    """With --max-size the oldest files go, and all that are left stay below it; what is in them is as without."""
+    clear()
+    most, max_size = 0, 4 << 20
+    p = subprocess.Popen([HEAPTRAIL, "record", "--every", "1s", "--max-size", "4M", "-o", names, "--", f"{TARGETS}/sizes", "64", CALLS],
+                         env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while p.poll() is None:
+        most = max(most, bytes_on_disk(f"{work}/part.*"))
+        time.sleep(0.02)
+    out = p.stdout.read()
+    files = parts()
+    left = [number(f) for f in files]
+    removed = re.search(r"in (\d+) files.*\n.*removed the oldest (\d+) of these \(--max-size\)", out)
+    tap.ok(p.returncode == 0 and removed and 1 not in left and left == list(range(int(removed[2]) + 1, int(removed[1]) + 1)),
+           f"the oldest are removed, {left} are left {out}")
+    tap.ok(2 << 20 < most < max_size + (1 << 20), f"{most} bytes at most were there, of a bound of {max_size}")
+    tap.ok("warning" not in out and not glob.glob(f"{work}/part*-*"), "nothing else is left, and nothing failed")
+    tap.ok(numbers(files[-1]) == numbers(whole) and numbers(*files) == numbers(whole), "the last has the numbers of a whole recording")
+    tap.ok(all(json.loads(run("info", "--json", f).stdout)["recording"]["complete"] for f in files), "all that are left are complete")
+    # one that is larger alone than all may be: its own oldest events go
+    clear()
+    r = run("record", "--every", "1h", "--max-size", "2M", "-o", names, "--", f"{TARGETS}/sizes", "64", CALLS, env=env)
+    dropped = report(parts()[0])["recording"]["dropped"]
+    tap.ok(r.returncode == 0 and len(parts()) == 1 and dropped and dropped["events"] and numbers(parts()[0]) == numbers(whole),
+           f"of a file that is too large alone the oldest events are dropped {dropped}")
+
+
 def refused():
-    for args, words in ((("--every", "x"), "--every is a time"), (("--every", "500ms"), "--every is a time"),
-                        (("--every", "1m", "--max-size", "1G"), "either --every or --max-size")):
+    for args, words in ((("--every", "x"), "--every is a time"), (("--every", "500ms"), "--every is a time")):
         r = run("record", *args, "--", "/bin/true")
         tap.ok(r.returncode == 2 and words in r.stdout, f"refused: {' '.join(args)}")
     clear()
@@ -151,6 +187,6 @@ def attached():
 
 
 try:
-    tap.run_as_root([exact, refused, killed, attached])
+    tap.run_as_root([exact, bounded, refused, killed, attached])
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -162,15 +162,28 @@ static inline void finish(void)
 	read_back();
 }
 
-static inline const struct replay_block *live(uint64_t address)
+/* The slot of the live block at @address, or NO_SLOT. */
+static inline uint32_t live_slot(uint64_t address)
 {
-	const struct replay_block *b;
+	struct replay_block b;
 	size_t at = 0;
 
-	while ((b = replay_next_live(&got.replay, &at)))
-		if (b->address == address)
-			return b;
-	return NULL;
+	while (replay_next_live(&got.replay, &at, &b))
+		if (b.address == address)
+			return (uint32_t)at - 1;
+	return NO_SLOT;
+}
+
+/* Valid until the next call; NULL where there is none. */
+static inline const struct replay_block *live(uint64_t address)
+{
+	static struct replay_block b;
+	uint32_t slot = live_slot(address);
+
+	if (slot == NO_SLOT)
+		return NULL;
+	b = replay_block_in(&got.replay, slot);
+	return &b;
 }
 
 /* So many blocks and bytes are live at the end, and nothing contradicts itself. */

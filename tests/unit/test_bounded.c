@@ -175,6 +175,80 @@ static void test_end_and_windows(void)
 	free(bounded);
 }
 
+/* How many there are of a heap before the end, and at which chunks. */
+static size_t count_checkpoints(const char *path, uint64_t *ret_chunks, size_t max)
+{
+	struct store_reader *r = open_reader(path);
+	struct checkpoint_info c = {.chunk = store_reader_chunk_at(r, UINT64_MAX)};
+	size_t n = 0;
+
+	while (c.chunk && n < max && store_reader_find_checkpoint(r, c.chunk - 1, &c))
+		ret_chunks[n++] = c.chunk;
+	store_reader_close(r);
+	return n;
+}
+
+static bool same_heap(const char *a_path, const char *b_path, uint64_t chunk)
+{
+	struct store_reader *a = open_reader(a_path), *b = open_reader(b_path);
+	struct buffer x = {0}, y = {0};
+	bool same = store_reader_checkpoint(a, CHECKPOINT_HEAP, chunk, &x) &&
+		    store_reader_checkpoint(b, CHECKPOINT_HEAP, chunk, &y) && x.len == y.len &&
+		    !memcmp(x.data, y.data, x.len);
+
+	store_reader_close(a);
+	store_reader_close(b);
+	buffer_release(&x);
+	buffer_release(&y);
+	return same;
+}
+
+/* Checkpoints of very many blocks are made while recording goes on: they are as others. */
+static void test_meanwhile(void)
+{
+	char *plain = xstrdup(in_folder("plain")), *path = xstrdup(in_folder("meanwhile"));
+	uint64_t at_once[64], chunks[64];
+	size_t n_at_once, n, equal = 0, both = 0, good = 0, windows = 40;
+	struct recorder r;
+
+	stream_live_max = 10000;
+	make_stream(1500000, 1);
+	stream_live_max = UINT32_MAX;
+	record(plain, 0);
+	start(&r, path, 0);
+	r.sums.blocks_at_once = 0;
+	put(&r, n_stream);
+	finish(&r);
+	n_at_once = count_checkpoints(plain, at_once, COUNT_OF(at_once));
+	n = count_checkpoints(path, chunks, COUNT_OF(chunks));
+	ok(n >= 2, "%zu checkpoints were made meanwhile; at once, %zu", n, n_at_once);
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < n_at_once; k++)
+			if (chunks[i] == at_once[k]) {
+				both++;
+				equal += same_heap(plain, path, chunks[i]);
+			}
+	ok(both && equal == both, "%zu of %zu at the same place are the same", equal, both);
+	for (size_t i = 0; i < windows; i++) {
+		struct analysis_window w = {.until_ns = stream[random_below(n_stream)].t_ns};
+
+		good += same(plain, path, (enum group_key)(i % GROUP_KEYS), &w);
+	}
+	ok(good == windows, "%zu of %zu moments behind them are right", good, windows);
+	/* one is left in the middle */
+	start(&r, path, 0);
+	r.sums.blocks_at_once = 0;
+	for (size_t to = 1; to < n_stream && !r.sums.job; to += 1000)
+		put(&r, to);
+	ok(r.sums.job, "one is under way");
+	checkpoints_release(&r.sums);
+	replay_release(&r.heap);
+	store_writer_close(r.w, NULL);
+	drop_stream();
+	free(plain);
+	free(path);
+}
+
 static void test_size(void)
 {
 	char *path = xstrdup(in_folder("size"));
@@ -455,6 +529,7 @@ int main(void)
 	set_up("bounded");
 	seed_random();
 	test_end_and_windows();
+	test_meanwhile();
 	test_size();
 	test_too_small();
 	test_growing();

@@ -125,7 +125,7 @@ static void model_init(void)
 }
 
 /* Is what the pairing says of @b right?  A freed block may have been forgotten. */
-static void compare(const struct pairing *p, struct model_block *b)
+static void compare(struct pairing *p, struct model_block *b)
 {
 	uint32_t slot = 0;
 	enum pairing_found found = pairing_find(p, b->address, &slot);

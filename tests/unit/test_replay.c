@@ -57,13 +57,13 @@ static void begin(void)
 
 static size_t count_live(uint64_t *ret_bytes)
 {
-	const struct replay_block *b;
+	struct replay_block b;
 	size_t at = 0, n = 0;
 
 	*ret_bytes = 0;
-	while ((b = replay_next_live(&replay, &at))) {
+	while (replay_next_live(&replay, &at, &b)) {
 		n++;
-		*ret_bytes += b->size;
+		*ret_bytes += b.size;
 	}
 	return n;
 }
@@ -87,8 +87,8 @@ static void test_totals(void)
 	   "a free ends a block, and says which");
 	ok(replay.live_blocks == 2 && replay.live_bytes == 30, "two are live");
 	ok(count_live(&bytes) == 2 && bytes == 30, "and they can be walked");
-	ok(make(1, 5) == 0 && last.made == replay_at(&replay, 0), "an alloc takes the slot freed last");
-	ok(make(1, 5) == 0 && last.made == replay_at(&replay, 3), "then the next new one");
+	ok(make(1, 5) == 0 && last.made && last.slot == 0, "an alloc takes the slot freed last");
+	ok(make(1, 5) == 0 && last.made && last.slot == 3, "then the next new one");
 	ok(end_as(1, 3, FREE_IMPLIED) == 0 && last.ended && replay.live_blocks == 3,
 	   "an implied free ends a block");
 	for (int class = FREE_UNKNOWN; class <= FREE_DOUBLE; class++)
@@ -107,11 +107,11 @@ static void test_realloc(void)
 	make(1, 100);
 	make(1, 10);
 	ok(change(1, 0, 300) == 0 && last.ended && last.old.size == 100 && last.made &&
-		   last.made == replay_at(&replay, 0) && last.made->size == 300 &&
+		   last.made && last.slot == 0 && last.made->size == 300 &&
 		   last.made->address == 0x9000,
 	   "a realloc ends a block and makes another in its slot");
 	ok(replay.live_blocks == 2 && replay.live_bytes == 310, "the totals follow");
-	ok(make(1, 1) == 0 && last.made == replay_at(&replay, 2), "its slot was never free");
+	ok(make(1, 1) == 0 && last.made && last.slot == 2, "its slot was never free");
 	ok(change(2, 0, 0) == 0 && last.made && last.made->size == 0 && last.made->thread.v == 2 &&
 		   replay.live_blocks == 3,
 	   "a realloc to no bytes that is stored as one leaves a block");
@@ -205,9 +205,9 @@ static void test_spaces(void)
 		   count_live(&bytes) == 0,
 	   "in another space nothing is live");
 	ok(end(1, 3) == -EBADMSG, "a free of the old space's block is a contradiction");
-	ok(make(1, 7) == 0 && last.made == replay_at(&replay, 0), "slots begin anew");
+	ok(make(1, 7) == 0 && last.made && last.slot == 0, "slots begin anew");
 	ok(end(1, 1) == -EBADMSG, "also behind the first new block");
-	ok(make(1, 8) == 0 && last.made == replay_at(&replay, 1) && count_live(&bytes) == 2 &&
+	ok(make(1, 8) == 0 && last.made && last.slot == 1 && count_live(&bytes) == 2 &&
 		   bytes == 15,
 	   "and the walk finds the new ones only");
 	/* the last event of the old space must not be mistaken for this one's */
@@ -244,7 +244,7 @@ static void test_random(void)
 			sizes[slot] = size;
 		} else if (blocks < BLOCKS_MAX) {
 			slot = slots_take(&slots);
-			good = make(1, size) == 0 && last.made == replay_at(&replay, slot);
+			good = make(1, size) == 0 && last.made && last.slot == slot;
 			sizes[slot] = size;
 			bytes += size;
 			blocks++;
@@ -254,6 +254,91 @@ static void test_random(void)
 	ok(good, "random events: every step and total as expected");
 	ok(count_live(&walked_bytes) == blocks && walked_bytes == bytes, "and the walk");
 	slots_release(&slots);
+}
+
+/* Numbers that have no room in a slot, and the largest that have. */
+static uint64_t unusual(uint64_t usual)
+{
+	static const uint64_t numbers[] = {0, UINT32_MAX - 1, UINT32_MAX, UINT32_MAX + 1ull,
+					   1ull << 63, UINT64_MAX - 1};
+
+	return random_below(3) ? random_below(usual) : numbers[random_below(COUNT_OF(numbers))];
+}
+
+static struct replay_block random_block(void)
+{
+	struct replay_block b = {.t_ns = random_u64(), .address = random_u64(),
+				 .size = unusual(5000), .usable = unusual(6000),
+				 .stack = {(uint32_t)random_u64()},
+				 .thread = {(uint32_t)random_below(100)},
+				 .family = (uint8_t)random_u64()};
+
+	if (!random_below(4))
+		b.usable = USABLE_UNKNOWN;
+	if (!random_below(4))
+		b.thread.v = (1u << REPLAY_THREAD_BITS) - 1 + (uint32_t)random_below(2);
+	return b;
+}
+
+static bool are_same(const struct replay_block *a, const struct replay_block *b)
+{
+	return a->t_ns == b->t_ns && a->address == b->address && a->size == b->size &&
+	       a->usable == b->usable && a->stack.v == b->stack.v && a->thread.v == b->thread.v &&
+	       a->family == b->family;
+}
+
+static int feed_block(enum event_kind kind, uint32_t slot, const struct replay_block *b)
+{
+	memset(&last, 0x5a, sizeof(last));
+	return replay_feed(&replay, &(struct event){.kind = kind, .slot = slot, .t_ns = b->t_ns,
+						    .address = b->address, .size = b->size,
+						    .usable = b->usable, .stack = b->stack,
+						    .thread = b->thread, .family = b->family},
+			   &last, NULL);
+}
+
+/* Whatever a block has, it comes back: at a look, at the walk and at its end. */
+static void test_every_number(void)
+{
+	enum { SLOTS = 500, N = 100000 };
+	static struct replay_block blocks[SLOTS];
+	size_t wide = 0, most, at = 0, walked = 0;
+	struct replay_block b;
+	bool good = true;
+
+	begin();
+	for (uint32_t i = 0; i < SLOTS && good; i++) { /* as at a checkpoint: no event is needed */
+		blocks[i] = random_block();
+		good = replay_put(&replay, i, &blocks[i]) && !replay_put(&replay, i, &blocks[i]);
+	}
+	ok(good && replay_restored(&replay, NULL, 0), "blocks of any numbers are put");
+	most = replay.n_wide;
+	replay.ordinal = 1u << REPLAY_THREAD_BITS; /* so many threads there may be */
+	for (int i = 0; i < N && good; i++) {
+		uint32_t slot = (uint32_t)random_below(SLOTS);
+		struct replay_block old = blocks[slot];
+
+		b = replay_block_in(&replay, slot);
+		good = good && are_same(&b, &old);
+		blocks[slot] = random_block();
+		if (random_below(2)) {
+			good = good && !feed_block(EVENT_REALLOC, slot, &blocks[slot]) &&
+			       are_same(&last.old, &old);
+		} else {
+			good = good && !feed_block(EVENT_FREE, slot, &blocks[slot]) && !last.made &&
+			       are_same(&last.old, &old) &&
+			       !feed_block(EVENT_ALLOC, 0, &blocks[slot]) && last.slot == slot;
+		}
+		good = good && are_same(last.made, &blocks[slot]);
+		most = replay.n_wide > most ? replay.n_wide : most;
+	}
+	ok(good, "random blocks of any numbers: each is at its end as it was made");
+	while (replay_next_live(&replay, &at, &b) && are_same(&b, &blocks[at - 1])) {
+		walked++;
+		wide += b.size > UINT32_MAX;
+	}
+	ok(walked == SLOTS && wide > 10, "and the walk finds them so");
+	ok(most <= SLOTS, "what has no room in a slot is kept once: %zu of %d", most, SLOTS);
 }
 
 /* Is what the replay says of itself true? */
@@ -314,6 +399,7 @@ int main(void)
 	test_contradictions();
 	test_spaces();
 	test_random();
+	test_every_number();
 	test_forged();
 	replay_release(&replay);
 	replay_release(&replay);
