@@ -15,28 +15,13 @@ void leak_blocks_add(void *blocks, const struct replay_block *b)
 
 	ARRAY_GROW(to->items, to->cap, to->n);
 	to->items[to->n++] = (struct leak_block){b->t_ns, b->size, b->stack};
+	to->max_size = b->size > to->max_size ? b->size : to->max_size;
 }
 
 void leak_blocks_release(struct leak_blocks *b)
 {
 	free(b->items);
 	memset(b, 0, sizeof(*b));
-}
-
-uint64_t leak_blocks_without_largest(const struct leak_blocks *b, uint64_t n)
-{
-	uint64_t *sizes, sum = 0;
-
-	if (n >= b->n)
-		return 0;
-	sizes = xcalloc(b->n, sizeof(*sizes));
-	for (size_t i = 0; i < b->n; i++)
-		sizes[i] = b->items[i].size;
-	sort_u64(sizes, b->n);
-	for (size_t i = 0; i < b->n - n; i++)
-		sum += sizes[i];
-	free(sizes);
-	return sum;
 }
 
 static void filter_blocks(struct leak_blocks *b, const struct leak_filter *f)

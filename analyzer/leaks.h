@@ -21,13 +21,12 @@ struct leak_block {
 struct leak_blocks {
 	struct leak_block *items; /* in no order */
 	size_t n, cap;
+	uint64_t max_size; /* of all that were added */
 };
 
 /* Adds one: a totals_visitor; @blocks is a struct leak_blocks. */
 void leak_blocks_add(void *blocks, const struct replay_block *b);
 void leak_blocks_release(struct leak_blocks *b);
-/* The bytes that all but the @n largest have: at least so many, if @n frees were lost. */
-uint64_t leak_blocks_without_largest(const struct leak_blocks *b, uint64_t n);
 
 /* Which of them are shown. */
 struct leak_filter {

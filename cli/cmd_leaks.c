@@ -68,9 +68,14 @@ static struct leak_filter filter_of(const struct leak_options *o, const struct v
 	return f;
 }
 
-/* Of the recording @path.  Returns the exit status; *@ret_leaks: whether there are any. */
+struct verdict {
+	bool has_leaks; /* that are shown */
+	bool is_failed; /* a condition of --fail-if is met */
+};
+
+/* Of the recording @path.  Returns the exit status, without regard to *@ret. */
 static int report(const struct leak_options *o, const char *path,
-		  struct suppressions *suppressions, bool *ret_leaks)
+		  struct suppressions *suppressions, struct verdict *ret)
 {
 	struct leak_blocks blocks = {0};
 	struct leak_report r = {.options = o, .suppressions = suppressions};
@@ -91,9 +96,11 @@ static int report(const struct leak_options *o, const char *path,
 	r.leaks = &leaks;
 	r.filter = filter_of(o, &v);
 	leaks_make(&leaks, &v.catalog, &own, &blocks, &r.filter, suppressions, o->by);
-	own_release(&own);
-	*ret_leaks = leaks.n_shown > 0;
+	ret->has_leaks = leaks.n_shown > 0;
 	status = show(&r, &err);
+	fflush(stdout);
+	ret->is_failed = gates_judge(&o->gates, &v, &own, &leaks, blocks.max_size);
+	own_release(&own);
 	suppression_files_say_unused(suppressions);
 	leaks_release(&leaks);
 	leak_blocks_release(&blocks);
@@ -125,7 +132,7 @@ static void report_to_standard_error(void)
 }
 
 /* `leaks -- COMMAND` and `leaks -p PID`. */
-static int record(struct leak_options *o, struct suppressions *suppressions, bool *ret_leaks)
+static int record(struct leak_options *o, struct suppressions *suppressions, struct verdict *ret)
 {
 	char *folder = NULL, *output = NULL;
 	struct recording_end end;
@@ -149,7 +156,7 @@ static int record(struct leak_options *o, struct suppressions *suppressions, boo
 			recording_say_end(&end);
 		if (o->session.argv)
 			report_to_standard_error();
-		failed = report(o, end.result.path, suppressions, ret_leaks);
+		failed = report(o, end.result.path, suppressions, ret);
 		status = !failed ? status : o->session.argv ? ERR_FAILED : failed;
 	}
 	if (folder) {
@@ -167,7 +174,7 @@ static int run(const struct command *c, int argc, char **argv)
 {
 	struct suppressions suppressions = {0};
 	struct leak_options o;
-	bool leaks = false;
+	struct verdict verdict = {0};
 	const char *path;
 	struct err err;
 	int status;
@@ -179,12 +186,14 @@ static int run(const struct command *c, int argc, char **argv)
 					   !o.no_default_suppressions, &err) < 0)
 			status = print_error(&err);
 		else if (!o.n_paths)
-			status = record(&o, &suppressions, &leaks);
+			status = record(&o, &suppressions, &verdict);
 		else if (rotated_last(o.paths, o.n_paths, &path, &err) < 0)
 			status = print_error(&err);
 		else
-			status = report(&o, path, &suppressions, &leaks);
-		if (leaks && o.error_exit && status != ERR_FAILED)
+			status = report(&o, path, &suppressions, &verdict);
+		if (verdict.is_failed && !status)
+			status = GATES_FAILED;
+		if (verdict.has_leaks && o.error_exit && status != ERR_FAILED)
 			status = o.error_exit;
 	}
 	suppressions_release(&suppressions);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/bound.h"
+#include "cli/gates.h"
 #include "cli/invoker.h"
 #include "cli/probes.h"
 #include "cli/recording.h"
@@ -55,6 +56,9 @@ static const char help[] =
 	"                        the recording belongs to, the user who called sudo\n"
 	"      --no-demangle     store names of functions as linkers know them\n"
 	"      --no-ptrace       follow COMMAND by signals, as where a debugger has it\n"
+	"      --fail-if 'EXPR'  exit with status 1 if COMMAND's is 0 and, for example,\n"
+	"                        'leaked > 0', 'peak > 100MiB' or 'lost': see the manual;\n"
+	"                        several times\n"
 	"  -q, --quiet           say nothing but errors\n"
 	"  -v, --verbose         libbpf's messages too\n"
 	"\n"
@@ -63,7 +67,7 @@ static const char help[] =
 	"\n"
 	"Exit status: that of COMMAND (128 + n if a signal ended it); 125 if recording\n"
 	"failed, 126 or 127 if COMMAND could not be started.  With -p: 0, 3 without the\n"
-	"rights, 125 otherwise.\n"
+	"rights, 125 otherwise.  In place of 0, 1 if a condition of --fail-if is met.\n"
 	"\n"
 	"Examples:\n"
 	"  heaptrail record -- ./server --port 8080\n"
@@ -92,6 +96,7 @@ static const struct option options[] = {
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
+	GATES_OPTION,
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -101,6 +106,7 @@ static const struct option options[] = {
 struct record_options {
 	struct session_options session;
 	struct probe_specs probes;
+	struct gates gates;
 	bool as_root, quiet, done;
 };
 
@@ -191,6 +197,8 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_NO_PTRACE:
 		o->session.no_ptrace = true;
 		return 0;
+	case OPTION_FAIL_IF:
+		return gates_add(&o->gates, optarg);
 	case OPTION_KEEPER:
 		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
 		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
@@ -236,10 +244,12 @@ static int run(const struct command *c, int argc, char **argv)
 	struct record_options o = {0};
 	struct recording_end end;
 	char path[4096];
-	int status;
+	bool failed = false;
+	int status, judged = 0;
 
 	status = parse(c, argc, argv, &o);
 	if (status || o.done) {
+		gates_release(&o.gates);
 		probe_specs_release(&o.probes);
 		return status;
 	}
@@ -251,7 +261,13 @@ static int run(const struct command *c, int argc, char **argv)
 		fprintf(stderr, "next: heaptrail report %s\n",
 			format_safe(path, sizeof(path), end.result.path));
 	}
+	if (end.is_there && !end.result.abandoned)
+		judged = gates_judge_recording(&o.gates, end.result.path, &(struct when){0},
+					       &failed);
+	if (!status)
+		status = judged ? ERR_FAILED : failed ? GATES_FAILED : 0;
 	recording_release(&end);
+	gates_release(&o.gates);
 	probe_specs_release(&o.probes);
 	return status;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "analyzer/rows.h"
+#include "cli/gates.h"
 #include "cli/hints.h"
 #include "cli/layer_report.h"
 #include "cli/rotated.h"
@@ -39,6 +40,7 @@ static const char help[] =
 	"      --full-paths  whole paths of files, not the part that tells them apart\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
 	WHEN_HELP
+	GATES_HELP
 	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"      --json        JSON, schema heaptrail-report/1; all rows and frames\n"
 	"      --csv         comma-separated values; all rows and frames\n"
@@ -52,7 +54,7 @@ static const char help[] =
 	"\n"
 	"Several FILEs are those of one recording with --every: the last has the totals.\n"
 	"\n"
-	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
+	"Exit status: 0; 1 if a condition of --fail-if is met; 2 usage; 4 if FILE is not a readable recording.\n"
 	"\n"
 	"Examples:\n"
 	"  heaptrail report server.trail\n"
@@ -77,6 +79,7 @@ static const struct option options[] = {
 	{"full-paths", no_argument, NULL, OPTION_FULL_PATHS},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
 	WHEN_OPTIONS,
+	GATES_OPTION,
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"wrong-frees", no_argument, NULL, OPTION_WRONG_FREES},
@@ -88,6 +91,7 @@ static const struct option options[] = {
 
 struct report_options {
 	struct when when;
+	struct gates gates;
 	char *const *paths;
 	size_t n_paths;
 	const char *path, *sort;
@@ -101,7 +105,7 @@ struct report_options {
 static int parse(const struct command *c, int argc, char **argv, struct report_options *o)
 {
 	struct rows none = {0};
-	int option;
+	int option, status;
 
 	while ((option = getopt_long(argc, argv, "w", options, NULL)) != -1) {
 		switch (option) {
@@ -147,6 +151,11 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 		case OPTION_LAYER:
 			if (!when_parse(&o->when, option, optarg))
 				return usage_error(c, "'%s' is no time", optarg);
+			break;
+		case OPTION_FAIL_IF:
+			status = gates_add(&o->gates, optarg);
+			if (status)
+				return status;
 			break;
 		case 'w':
 			o->wide = true;
@@ -386,6 +395,7 @@ static int run(const struct command *c, int argc, char **argv)
 	struct view v;
 	struct own own;
 	struct err err;
+	bool failed = false;
 	int status, r = 0;
 
 	status = parse(c, argc, argv, &o);
@@ -394,6 +404,7 @@ static int run(const struct command *c, int argc, char **argv)
 	     view_open_when(&v, o.path, rows_group_key(o.by), &o.when, &err) < 0))
 		status = print_error(&err);
 	if (status || o.done) {
+		gates_release(&o.gates);
 		free(o.skip);
 		return status;
 	}
@@ -416,7 +427,11 @@ static int run(const struct command *c, int argc, char **argv)
 	own_release(&own);
 	free(o.skip);
 	view_close(&v);
-	return r ? print_error(&err) : 0;
+	fflush(stdout);
+	status = r ? print_error(&err)
+		   : gates_judge_recording(&o.gates, o.path, &o.when, &failed);
+	gates_release(&o.gates);
+	return !status && failed ? GATES_FAILED : status;
 }
 
 const struct command command_report = {

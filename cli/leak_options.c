@@ -35,6 +35,7 @@ const char leak_options_help[] =
 	"      --no-default-suppressions  not those that are built in, nor those of\n"
 	"                    ~/.config/heaptrail/suppressions\n"
 	"      --gen-suppressions  print only suppressions, for all that would be shown\n"
+	GATES_HELP
 	"      --error-exit N  exit with status N if there are leaks (1 to 255)\n"
 	"      --rows N      at most N records (default 20; 0: all)\n"
 	"      --frames N    of a stack at most N lines (default 15; 0 or all: all)\n"
@@ -61,9 +62,10 @@ const char leak_options_help[] =
 	"Several FILEs are those of one recording with --every: the last has the totals.\n"
 	"\n"
 	"Exit status: with COMMAND its own (128 + n if a signal ended it), 125 if\n"
-	"recording failed, 126 or 127 if COMMAND could not be started; otherwise 0; 2\n"
-	"usage; 3 without the rights; 4 if FILE is not a readable recording.  N of\n"
-	"--error-exit goes before that of COMMAND.\n"
+	"recording failed, 126 or 127 if COMMAND could not be started; otherwise, and if\n"
+	"COMMAND's is 0: 0, 1 if a condition of --fail-if is met; 2 usage; 3 without the\n"
+	"rights; 4 if FILE is not a readable recording.  N of --error-exit goes before\n"
+	"that of COMMAND.\n"
 	"\n"
 	"Examples:\n"
 	"  heaptrail leaks server.trail\n"
@@ -87,6 +89,7 @@ static const struct option options[] = {
 	{"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS},
 	{"no-default-suppressions", no_argument, NULL, OPTION_NO_DEFAULT_SUPPRESSIONS},
 	{"gen-suppressions", no_argument, NULL, OPTION_GEN_SUPPRESSIONS},
+	GATES_OPTION,
 	{"error-exit", required_argument, NULL, OPTION_ERROR_EXIT},
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
@@ -187,6 +190,8 @@ static int parse_option(const struct command *c, struct leak_options *o, int opt
 	case OPTION_GEN_SUPPRESSIONS:
 		o->generate = true;
 		return 0;
+	case OPTION_FAIL_IF:
+		return gates_add(&o->gates, optarg);
 	case OPTION_ERROR_EXIT:
 		if (!parse_u64(optarg, 255, &n) || !n)
 			return usage_error(c, "--error-exit is a status from 1 to 255, not '%s'",
@@ -272,4 +277,5 @@ void leak_options_release(struct leak_options *o)
 {
 	free(o->skip);
 	free(o->suppressions);
+	gates_release(&o->gates);
 }

@@ -8,6 +8,7 @@
 
 #include "analyzer/rows.h"
 #include "cli/command.h"
+#include "cli/gates.h"
 #include "cli/when.h"
 #include "collector/session.h"
 
@@ -24,6 +25,7 @@ struct leak_options {
 	bool no_default_suppressions, generate;
 	bool bytes, wide, no_symbolize, json, done;
 	const char *json_path; /* NULL: standard output */
+	struct gates gates;
 	int error_exit; /* if there are leaks; 0: as without */
 	char *const *paths; /* recordings, or … */
 	size_t n_paths;

@@ -40,7 +40,7 @@ static int open_once(struct view *v, const char *path, enum group_key key,
 	if (!r)
 		r = when_find(when, v->reader, &v->window, err);
 	if (!r && blocks) {
-		blocks->n = 0;
+		blocks->n = blocks->max_size = 0;
 		r = analysis_make_live(v->reader, &v->window, progress_events, leak_blocks_add,
 				       blocks, &v->analysis, err);
 	} else if (!r) {
