@@ -12,6 +12,7 @@
 #include "cli/invoker.h"
 #include "cli/leak_options.h"
 #include "cli/leak_report.h"
+#include "cli/leak_sarif.h"
 #include "cli/recording.h"
 #include "cli/rotated.h"
 #include "cli/suppression_files.h"
@@ -20,15 +21,24 @@
 
 /* ---- the report ----------------------------------------------------------------------- */
 
-static int write_json(const struct leak_report *r, struct err *err)
+static int write_sarif(const struct leak_report *r, FILE *out, struct err *err)
 {
-	const char *path = r->options->json_path;
+	(void)err;
+	leak_report_sarif(r, out);
+	return 0;
+}
+
+/* To @path, or to standard output. */
+static int write_to(const char *path, const struct leak_report *r,
+		    int (*write)(const struct leak_report *, FILE *, struct err *),
+		    struct err *err)
+{
 	FILE *out = path ? fopen(path, "we") : stdout;
 	int status;
 
 	if (!out)
 		return err_set(err, ERR_FAILED, errno, "cannot write '%s'", path);
-	status = leak_report_json(r, out, err);
+	status = write(r, out, err);
 	if (path && fclose(out) && !status)
 		status = err_set(err, ERR_FAILED, errno, "cannot write '%s'", path);
 	return status;
@@ -38,18 +48,21 @@ static int write_json(const struct leak_report *r, struct err *err)
 static int show(const struct leak_report *r, struct err *err)
 {
 	const struct leak_options *o = r->options;
+	bool is_taken = (o->json && !o->json_path) || (o->sarif && !o->sarif_path);
 	int status = 0;
 
 	if (o->json)
-		status = write_json(r, err);
+		status = write_to(o->json_path, r, leak_report_json, err);
+	if (!status && o->sarif)
+		status = write_to(o->sarif_path, r, write_sarif, err);
 	if (status)
 		return status;
-	if (!o->json || o->json_path)
-		status = o->generate ? 0 : leak_report_print(r, err);
-	else
+	if (is_taken)
 		view_warn_if_incomplete(r->view);
-	if (o->generate)
+	else if (o->generate)
 		leak_report_suppressions(r);
+	else
+		status = leak_report_print(r, err);
 	return status;
 }
 

@@ -44,6 +44,8 @@ const char leak_options_help[] =
 	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"      --json[=FILE]  JSON, schema heaptrail-leaks/1; all records and frames.\n"
 	"                    With FILE it is written there, beside the text\n"
+	"      --sarif[=FILE]  the same as SARIF 2.1.0, for code scanning\n"
+	"      --source-root DIR  files in SARIF are named from there (default: here)\n"
 	"\n"
 	"With COMMAND or PID:\n"
 	"  -o, --output FILE  keep the recording; %p is the pid, %c the program's name\n"
@@ -74,7 +76,8 @@ const char leak_options_help[] =
 
 enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_SKIP, OPTION_BYTES, OPTION_BY,
        OPTION_OLDER, OPTION_MIN_SIZE, OPTION_SUPPRESSIONS, OPTION_NO_DEFAULT_SUPPRESSIONS,
-       OPTION_GEN_SUPPRESSIONS, OPTION_ERROR_EXIT, OPTION_NO_SYMBOLIZE, OPTION_JSON,
+       OPTION_GEN_SUPPRESSIONS, OPTION_ERROR_EXIT, OPTION_NO_SYMBOLIZE, OPTION_JSON, OPTION_SARIF,
+       OPTION_SOURCE_ROOT,
        OPTION_FORCE, OPTION_AS_ROOT };
 
 static const struct option options[] = {
@@ -94,6 +97,8 @@ static const struct option options[] = {
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"json", optional_argument, NULL, OPTION_JSON},
+	{"sarif", optional_argument, NULL, OPTION_SARIF},
+	{"source-root", required_argument, NULL, OPTION_SOURCE_ROOT},
 	{"output", required_argument, NULL, 'o'},
 	{"force", no_argument, NULL, OPTION_FORCE},
 	{"pid", required_argument, NULL, 'p'},
@@ -167,6 +172,21 @@ static int parse_filter(const struct command *c, struct leak_options *o, int opt
 	}
 }
 
+/* What is written for machines. */
+static int parse_format(struct leak_options *o, int option)
+{
+	if (option == OPTION_JSON) {
+		o->json = true;
+		o->json_path = optarg;
+	} else if (option == OPTION_SARIF) {
+		o->sarif = true;
+		o->sarif_path = optarg;
+	} else {
+		o->source_root = optarg;
+	}
+	return 0;
+}
+
 static int parse_option(const struct command *c, struct leak_options *o, int option)
 {
 	uint64_t n;
@@ -205,9 +225,9 @@ static int parse_option(const struct command *c, struct leak_options *o, int opt
 		o->wide = true;
 		return 0;
 	case OPTION_JSON:
-		o->json = true;
-		o->json_path = optarg;
-		return 0;
+	case OPTION_SARIF:
+	case OPTION_SOURCE_ROOT:
+		return parse_format(o, option);
 	case OPTION_OLDER:
 	case OPTION_MIN_SIZE:
 	case OPTION_SKIP:
@@ -245,8 +265,13 @@ static int check(const struct command *c, const struct leak_options *o, bool has
 				      "-- COMMAND");
 	if (has_at && o->when.later_is_in)
 		return usage_error(c, "either --at or --until");
-	if (o->generate && (o->json || o->by != ROWS_BY_STACK))
-		return usage_error(c, "--gen-suppressions is of stacks, and not with --json");
+	if (o->sarif && o->by != ROWS_BY_STACK)
+		return usage_error(c, "--sarif is of stacks");
+	if (o->json && o->sarif && !o->json_path && !o->sarif_path)
+		return usage_error(c, "give --json or --sarif a file");
+	if (o->generate && (o->json || o->sarif || o->by != ROWS_BY_STACK))
+		return usage_error(c, "--gen-suppressions is of stacks, and not with --json or "
+				      "--sarif");
 	return 0;
 }
 

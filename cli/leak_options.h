@@ -23,8 +23,9 @@ struct leak_options {
 	const char **suppressions; /* files */
 	size_t n_suppressions, cap_suppressions;
 	bool no_default_suppressions, generate;
-	bool bytes, wide, no_symbolize, json, done;
-	const char *json_path; /* NULL: standard output */
+	bool bytes, wide, no_symbolize, json, sarif, done;
+	const char *json_path, *sarif_path; /* NULL: standard output */
+	const char *source_root; /* NULL: where we are */
 	struct gates gates;
 	int error_exit; /* if there are leaks; 0: as without */
 	char *const *paths; /* recordings, or … */

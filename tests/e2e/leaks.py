@@ -128,7 +128,7 @@ def filters():
     for args, why in ((("--at", "1ms", "--until", "2ms"), "either --at or --until"), (("--by", "thread"), "by 'thread'"),
                       (("--older", "x"), "is not an age"), (("--min-size", "x"), "is not a size"), (("-d", "1s"), "-p PID or"),
                       (("--error-exit", "0"), "from 1 to 255"), (("-p", "1"), "one of these"),
-                      (("--gen-suppressions", "--json"), "not with --json")):
+                      (("--gen-suppressions", "--json"), "not with --json or --sarif")):
         r = run("leaks", *args, trail)
         tap.ok(r.returncode == 2 and why in r.stderr, f"{args}: {r.stderr!r}")
     r = run("leaks", trail, "--", known)
@@ -185,6 +185,46 @@ def attached():
         target.kill()
     r = run("leaks", "-p", str(target.pid))
     tap.ok(r.returncode in (3, 125) and not left(), f"no such process: {r.stderr}")
+
+
+def sarif():
+    def read(path, *args):
+        r = run("leaks", f"--sarif={path}", *args)
+        tap.ok(r.returncode == 0 and "Leaked" in r.stdout + r.stderr, f"--sarif=FILE, and the text {r.stderr[:200]}")
+        with open(path) as f:
+            return json.load(f)
+    first, again = read(f"{work}/1.sarif", "--skip", "take", trail), read(f"{work}/2.sarif", "--skip", "take", "--", known)
+    run_of = first["runs"][0]
+    rules, results = run_of["tool"]["driver"]["rules"], run_of["results"]
+    tap.ok(first["version"] == "2.1.0" and len(first["runs"]) == 1 and len(rules) == 1 and
+           all(r["ruleId"] == rules[r["ruleIndex"]]["id"] and r["message"]["text"] and r["level"] == "warning" for r in results),
+           "a rule and results")
+    tap.ok(run_of["originalUriBaseIds"]["SRCROOT"]["uri"] == f"file://{os.path.realpath(work)}/", "the source root: where it runs")
+    lines = SOURCE.splitlines()
+    places = [r["locations"][0]["physicalLocation"] for r in results]
+    tap.ok([p["artifactLocation"] for p in places] == [{"uri": "known.c", "uriBaseId": "SRCROOT"}] * 4 and
+           [lines[p["region"]["startLine"] - 1].strip() for p in places][:1] == ["kept = take(4000);"] and
+           "void early(void)" in lines[places[1]["region"]["startLine"] - 1], f"places: {places}")
+    tap.ok(all([f["location"]["logicalLocations"][0]["fullyQualifiedName"] for f in r["stacks"][0]["frames"]][:1] == ["take"] and
+               [x["location"] for x in r["codeFlows"][0]["threadFlows"][0]["locations"]] ==
+               [f["location"] for f in reversed(r["stacks"][0]["frames"])] for r in results), "whole stacks, and as flows")
+    outside = [p["artifactLocation"]["uri"] for r in results for f in r["stacks"][0]["frames"]
+               for p in [f["location"]["physicalLocation"]] if "uriBaseId" not in p["artifactLocation"]]
+    tap.ok(outside and "known.c" not in " ".join(outside), f"other files are not below it {set(outside)}")
+    prints = [[r["partialFingerprints"]["heaptrailStack/v1"] for r in x["runs"][0]["results"]] for x in (first, again)]
+    tap.ok(prints[0] == prints[1] and len(set(prints[0])) == 4, f"fingerprints: the same in another run {prints}")
+    moved = build("known", "/* a line more */\n" + SOURCE, "-O1")
+    later = read(f"{work}/3.sarif", "--skip", "take", "--", moved)["runs"][0]["results"]
+    tap.ok([r["partialFingerprints"]["heaptrailStack/v1"] for r in later] == prints[0] and
+           later[0]["locations"][0]["physicalLocation"]["region"]["startLine"] == places[0]["region"]["startLine"] + 1,
+           "and where lines have moved")
+    build("known", SOURCE, "-O1")
+    os.mkdir(f"{work}/elsewhere")
+    far = json.loads(run("leaks", "--sarif", "--source-root", f"{work}/elsewhere", trail).stdout)["runs"][0]["results"]
+    tap.ok([r["locations"][0]["physicalLocation"]["artifactLocation"] for r in far] == [{"uri": f"file://{work}/known.c"}] * 4,
+           "--source-root")
+    r = run("leaks", f"--sarif={work}/none/x", trail)
+    tap.ok(r.returncode == 125 and "cannot write" in r.stderr, "where it cannot be written")
 
 
 def suppressions():
@@ -258,6 +298,6 @@ def built_in():
 
 
 try:
-    tap.run_as_root([records, filters, one_shot, attached, suppressions, built_in])
+    tap.run_as_root([records, filters, one_shot, attached, sarif, suppressions, built_in])
 finally:
     shutil.rmtree(work, ignore_errors=True)
