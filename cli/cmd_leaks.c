@@ -92,6 +92,7 @@ static int report(const struct leak_options *o, const char *path,
 {
 	struct leak_blocks blocks = {0};
 	struct leak_report r = {.options = o, .suppressions = suppressions};
+	struct leak_filter filter;
 	struct leaks leaks;
 	struct view v;
 	struct own own;
@@ -107,8 +108,8 @@ static int report(const struct leak_options *o, const char *path,
 	own_init(&own, &v.catalog, o->skip, o->n_skip);
 	r.view = &v;
 	r.leaks = &leaks;
-	r.filter = filter_of(o, &v);
-	leaks_make(&leaks, &v.catalog, &own, &blocks, &r.filter, suppressions, o->by);
+	filter = filter_of(o, &v);
+	leaks_make(&leaks, &v.catalog, &own, &blocks, &filter, suppressions, o->by);
 	ret->has_leaks = leaks.n_shown > 0;
 	status = show(&r, &err);
 	fflush(stdout);

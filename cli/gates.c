@@ -10,7 +10,7 @@
 #include "analyzer/small.h"
 #include "cli/command.h"
 #include "cli/suppression_files.h"
-#include "common/buffer.h"
+#include "cli/wrong_free_report.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 #include "store/loss.h"
@@ -138,7 +138,7 @@ static struct gate_values values_of(enum gate_metric metric, const struct view *
 				  d.has_small ? any + (long double)d.small.allocated_bytes : any);
 		break;
 	case GATE_MISMATCHED:
-		to.count = around(catalog_loss(&v->catalog, "mismatched_frees"), lost, any);
+		to.count = around(wrong_free_report_mismatched(v), lost, any);
 		break;
 	case GATE_DOUBLE_FREES:
 		to.count = around(a->frees[FREE_DOUBLE], lost, any);
@@ -213,7 +213,7 @@ static void say_site(const struct row *r, bool is_bytes, uint64_t value)
 	fputc('\n', stderr);
 }
 
-/* Where the number comes from.  What was freed wrongly, or lost, is of no site. */
+/* Where the number comes from.  What was lost is of no site. */
 static void say_sites(const struct gate *g, const struct view *v, const struct own *own,
 		      const struct leaks *l)
 {
@@ -227,6 +227,8 @@ static void say_sites(const struct gate *g, const struct view *v, const struct o
 
 	for (size_t i = 0; g->metric == GATE_LEAKED && i < l->n_shown && i < SITES_SHOWN; i++)
 		say_site(l->items[i].row, true, l->items[i].row->totals.live_bytes);
+	if (g->metric == GATE_MISMATCHED || g->metric == GATE_DOUBLE_FREES)
+		fprintf(stderr, "hint: heaptrail report --wrong-frees shows their stacks\n");
 	if (!columns[g->metric])
 		return;
 	rows_make(&rows, &v->catalog, &v->analysis, own, ROWS_BY_LINE, false);

@@ -15,7 +15,6 @@ struct leak_report {
 	const struct leak_options *options;
 	const struct leaks *leaks;
 	const struct suppressions *suppressions;
-	struct leak_filter filter;
 };
 
 /* The moment at which what is shown was live. */
