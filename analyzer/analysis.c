@@ -347,9 +347,9 @@ static int feed_again(struct analysis_pass *p, struct store_reader *reader,
 	return r;
 }
 
-int analysis_make(struct store_reader *reader, enum group_key key,
-		  const struct analysis_window *window, analysis_progress *progress,
-		  struct analysis *ret, struct err *err)
+static int make(struct store_reader *reader, enum group_key key,
+		const struct analysis_window *window, analysis_progress *progress,
+		totals_visitor *visit, void *arg, struct analysis *ret, struct err *err)
 {
 	static const struct analysis_window all = {.until_ns = UINT64_MAX};
 	struct analysis_pass *p;
@@ -371,7 +371,23 @@ int analysis_make(struct store_reader *reader, enum group_key key,
 			begin_space(p, last);
 		analysis_pass_get(p, key, true, ret);
 		totals_give_away(&p->totals, key); /* they are its own now */
+		if (visit)
+			totals_visit_live(&p->totals, &p->replay, visit, arg);
 	}
 	analysis_pass_free(p);
 	return r;
+}
+
+int analysis_make(struct store_reader *reader, enum group_key key,
+		  const struct analysis_window *window, analysis_progress *progress,
+		  struct analysis *ret, struct err *err)
+{
+	return make(reader, key, window, progress, NULL, NULL, ret, err);
+}
+
+int analysis_make_live(struct store_reader *reader, const struct analysis_window *window,
+		       analysis_progress *progress, totals_visitor *visit, void *arg,
+		       struct analysis *ret, struct err *err)
+{
+	return make(reader, GROUP_STACK, window, progress, visit, arg, ret, err);
 }

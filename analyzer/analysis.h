@@ -32,6 +32,11 @@ int analysis_make(struct store_reader *reader, enum group_key key,
 		  const struct analysis_window *window, analysis_progress *progress,
 		  struct analysis *ret, struct err *err);
 
+/* The same, by stack; @visit sees each block that is live then and counts, after all events. */
+int analysis_make_live(struct store_reader *reader, const struct analysis_window *window,
+		       analysis_progress *progress, totals_visitor *visit, void *arg,
+		       struct analysis *ret, struct err *err);
+
 /*
  * The same in steps: for recordings that grow, and for several groupings at once.  Only
  * blocks count that were allocated at @since_ns or later (0: all).

@@ -215,6 +215,7 @@ static void add_group(struct making *m, struct row *to, const struct group *g, s
 {
 	size_t *last = &m->last_group[to - m->rows->rows];
 
+	m->rows->of_groups[number] = (uint32_t)(to - m->rows->rows);
 	if (*last == number + 1)
 		return; /* a function that is twice on a stack counts once */
 	*last = number + 1;
@@ -261,6 +262,7 @@ void rows_make(struct rows *ret, const struct catalog *c, const struct analysis 
 	struct making m = {.rows = ret, .own = own, .catalog = c, .by = by};
 
 	memset(ret, 0, sizeof(*ret));
+	ret->of_groups = xcalloc(a->n_groups + 1, sizeof(*ret->of_groups));
 	if (by == ROWS_BY_LINE)
 		m.classes = stacks_classify_frames(c);
 	for (size_t i = 0; i < a->n_groups; i++) {
@@ -332,6 +334,7 @@ void rows_release(struct rows *r)
 	for (size_t i = 0; i < r->n; i++)
 		free(r->rows[i].name);
 	free(r->rows);
+	free(r->of_groups);
 	memset(r, 0, sizeof(*r));
 }
 

@@ -43,6 +43,7 @@ struct row {
 struct rows {
 	struct row *rows;
 	size_t n, cap;
+	uint32_t *of_groups; /* [group] its row, until they are sorted; without @inclusive */
 };
 
 /* The group key that rows are made from. */

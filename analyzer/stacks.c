@@ -244,10 +244,16 @@ static void identify(void *arg, struct stack_id id, struct stack_id parent, bool
 	struct identifying *m = arg;
 	const struct catalog_stack *s = catalog_stack(m->catalog, id);
 	uint8_t end = s->end < STACK_ENDS ? s->end : STACK_END_UNKNOWN;
+	uint32_t here[STACK_FRAMES_MAX];
 	uint64_t h = m->of_frames[parent.v];
+	size_t n = 0;
 
-	for (struct frame_id f = s->frame; f.v; f = catalog_frame(m->catalog, f)->outer)
-		h = mix(h, m->classes[f.v]);
+	/* from the outermost on: whether a function is inlined makes no difference */
+	for (struct frame_id f = s->frame; f.v && n < STACK_FRAMES_MAX;
+	     f = catalog_frame(m->catalog, f)->outer)
+		here[n++] = m->classes[f.v];
+	while (n)
+		h = mix(h, here[--n]);
 	m->of_frames[id.v] = h;
 	m->is_cut[id.v] = parent.v ? m->is_cut[parent.v] : is_cut;
 	if (end == STACK_COMPLETE && m->is_cut[id.v])

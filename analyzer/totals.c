@@ -449,6 +449,17 @@ static void find_ages(struct totals *t, enum group_key key, const struct replay 
 	}
 }
 
+void totals_visit_live(const struct totals *t, const struct replay *heap, totals_visitor *visit,
+		       void *arg)
+{
+	struct replay_block b;
+	size_t at = 0;
+
+	while (replay_next_live(heap, &at, &b))
+		if (counts(t, &b))
+			visit(arg, &b);
+}
+
 /* Where stacks are groups these have counted already. */
 static void stacks_of_groups(struct totals *t)
 {

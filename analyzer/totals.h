@@ -127,6 +127,11 @@ void totals_count(struct totals *t, const struct event *e, const struct replay_s
  */
 void totals_get(struct totals *t, enum group_key key, const struct replay *heap,
 		struct analysis *ret);
+/* The live blocks that count, one after the other. */
+typedef void totals_visitor(void *arg, const struct replay_block *b);
+
+void totals_visit_live(const struct totals *t, const struct replay *heap, totals_visitor *visit,
+		       void *arg);
 /* The arrays that totals_get() gave last, for @key, are to be released by who has them. */
 void totals_give_away(struct totals *t, enum group_key key);
 

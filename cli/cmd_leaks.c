@@ -2,290 +2,222 @@
 #include "config.h"
 #include "cli/command.h"
 
-#include <getopt.h>
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "analyzer/rows.h"
-#include "cli/layer_report.h"
+#include "cli/invoker.h"
+#include "cli/leak_options.h"
+#include "cli/leak_report.h"
+#include "cli/leak_sarif.h"
+#include "cli/recording.h"
 #include "cli/rotated.h"
-#include "cli/stack_view.h"
-#include "cli/view.h"
-#include "common/format.h"
+#include "cli/suppression_files.h"
 #include "common/xalloc.h"
+#include "store/copy.h"
 
-static const char help[] =
-	"usage: heaptrail leaks [OPTION...] FILE...\n"
-	"\n"
-	"Shows the blocks that were never freed, by the call stack that allocated them.\n"
-	"They are called leaked where the recording saw the process exit, else unfreed.\n"
-	"\n"
-	"      --skip NAME   a wrapper: blocks are its callers' (a pattern as of the\n"
-	"                    shell; may be given several times)\n"
-	"      --rows N      at most N stacks (default 20; 0: all)\n"
-	"      --frames N    of a stack at most N lines (default 15; 0 or all: all)\n"
-	"      --bytes       exact bytes instead of KiB and MiB\n"
-	"  -w, --wide        do not shorten names to the width of the terminal\n"
-	WHEN_HELP
-	"      --no-symbolize  do not look up names that the recording lacks\n"
-	"      --json        JSON, schema heaptrail-leaks/1; all stacks and frames\n"
-	"\n"
-	"ALLOCATED BY names the function that asked for a block: the innermost of its\n"
-	"stack that is not the allocator, the C library, a language's runtime or a\n"
-	"wrapper around malloc.\n"
-	"\n"
-	"Several FILEs are those of one recording with --every: the last has the totals.\n"
-	"\n"
-	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
-	"\n"
-	"Example:\n"
-	"  heaptrail leaks server.trail\n";
+/* ---- the report ----------------------------------------------------------------------- */
 
-enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_SKIP, OPTION_BYTES,
-       OPTION_NO_SYMBOLIZE, OPTION_JSON };
-
-static const struct option options[] = {
-	{"rows", required_argument, NULL, OPTION_ROWS},
-	{"skip", required_argument, NULL, OPTION_SKIP},
-	{"frames", required_argument, NULL, OPTION_FRAMES},
-	{"bytes", no_argument, NULL, OPTION_BYTES},
-	WHEN_OPTIONS,
-	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
-	{"wide", no_argument, NULL, 'w'},
-	{"json", no_argument, NULL, OPTION_JSON},
-	{"help", no_argument, NULL, OPTION_HELP},
-	{NULL, 0, NULL, 0},
-};
-
-struct leaks_options {
-	struct when when;
-	char *const *paths;
-	size_t n_paths;
-	const char *path;
-	uint64_t rows, frames;
-	const char **skip; /* patterns */
-	size_t n_skip, cap_skip;
-	bool bytes, no_symbolize, wide, json, done;
-};
-
-static int parse(const struct command *c, int argc, char **argv, struct leaks_options *o)
+static int write_sarif(const struct leak_report *r, FILE *out, struct err *err)
 {
-	int option;
-
-	while ((option = getopt_long(argc, argv, "w", options, NULL)) != -1) {
-		switch (option) {
-		case OPTION_ROWS:
-			if (!parse_u64(optarg, UINT32_MAX, &o->rows))
-				return usage_error(c, "'%s' is not a number of rows", optarg);
-			break;
-		case OPTION_FRAMES:
-			if (!stack_view_parse_frames(optarg, &o->frames))
-				return usage_error(c, "'%s' is not a number of frames", optarg);
-			break;
-		case OPTION_SKIP:
-			ARRAY_GROW(o->skip, o->cap_skip, o->n_skip);
-			o->skip[o->n_skip++] = optarg;
-			break;
-		case OPTION_BYTES:
-			o->bytes = true;
-			break;
-		case OPTION_NO_SYMBOLIZE:
-			o->no_symbolize = true;
-			break;
-		case OPTION_AT:
-		case OPTION_SINCE:
-		case OPTION_UNTIL:
-		case OPTION_LAYER:
-			if (!when_parse(&o->when, option, optarg))
-				return usage_error(c, "'%s' is no time", optarg);
-			break;
-		case 'w':
-			o->wide = true;
-			break;
-		case OPTION_JSON:
-			o->json = true;
-			break;
-		default:
-			o->done = true;
-			return other_option(c, option);
-		}
-	}
-	if (optind == argc)
-		return usage_error(c, "which recording?");
-	o->paths = argv + optind;
-	o->n_paths = (size_t)(argc - optind);
+	(void)err;
+	leak_report_sarif(r, out);
 	return 0;
 }
 
-/* "12 frames, by load_file", in so many columns; 0: as it is. */
-static void print_whose(const struct view *v, const struct row *r, int columns)
+/* To @path, or to standard output. */
+static int write_to(const char *path, const struct leak_report *r,
+		    int (*write)(const struct leak_report *, FILE *, struct err *),
+		    struct err *err)
 {
-	int used = stack_view_print_depth(v, r->stack) + 5;
+	FILE *out = path ? fopen(path, "we") : stdout;
+	int status;
 
-	if (!r->function && !r->module.v)
-		return; /* of no frame */
-	fputs(", by ", stdout);
-	print_cut(r->name, !columns ? 0 : columns - used < 12 ? 12 : columns - used);
+	if (!out)
+		return err_set(err, ERR_FAILED, errno, "cannot write '%s'", path);
+	status = write(r, out, err);
+	if (path && fclose(out) && !status)
+		status = err_set(err, ERR_FAILED, errno, "cannot write '%s'", path);
+	return status;
 }
 
-static void print_leak(const struct view *v, const struct row *r, const struct leaks_options *o)
+/* Each way that was asked for; text where nothing else goes to standard output. */
+static int show(const struct leak_report *r, struct err *err)
 {
-	char bytes[FORMAT_MAX], blocks[FORMAT_MAX], oldest[FORMAT_MAX], newest[FORMAT_MAX];
-	int width = output_width();
-
-	printf("%15s %9s %9s %9s  ", view_bytes(bytes, r->totals.live_bytes, o->bytes),
-	       format_count(blocks, r->totals.live_blocks),
-	       format_duration(oldest, view_since_start(v, r->oldest_ns)),
-	       format_duration(newest, view_since_start(v, r->newest_ns)));
-	if (!stacks_have_frames(&v->stacks))
-		print_cut(r->name, o->wide ? 0 : width - 47 < 12 ? 12 : width - 47);
-	else
-		print_whose(v, r, o->wide ? 0 : width - 47);
-	putchar('\n');
-}
-
-/* Returns whether frames were left out. */
-static bool print_leaks(const struct view *v, const struct rows *rows,
-			const struct leaks_options *o)
-{
-	bool has_frames = stacks_have_frames(&v->stacks), left_out = false;
-	struct stack_view_options frames = {o->frames, o->wide};
-	size_t shown = 0, left = 0;
-	char count[FORMAT_MAX];
-
-	for (size_t i = 0; i < rows->n; i++) {
-		const struct row *r = &rows->rows[i];
-
-		if (!r->totals.live_blocks)
-			continue;
-		if (o->rows && shown == o->rows) {
-			left++;
-			continue;
-		}
-		if (shown++ && has_frames)
-			putchar('\n');
-		print_leak(v, r, o);
-		if (has_frames)
-			left_out |= stack_view_print(v, r->stack, &frames);
-	}
-	if (left)
-		printf("%s  and %s more (--rows 0 shows all)\n", has_frames ? "\n" : "",
-		       format_count(count, left));
-	return left_out;
-}
-
-static int print_text(const struct view *v, const struct rows *rows,
-		      const struct leaks_options *o, struct err *err)
-{
-	const char *on = output_has_color() ? "\033[1m" : "";
-	const char *off = output_has_color() ? "\033[0m" : "";
-	char bytes[FORMAT_MAX], blocks[FORMAT_MAX];
-	const struct heap_totals *t = &v->analysis.totals;
-
-	if (layer_report_is_counted(v))
-		return layer_report_print_references(
-			v, o->rows, &(struct stack_view_options){o->frames, o->wide}, err);
-	printf("%s %s in %s blocks%s\n",
-	       view_is_past(v) ? "Live then:" : view_exited(v) ? "Leaked" : "Unfreed so far",
-	       view_bytes(bytes, t->live_bytes, o->bytes), format_count(blocks, t->live_blocks),
-	       view_lost_events(v) ? "; events were lost: the numbers are incomplete" : "");
-	stack_view_print_health(v);
-	view_print_small(v, "");
-	view_print_dropped(v, "");
-	view_print_state_warnings(v);
-	view_print_no_allocator(v, "WARNING: ");
-	if (!t->live_blocks)
-		return 0;
-	printf("\n%s%15s %9s %9s %9s  %s%s\n", on, "BYTES", "BLOCKS", "OLDEST", "NEWEST",
-	       "ALLOCATED BY", off);
-	if (print_leaks(v, rows, o))
-		stack_view_print_hint();
-	printf("\nOLDEST and NEWEST: when the first and the last of them was allocated,\n"
-	       "since the recording began.\n");
-	return 0;
-}
-
-static int print_json(const struct view *v, const struct rows *rows, struct err *err)
-{
-	const struct heap_totals *t = &v->analysis.totals;
-	struct json j = {.out = stdout};
+	const struct leak_options *o = r->options;
+	bool is_taken = (o->json && !o->json_path) || (o->sarif && !o->sarif_path);
 	int status = 0;
 
-	json_begin_object(&j, NULL);
-	json_string(&j, "schema", "heaptrail-leaks/1");
-	view_json_recording(v, &j);
-	json_string(&j, "word", view_leak_word(v));
-	json_string(&j, "layer", v->layer);
-	json_u64(&j, "total_bytes", t->live_bytes);
-	json_u64(&j, "total_blocks", t->live_blocks);
-	json_u64(&j, "lost_events", view_lost_events(v));
-	json_begin_array(&j, "leaks");
-	for (size_t i = 0; i < rows->n; i++) {
-		const struct row *r = &rows->rows[i];
+	if (o->json)
+		status = write_to(o->json_path, r, leak_report_json, err);
+	if (!status && o->sarif)
+		status = write_to(o->sarif_path, r, write_sarif, err);
+	if (status)
+		return status;
+	if (is_taken)
+		view_warn_if_incomplete(r->view);
+	else if (o->generate)
+		leak_report_suppressions(r);
+	else
+		status = leak_report_print(r, err);
+	return status;
+}
 
-		if (!r->totals.live_blocks)
-			continue;
-		json_begin_object(&j, NULL);
-		json_u64(&j, "bytes", r->totals.live_bytes);
-		json_u64(&j, "blocks", r->totals.live_blocks);
-		json_u64(&j, "oldest_ns", view_since_start(v, r->oldest_ns));
-		json_u64(&j, "newest_ns", view_since_start(v, r->newest_ns));
-		json_u64(&j, "stack", r->stack.v);
-		json_string(&j, "function", r->function);
-		json_string(&j, "file", r->file);
-		json_u64(&j, "line", r->line);
-		stack_view_json_truncated(v, r->stack, &j);
-		stack_view_json_frames(v, r->stack, &j);
-		json_end_object(&j);
+static struct leak_filter filter_of(const struct leak_options *o, const struct view *v)
+{
+	uint64_t end = leak_report_end_ns(v), start = view_start_ns(v);
+	struct leak_filter f = {.until_ns = UINT64_MAX, .min_size = o->min_size};
+
+	if (o->when.later_is_in)
+		f.until_ns = start + o->when.until_ns;
+	if (o->older_ns) {
+		uint64_t until = end > o->older_ns ? end - o->older_ns : 0;
+
+		f.until_ns = until < f.until_ns ? until : f.until_ns;
 	}
-	json_end_array(&j);
-	if (layer_report_is_counted(v))
-		status = layer_report_json_references(v, &j, err);
-	json_end_object(&j);
+	return f;
+}
+
+struct verdict {
+	bool has_leaks; /* that are shown */
+	bool is_failed; /* a condition of --fail-if is met */
+};
+
+/* Of the recording @path.  Returns the exit status, without regard to *@ret. */
+static int report(const struct leak_options *o, const char *path,
+		  struct suppressions *suppressions, struct verdict *ret)
+{
+	struct leak_blocks blocks = {0};
+	struct leak_report r = {.options = o, .suppressions = suppressions};
+	struct leak_filter filter;
+	struct leaks leaks;
+	struct view v;
+	struct own own;
+	struct err err;
+	int status;
+
+	if (view_open_live(&v, path, &o->when, &blocks, &err) < 0) {
+		leak_blocks_release(&blocks);
+		return print_error(&err);
+	}
+	if (!o->no_symbolize)
+		view_complete_names(&v);
+	own_init(&own, &v.catalog, o->skip, o->n_skip);
+	r.view = &v;
+	r.leaks = &leaks;
+	filter = filter_of(o, &v);
+	leaks_make(&leaks, &v.catalog, &own, &blocks, &filter, suppressions, o->by);
+	ret->has_leaks = leaks.n_shown > 0;
+	status = show(&r, &err);
+	fflush(stdout);
+	ret->is_failed = gates_judge(&o->gates, &v, &own, &leaks, blocks.max_size);
+	own_release(&own);
+	suppression_files_say_unused(suppressions);
+	leaks_release(&leaks);
+	leak_blocks_release(&blocks);
+	view_close(&v);
+	return status ? print_error(&err) : 0;
+}
+
+/* ---- a recording of our own ----------------------------------------------------------- */
+
+/* A new folder for it, of the user who runs the command.  To be freed. */
+static char *make_folder(const struct target_identity *id, struct err *err)
+{
+	const char *tmp = getenv("TMPDIR");
+	char *folder = xasprintf("%s/heaptrail-leaks.XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
+
+	if (mkdtemp(folder) && (!id->change || !chown(folder, id->uid, id->gid)))
+		return folder;
+	err_set(err, ERR_FAILED, errno, "cannot make the folder '%s'", folder);
+	err_hint(err, "set TMPDIR to a folder that you can write, with room for the recording");
+	free(folder);
+	return NULL;
+}
+
+/* Reports go to standard output; what the command wrote there must stay apart from this one. */
+static void report_to_standard_error(void)
+{
+	fflush(stdout);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+}
+
+/* `leaks -- COMMAND` and `leaks -p PID`. */
+static int record(struct leak_options *o, struct suppressions *suppressions, struct verdict *ret)
+{
+	char *folder = NULL, *output = NULL;
+	struct recording_end end;
+	struct err err;
+	int status, failed;
+
+	if (!o->as_root)
+		invoker_find(&o->session.identity);
+	if (!o->session.output) {
+		folder = make_folder(&o->session.identity, &err);
+		if (!folder) {
+			status = print_error(&err);
+			return o->session.argv ? ERR_FAILED : status;
+		}
+		output = xasprintf("%s/%%c.%%p.trail", folder);
+		o->session.output = output;
+	}
+	status = recording_make(&o->session, false, &end);
+	if (end.is_there) {
+		if (!folder)
+			recording_say_end(&end);
+		if (o->session.argv)
+			report_to_standard_error();
+		failed = report(o, end.result.path, suppressions, ret);
+		status = !failed ? status : o->session.argv ? ERR_FAILED : failed;
+	}
+	if (folder) {
+		if (end.is_there)
+			store_remove(end.result.path);
+		rmdir(folder);
+	}
+	recording_release(&end);
+	free(output);
+	free(folder);
 	return status;
 }
 
 static int run(const struct command *c, int argc, char **argv)
 {
-	struct leaks_options o = {.rows = 20, .frames = STACK_VIEW_FRAMES};
-	struct rows rows;
-	struct view v;
-	struct own own;
+	struct suppressions suppressions = {0};
+	struct leak_options o;
+	struct verdict verdict = {0};
+	const char *path;
 	struct err err;
-	int status, r = 0;
+	int status;
 
-	status = parse(c, argc, argv, &o);
-	if (!status && !o.done &&
-	    (rotated_last(o.paths, o.n_paths, &o.path, &err) < 0 ||
-	     view_open_when(&v, o.path, GROUP_STACK, &o.when, &err) < 0))
-		status = print_error(&err);
-	if (status || o.done) {
-		free(o.skip);
-		return status;
+	status = leak_options_parse(c, argc, argv, &o);
+	if (!status && !o.done) {
+		/* what is wrong with them is said before anything runs */
+		if (suppression_files_read(&suppressions, o.suppressions, o.n_suppressions,
+					   !o.no_default_suppressions, &err) < 0)
+			status = print_error(&err);
+		else if (!o.n_paths)
+			status = record(&o, &suppressions, &verdict);
+		else if (rotated_last(o.paths, o.n_paths, &path, &err) < 0)
+			status = print_error(&err);
+		else
+			status = report(&o, path, &suppressions, &verdict);
+		if (verdict.is_failed && !status)
+			status = GATES_FAILED;
+		if (verdict.has_leaks && o.error_exit && status != ERR_FAILED)
+			status = o.error_exit;
 	}
-	if (!o.no_symbolize)
-		view_complete_names(&v);
-	own_init(&own, &v.catalog, o.skip, o.n_skip);
-	free(o.skip);
-	rows_make(&rows, &v.catalog, &v.analysis, &own, ROWS_BY_STACK, false);
-	own_release(&own);
-	rows_sort(&rows, "live");
-	if (o.json)
-		view_warn_if_incomplete(&v);
-	if (o.json)
-		r = print_json(&v, &rows, &err);
-	else
-		r = print_text(&v, &rows, &o, &err);
-	rows_release(&rows);
-	view_close(&v);
-	return r ? print_error(&err) : 0;
+	suppressions_release(&suppressions);
+	leak_options_release(&o);
+	return status;
 }
 
 const struct command command_leaks = {
 	.name = "leaks",
 	.summary = "blocks that were never freed",
-	.help = help,
+	.help = leak_options_help,
 	.run = run,
 };

@@ -4,23 +4,18 @@
 
 #include <fcntl.h>
 #include <getopt.h>
-#include <malloc.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "cli/checkpoints.h"
+#include "cli/bound.h"
+#include "cli/gates.h"
 #include "cli/invoker.h"
 #include "cli/probes.h"
-#include "cli/progress.h"
-#include "cli/rotated.h"
-#include "cli/summary.h"
+#include "cli/recording.h"
 #include "collector/pairing.h"
-#include "collector/refusal.h"
 #include "collector/session.h"
 #include "common/format.h"
 
@@ -62,6 +57,9 @@ static const char help[] =
 	"                        the recording belongs to, the user who called sudo\n"
 	"      --no-demangle     store names of functions as linkers know them\n"
 	"      --no-ptrace       follow COMMAND by signals, as where a debugger has it\n"
+	"      --fail-if 'EXPR'  exit with status 1 if COMMAND's is 0 and, for example,\n"
+	"                        'leaked > 0', 'peak > 100MiB' or 'lost': see the manual;\n"
+	"                        several times\n"
 	"  -q, --quiet           say nothing but errors\n"
 	"  -v, --verbose         libbpf's messages too\n"
 	"\n"
@@ -70,7 +68,7 @@ static const char help[] =
 	"\n"
 	"Exit status: that of COMMAND (128 + n if a signal ended it); 125 if recording\n"
 	"failed, 126 or 127 if COMMAND could not be started.  With -p: 0, 3 without the\n"
-	"rights, 125 otherwise.\n"
+	"rights, 125 otherwise.  In place of 0, 1 if a condition of --fail-if is met.\n"
 	"\n"
 	"Examples:\n"
 	"  heaptrail record -- ./server --port 8080\n"
@@ -99,6 +97,7 @@ static const struct option options[] = {
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
+	GATES_OPTION,
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -108,6 +107,7 @@ static const struct option options[] = {
 struct record_options {
 	struct session_options session;
 	struct probe_specs probes;
+	struct gates gates;
 	bool as_root, quiet, done;
 };
 
@@ -198,6 +198,8 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_NO_PTRACE:
 		o->session.no_ptrace = true;
 		return 0;
+	case OPTION_FAIL_IF:
+		return gates_add(&o->gates, optarg);
 	case OPTION_KEEPER:
 		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
 		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
@@ -237,142 +239,35 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	return probes_finish(&o->probes);
 }
 
-static void say_how_it_ended(const struct session_result *r, uint64_t dropped)
-{
-	char events[FORMAT_MAX], bytes[FORMAT_MAX], lost[FORMAT_MAX], path[4096];
-
-	format_safe(path, sizeof(path), r->path);
-	say("recorded %s events in '%s' (%s), %s lost", format_count(events, r->events), path,
-	    format_bytes(bytes, store_bytes_on_disk(r->path)), format_count(lost, r->lost_events));
-	if (dropped)
-		say("dropped the oldest %s of them (--max-size); totals are exact",
-		    format_count(events, dropped));
-	if (r->files.n > 1)
-		say("in %u files, of which it is the last, with the totals of all", r->files.n);
-	if (r->files.removed)
-		say("removed the oldest %u of these (--max-size)", r->files.removed);
-	if (r->small_alloc_calls)
-		say("counted %s allocations below --min-size, which are not recorded",
-		    format_count(events, r->small_alloc_calls));
-	if (r->lost_events)
-		say("warning: numbers made from this recording are incomplete; %s",
-		    r->lost_in_ring ? "a larger --ring-size or --on-full=wait prevents that"
-				    : "'heaptrail info' says what is missing, and why");
-	if (r->only_callers)
-		say("warning: only callers were recorded, no stacks: %s", r->only_callers);
-	if (r->warning)
-		say("warning: %s", r->warning);
-	if (!r->events && !r->small_alloc_calls)
-		say("note: no heap event was seen");
-	fprintf(stderr, "next: heaptrail report %s\n", path);
-}
-
-/* The recorded command's own status, where there is one. */
-static int command_status(const struct session_result *r)
-{
-	if (!r->launched || r->end != SESSION_TARGET_ENDED)
-		return 0;
-	if (WIFSIGNALED(r->wait_status))
-		return 128 + WTERMSIG(r->wait_status);
-	return WEXITSTATUS(r->wait_status);
-}
-
-static int fail(const struct record_options *o, int errnum, struct err *e)
-{
-	int status;
-
-	refusal_explain(REFUSED_OUTPUT, errnum, e);
-	status = print_error(e);
-
-	if (o->session.argv && status != ERR_NOT_FOUND && status != ERR_NOT_EXECUTABLE)
-		status = ERR_FAILED;
-	return status;
-}
-
-static void say_it_goes_on(void)
-{
-	say("recording until the command ends; interrupt again to stop recording and let it "
-	    "run on");
-}
-
-static void say_no_next_file(const struct err *e)
-{
-	say("warning: %s; recording goes on in the file before", e->what);
-}
-
-static void say_bound_is_too_small(uint64_t state_bytes, uint64_t max_size)
-{
-	char state[FORMAT_MAX], max[FORMAT_MAX];
-
-	say("warning: --max-size %s is too small for this process: the state of its heap alone "
-	    "takes %s; as little as can be is kept besides", format_bytes(max, max_size),
-	    format_bytes(state, state_bytes));
-}
-
-/*
- * Buffers come and go as large as they are: among the small blocks they would leave
- * holes, and the recorder would grow for hours.
- */
-#define LARGE_BLOCK_BYTES (128 * 1024)
-
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct record_options o = {0};
-	struct session_result result = {.path = ""};
-	struct checkpoints sums;
-	struct session *session;
-	struct analysis all;
-	struct err err;
-	uint64_t dropped;
-	int status, r, close_r;
+	struct recording_end end;
+	char path[4096];
+	bool failed = false;
+	int status, judged = 0;
 
 	status = parse(c, argc, argv, &o);
 	if (status || o.done) {
+		gates_release(&o.gates);
 		probe_specs_release(&o.probes);
 		return status;
 	}
-	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
 	if (!o.as_root)
 		invoker_find(&o.session.identity);
-	o.session.on_interrupt = o.quiet ? NULL : say_it_goes_on;
-	o.session.on_names = o.quiet ? NULL : progress_names;
-	rotated_begin(&o.session.identity);
-	o.session.rotation.on_closed = rotated_complete;
-	o.session.rotation.on_failure = say_no_next_file;
-	checkpoints_init(&sums);
-	sums.bound.max_size = o.session.max_size;
-	sums.bound.on_too_small = o.quiet ? NULL : say_bound_is_too_small;
-	o.session.observer = checkpoints_observer(&sums);
-	r = session_start(&o.session, &session, &err);
-	if (r < 0) {
-		checkpoints_release(&sums);
-		probe_specs_release(&o.probes);
-		return fail(&o, -r, &err);
+	status = recording_make(&o.session, o.quiet, &end);
+	if (!o.quiet && end.is_there) {
+		recording_say_end(&end);
+		fprintf(stderr, "next: heaptrail report %s\n",
+			format_safe(path, sizeof(path), end.result.path));
 	}
-	if (!o.quiet && o.session.pid)
-		say("recording process %d%s; Ctrl-C stops", (int)o.session.pid,
-		    o.session.duration_ns ? " for the time given" : "");
-	r = session_run(session, &result, &err);
-	progress_end();
-	totals_get(&sums.totals, GROUP_STACK, NULL, &all);
-	if (r >= 0 && !result.abandoned)
-		r = summary_write(session_writer(session), result.path, &all, &err);
-	if (r >= 0 && !result.abandoned)
-		store_writer_seal(session_writer(session));
-	status = r < 0 ? fail(&o, -r, &err) : command_status(&result);
-	dropped = sums.bound.base.before.events;
-	checkpoints_release(&sums);
-	/* the size and the name to print are those of the closed file */
-	result.path = strdup(result.path);
-	result.warning = result.warning ? strdup(result.warning) : NULL;
-	close_r = session_close(session, &err);
-	if (close_r < 0 && r >= 0)
-		status = fail(&o, -close_r, &err);
-	rotated_wait();
-	if (!o.quiet && result.path && r >= 0)
-		say_how_it_ended(&result, dropped);
-	free((char *)result.path);
-	free((char *)result.warning);
+	if (end.is_there && !end.result.abandoned)
+		judged = gates_judge_recording(&o.gates, end.result.path, &(struct when){0},
+					       &failed);
+	if (!status)
+		status = judged ? ERR_FAILED : failed ? GATES_FAILED : 0;
+	recording_release(&end);
+	gates_release(&o.gates);
 	probe_specs_release(&o.probes);
 	return status;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "analyzer/rows.h"
+#include "cli/gates.h"
 #include "cli/hints.h"
 #include "cli/layer_report.h"
 #include "cli/pool_report.h"
@@ -40,6 +41,7 @@ static const char help[] =
 	"      --full-paths  whole paths of files, not the part that tells them apart\n"
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
 	WHEN_HELP
+	GATES_HELP
 	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"      --json        JSON, schema heaptrail-report/1; all rows and frames\n"
 	"      --csv         comma-separated values; all rows and frames\n"
@@ -53,7 +55,8 @@ static const char help[] =
 	"\n"
 	"Several FILEs are those of one recording with --every: the last has the totals.\n"
 	"\n"
-	"Exit status: 0; 2 usage; 4 if FILE is not a readable recording.\n"
+	"Exit status: 0; 1 if a condition of --fail-if is met; 2 usage; 4 if FILE is not\n"
+	"a readable recording.\n"
 	"\n"
 	"Examples:\n"
 	"  heaptrail report server.trail\n"
@@ -78,6 +81,7 @@ static const struct option options[] = {
 	{"full-paths", no_argument, NULL, OPTION_FULL_PATHS},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
 	WHEN_OPTIONS,
+	GATES_OPTION,
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"wrong-frees", no_argument, NULL, OPTION_WRONG_FREES},
@@ -89,6 +93,7 @@ static const struct option options[] = {
 
 struct report_options {
 	struct when when;
+	struct gates gates;
 	char *const *paths;
 	size_t n_paths;
 	const char *path, *sort;
@@ -100,10 +105,26 @@ struct report_options {
 	bool by_pool;
 };
 
+/* What goes together, and what does not. */
+static int check_options(const struct command *c, const struct report_options *o)
+{
+	if (o->inclusive && (o->by == ROWS_BY_STACK || rows_group_key(o->by) != GROUP_STACK))
+		return usage_error(c, "--inclusive is for files, lines, functions and modules");
+	if (o->wrong_frees && o->csv)
+		return usage_error(c, "--wrong-frees has no --csv: there is --json");
+	if (o->json && o->csv)
+		return usage_error(c, "either --json or --csv");
+	if (o->by_pool &&
+	    (o->csv || o->inclusive || o->wrong_frees || !pool_report_sorts_by(o->sort)))
+		return usage_error(c, "--by pool goes neither with --csv, --inclusive, "
+				      "--wrong-frees nor with --sort temporary");
+	return 0;
+}
+
 static int parse(const struct command *c, int argc, char **argv, struct report_options *o)
 {
 	struct rows none = {0};
-	int option;
+	int option, status;
 
 	while ((option = getopt_long(argc, argv, "w", options, NULL)) != -1) {
 		switch (option) {
@@ -151,6 +172,11 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 			if (!when_parse(&o->when, option, optarg))
 				return usage_error(c, "'%s' is no time", optarg);
 			break;
+		case OPTION_FAIL_IF:
+			status = gates_add(&o->gates, optarg);
+			if (status)
+				return status;
+			break;
 		case 'w':
 			o->wide = true;
 			break;
@@ -167,19 +193,9 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 	}
 	if (optind == argc)
 		return usage_error(c, "which recording?");
-	if (o->inclusive && (o->by == ROWS_BY_STACK || rows_group_key(o->by) != GROUP_STACK))
-		return usage_error(c, "--inclusive is for files, lines, functions and modules");
-	if (o->wrong_frees && o->csv)
-		return usage_error(c, "--wrong-frees has no --csv: there is --json");
-	if (o->json && o->csv)
-		return usage_error(c, "either --json or --csv");
-	if (o->by_pool &&
-	    (o->csv || o->inclusive || o->wrong_frees || !pool_report_sorts_by(o->sort)))
-		return usage_error(c, "--by pool goes neither with --csv, --inclusive, "
-				      "--wrong-frees nor with --sort temporary");
 	o->paths = argv + optind;
 	o->n_paths = (size_t)(argc - optind);
-	return 0;
+	return check_options(c, o);
 }
 
 /* ---- text --------------------------------------------------------------------------- */
@@ -423,6 +439,7 @@ static int run(const struct command *c, int argc, char **argv)
 	struct view v;
 	struct own own;
 	struct err err;
+	bool failed = false;
 	int status, r = 0;
 
 	status = parse(c, argc, argv, &o);
@@ -431,6 +448,7 @@ static int run(const struct command *c, int argc, char **argv)
 	     open_view(&v, &o, &err) < 0))
 		status = print_error(&err);
 	if (status || o.done) {
+		gates_release(&o.gates);
 		free(o.skip);
 		return status;
 	}
@@ -453,7 +471,11 @@ static int run(const struct command *c, int argc, char **argv)
 	own_release(&own);
 	free(o.skip);
 	view_close(&v);
-	return r ? print_error(&err) : 0;
+	fflush(stdout);
+	status = r ? print_error(&err)
+		   : gates_judge_recording(&o.gates, o.path, &o.when, &failed);
+	gates_release(&o.gates);
+	return !status && failed ? GATES_FAILED : status;
 }
 
 const struct command command_report = {

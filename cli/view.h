@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "analyzer/analysis.h"
+#include "analyzer/leaks.h"
 #include "analyzer/stacks.h"
 #include "cli/symbolize.h"
 #include "cli/when.h"
@@ -31,6 +32,9 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 /* The same of a part of it. */
 int view_open_when(struct view *v, const char *path, enum group_key key, const struct when *when,
 		   struct err *err);
+/* The same by stack, with the blocks that are live then: @blocks, which is empty. */
+int view_open_live(struct view *v, const char *path, const struct when *when,
+		   struct leak_blocks *blocks, struct err *err);
 /* The same without a look at the events: there is no analysis. */
 int view_open_catalog(struct view *v, const char *path, struct err *err);
 void view_close(struct view *v);

@@ -86,7 +86,7 @@ int when_find(const struct when *w, struct store_reader *reader, struct analysis
 		return not_there(w->since_ns, "after what --until says", 0, err);
 	if (w->has_since)
 		ret->since_ns = start + w->since_ns;
-	if (w->has_until)
+	if (w->has_until && !w->later_is_in)
 		ret->until_ns = start + w->until_ns;
 	if (w->layer && find_layer(w->layer, reader, &ret->families, err))
 		return -EINVAL;

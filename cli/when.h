@@ -13,6 +13,7 @@
 struct when {
 	bool has_since, has_until, is_peak;
 	uint64_t since_ns, until_ns; /* from its start on */
+	bool later_is_in; /* --until is no moment: it is of when blocks were allocated only */
 	const char *layer; /* NULL: the heap's */
 };
 

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "cli/gates.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/small.h"
+#include "cli/command.h"
+#include "cli/suppression_files.h"
+#include "cli/wrong_free_report.h"
+#include "common/format.h"
+#include "common/xalloc.h"
+#include "store/loss.h"
+
+#define SITES_SHOWN 3
+#define NS_PER_HOUR 3600e9L
+
+int gates_add(struct gates *g, const char *text)
+{
+	struct gate gate;
+	struct err err;
+
+	if (gate_parse(text, &gate, &err) < 0)
+		return print_error(&err);
+	ARRAY_GROW(g->items, g->cap, g->n);
+	g->items[g->n++] = gate;
+	return 0;
+}
+
+void gates_release(struct gates *g)
+{
+	free(g->items);
+	memset(g, 0, sizeof(*g));
+}
+
+/* ---- the numbers, and how far they can be off ----------------------------------------- */
+
+struct doubts {
+	uint64_t lost;	  /* events, of whatever kind */
+	long double ends; /* that may be missing: at most so many blocks are not live any more */
+	bool is_open;	  /* any number of events may be missing */
+	struct small small;
+	bool has_small;
+};
+
+static struct doubts find_doubts(const struct view *v)
+{
+	const struct catalog *c = &v->catalog;
+	struct doubts d = {.lost = view_lost_events(v)};
+
+	/* whose calls are not recorded at all */
+	d.is_open = !view_is_complete(v) || catalog_text(c, "other_allocator") ||
+		    catalog_text(c, "not_probed") || catalog_text(c, "no_allocator") ||
+		    catalog_loss(c, loss_kinds[LOSS_MAIN_THREAD_GONE].name);
+	d.ends = (long double)(d.lost - catalog_loss(c, loss_kinds[LOSS_ALLOCS].name));
+	d.has_small = small_read(c, &d.small);
+	return d;
+}
+
+/* @less, @more: at most so much is wrong with it. */
+static struct gate_range around(uint64_t value, long double less, long double more)
+{
+	long double x = (long double)value;
+
+	return (struct gate_range){x > less ? x - less : 0, x, x + more};
+}
+
+/* What is live: frees may be missing, or allocs. */
+static void set_live(struct gate_values *to, const struct doubts *d, uint64_t blocks,
+		     uint64_t bytes, uint64_t max_size)
+{
+	long double ends = d->is_open ? INFINITY : d->ends, less = 0;
+
+	if (ends > 0)
+		less = max_size ? ends * (long double)max_size : 0;
+	to->count = around(blocks, ends, d->is_open ? INFINITY : (long double)d->lost);
+	to->bytes = around(bytes, less, d->is_open || d->lost ? INFINITY : 0);
+	if (d->has_small) {
+		to->count.high += (long double)d->small.live_blocks;
+		to->bytes.high += (long double)d->small.live_bytes;
+	}
+}
+
+static void set_leaked(struct gate_values *to, const struct doubts *d, const struct view *v,
+		       const struct leaks *l, uint64_t max_size)
+{
+	set_live(to, d, l->blocks - l->suppressed_blocks, l->bytes - l->suppressed_bytes,
+		 max_size);
+	if (view_exited(v) && !view_is_past(v))
+		return;
+	to->count.low = to->bytes.low = 0;
+	to->count.high = to->bytes.high = INFINITY;
+}
+
+static struct gate_values values_of(enum gate_metric metric, const struct view *v,
+				    const struct leaks *l, uint64_t max_size)
+{
+	const struct analysis *a = &v->analysis;
+	const struct heap_totals *t = &a->totals;
+	struct doubts d = find_doubts(v);
+	long double any = d.is_open || d.lost ? INFINITY : 0, lost = (long double)d.lost;
+	long double small = d.has_small ? (long double)d.small.alloc_calls : 0;
+	uint64_t length = view_is_past(v) ? view_since_start(v, v->window.until_ns)
+					  : view_duration_ns(v);
+	struct gate_values to = {.whole = around(a->free_calls, 0, any)};
+
+	switch (metric) {
+	case GATE_LEAKED:
+	case GATE_LIVE:
+	case GATE_GROWTH:
+		to.whole = around(t->allocated_bytes, 0, any);
+		to.whole_is_bytes = true;
+		/* of what was allocated since then, none was live */
+		length -= v->window.since_ns ? view_since_start(v, v->window.since_ns) : 0;
+		to.hours = (long double)(length ? length : 1) / NS_PER_HOUR;
+		if (metric == GATE_LEAKED)
+			set_leaked(&to, &d, v, l, max_size);
+		else
+			set_live(&to, &d, t->live_blocks, t->live_bytes, max_size);
+		break;
+	case GATE_PEAK:
+		/* frees that are missing make it larger, by blocks whose sizes are not known */
+		to.count = around(t->peak_blocks, d.is_open || d.ends > 0 ? INFINITY : 0,
+				  d.has_small ? INFINITY : any);
+		to.bytes = around(t->peak_bytes, d.is_open || d.ends > 0 ? INFINITY : 0,
+				  d.has_small ? INFINITY : any);
+		break;
+	case GATE_TEMPORARY:
+		to.whole = around(t->alloc_calls, 0, any);
+		to.count = around(t->temporary_allocs, lost, any);
+		break;
+	case GATE_ALLOCS:
+		to.count = around(t->alloc_calls, 0, any + small);
+		to.bytes = around(t->allocated_bytes, 0,
+				  d.has_small ? any + (long double)d.small.allocated_bytes : any);
+		break;
+	case GATE_MISMATCHED:
+		to.count = around(wrong_free_report_mismatched(v), lost, any);
+		break;
+	case GATE_DOUBLE_FREES:
+		to.count = around(a->frees[FREE_DOUBLE], lost, any);
+		break;
+	case GATE_LOST:
+	case GATE_METRICS:
+		to.whole = around(a->events + d.lost, 0, 0);
+		to.count = around(d.lost, 0, 0);
+		break;
+	}
+	return to;
+}
+
+/* Why a number is not exact; NULL: it is. */
+static char *describe_doubts(const struct view *v, enum gate_metric metric)
+{
+	struct doubts d = find_doubts(v);
+	char n[FORMAT_MAX];
+
+	if (metric == GATE_LEAKED && (!view_exited(v) || view_is_past(v)))
+		return xstrdup("the exit of the process was not seen");
+	if (metric != GATE_LOST && d.lost)
+		return xasprintf("%s events were lost", format_count(n, d.lost));
+	if (metric != GATE_LOST && !view_is_complete(v))
+		return xasprintf("the recording is not complete: %s",
+				 view_state_name(view_state(v)));
+	if (metric != GATE_LOST && d.is_open)
+		return xstrdup("not all calls were recorded");
+	if (metric != GATE_LOST && d.has_small)
+		return xstrdup("blocks below --min-size were only counted");
+	return NULL;
+}
+
+/* ---- what is said --------------------------------------------------------------------- */
+
+static uint64_t whole_number(long double x)
+{
+	return x >= 0x1p64L ? UINT64_MAX : (uint64_t)x;
+}
+
+/* "leaked is 13", "peak is 1.50 MiB (1,572,864 bytes)"; to be freed. */
+static char *describe_value(const struct gate *g, long double x)
+{
+	const char *name = gate_metric_name(g->metric);
+	char a[FORMAT_MAX], b[FORMAT_MAX];
+
+	switch (g->unit) {
+	case GATE_COUNT:
+		return xasprintf("%s is %s", name, format_count(a, whole_number(x)));
+	case GATE_BYTES:
+		return xasprintf("%s is %s (%s bytes)", name, format_bytes(a, whole_number(x)),
+				 format_count(b, whole_number(x)));
+	case GATE_PERCENT:
+		return xasprintf("%s is %.4Lg %%", name, x);
+	case GATE_COUNT_PER_HOUR:
+		return xasprintf("%s is %s/h", name, format_count(a, whole_number(x)));
+	case GATE_BYTES_PER_HOUR:
+		break;
+	}
+	return xasprintf("%s is %s/h", name, format_bytes(a, whole_number(x)));
+}
+
+static void say_site(const struct row *r, bool is_bytes, uint64_t value)
+{
+	char number[FORMAT_MAX], name[200];
+
+	format_safe(name, sizeof(name), r->name);
+	fprintf(stderr, "%15s  %.80s", is_bytes ? format_bytes(number, value)
+					    : format_count(number, value), name);
+	if (r->file && r->line && !strchr(name, ':'))
+		fprintf(stderr, " (%.80s:%u)", path_base(r->file), r->line);
+	fputc('\n', stderr);
+}
+
+/* Where the number comes from.  What was lost is of no site. */
+static void say_sites(const struct gate *g, const struct view *v, const struct own *own,
+		      const struct leaks *l)
+{
+	static const char *const columns[GATE_METRICS] = {
+		[GATE_LIVE] = "live", [GATE_PEAK] = "peak", [GATE_GROWTH] = "live",
+		[GATE_TEMPORARY] = "temporary", [GATE_ALLOCS] = "calls",
+	};
+	bool is_calls = g->metric == GATE_TEMPORARY ||
+			(g->metric == GATE_ALLOCS && g->unit == GATE_COUNT);
+	struct rows rows;
+
+	for (size_t i = 0; g->metric == GATE_LEAKED && i < l->n_shown && i < SITES_SHOWN; i++)
+		say_site(l->items[i].row, true, l->items[i].row->totals.live_bytes);
+	if (g->metric == GATE_MISMATCHED || g->metric == GATE_DOUBLE_FREES)
+		fprintf(stderr, "hint: heaptrail report --wrong-frees shows their stacks\n");
+	if (!columns[g->metric])
+		return;
+	rows_make(&rows, &v->catalog, &v->analysis, own, ROWS_BY_LINE, false);
+	rows_sort(&rows, g->metric == GATE_ALLOCS && !is_calls ? "allocated"
+							       : columns[g->metric]);
+	for (size_t i = 0; i < rows.n && i < SITES_SHOWN; i++) {
+		const struct heap_totals *t = &rows.rows[i].totals;
+		uint64_t value = g->metric == GATE_PEAK	     ? t->peak_bytes
+				 : g->metric == GATE_TEMPORARY ? t->temporary_allocs
+				 : g->metric != GATE_ALLOCS	? t->live_bytes
+				 : is_calls			? t->alloc_calls
+								: t->allocated_bytes;
+
+		if (value)
+			say_site(&rows.rows[i], !is_calls, value);
+	}
+	rows_release(&rows);
+}
+
+static bool judge(const struct gate *g, const struct view *v, const struct own *own,
+		  const struct leaks *l, uint64_t max_size)
+{
+	struct gate_values values = values_of(g->metric, v, l, max_size);
+	struct gate_range r = gate_range(g, &values);
+	enum gate_verdict verdict = gate_judge(g, &r);
+	char *why, *value;
+
+	if (verdict == GATE_HOLDS)
+		return false;
+	value = describe_value(g, r.value);
+	why = describe_doubts(v, g->metric);
+	if (verdict == GATE_UNDECIDED) {
+		say("warning: cannot tell whether '%s': %s, but %s", g->text, value,
+		    why ? why : "the recording does not say");
+	} else {
+		say("failed: '%s': %s", g->text, value);
+		if (why)
+			say("note: that is not exact: %s; the condition is met all the same", why);
+		say_sites(g, v, own, l);
+	}
+	free(why);
+	free(value);
+	return verdict == GATE_VIOLATED;
+}
+
+bool gates_judge(const struct gates *g, const struct view *v, const struct own *own,
+		 const struct leaks *leaks, uint64_t max_size)
+{
+	bool failed = false;
+
+	for (size_t i = 0; i < g->n; i++)
+		failed |= judge(&g->items[i], v, own, leaks, max_size);
+	return failed;
+}
+
+int gates_judge_recording(const struct gates *g, const char *path, const struct when *when,
+			  bool *ret_failed)
+{
+	static const struct leak_filter all = {.until_ns = UINT64_MAX};
+	struct suppressions suppressions = {0};
+	struct leak_blocks blocks = {0};
+	struct leaks leaks;
+	struct view v;
+	struct own own;
+	struct err err;
+
+	if (!g->n)
+		return 0;
+	if (suppression_files_read(&suppressions, NULL, 0, true, &err) < 0 ||
+	    view_open_live(&v, path, when, &blocks, &err) < 0) {
+		suppressions_release(&suppressions);
+		leak_blocks_release(&blocks);
+		return print_error(&err);
+	}
+	view_complete_names(&v);
+	own_init(&own, &v.catalog, NULL, 0);
+	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, &suppressions, ROWS_BY_LINE);
+	*ret_failed = gates_judge(g, &v, &own, &leaks, blocks.max_size);
+	leaks_release(&leaks);
+	own_release(&own);
+	leak_blocks_release(&blocks);
+	suppressions_release(&suppressions);
+	view_close(&v);
+	return 0;
+}

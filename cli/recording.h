@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLI_RECORDING_H
+#define CLI_RECORDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "collector/session.h"
+
+/* A recording from its start to its end, with names, checkpoints and summaries. */
+struct recording_end {
+	struct session_result result; /* its strings are ours */
+	uint64_t dropped; /* events, with --max-size */
+	bool is_there;	  /* it was recorded to its end */
+};
+
+/*
+ * Makes one, as @o says; fills in its callbacks, none of which says anything with @quiet.
+ * Returns the exit status: the recorded command's own, where there is one and nothing failed;
+ * what failed has been said.  @ret is to be released in any case.
+ */
+int recording_make(struct session_options *o, bool quiet, struct recording_end *ret);
+void recording_release(struct recording_end *end);
+/* What became of it, of one that is there. */
+void recording_say_end(const struct recording_end *end);
+
+#endif
