@@ -143,20 +143,11 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 
 	switch (option) {
 	case 'o':
-		o->session.output = optarg;
-		return 0;
+	case 'p':
+	case 'd':
+		return recording_parse(c, &o->session, option);
 	case OPTION_FORCE:
 		o->session.overwrite = true;
-		return 0;
-	case 'p':
-		if (!parse_u64(optarg, INT_MAX, &n) || !n)
-			return usage_error(c, "'%s' is not a process id", optarg);
-		o->session.pid = (pid_t)n;
-		return 0;
-	case 'd':
-		if (!parse_duration(optarg, &o->session.duration_ns) || !o->session.duration_ns)
-			return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m",
-					   optarg);
 		return 0;
 	case OPTION_CALL_GRAPH:
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))

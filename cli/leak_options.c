@@ -3,10 +3,10 @@
 #include "cli/leak_options.h"
 
 #include <getopt.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/recording.h"
 #include "cli/stack_view.h"
 #include "common/format.h"
 #include "common/xalloc.h"
@@ -120,28 +120,15 @@ static int parse_when(const struct command *c, struct leak_options *o, int optio
 /* What is to be recorded. */
 static int parse_recording(const struct command *c, struct leak_options *o, int option)
 {
-	uint64_t n;
-
 	switch (option) {
-	case 'o':
-		o->session.output = optarg;
-		return 0;
 	case OPTION_FORCE:
 		o->session.overwrite = true;
 		return 0;
-	case 'p':
-		if (!parse_u64(optarg, INT_MAX, &n) || !n)
-			return usage_error(c, "'%s' is not a process id", optarg);
-		o->session.pid = (pid_t)n;
-		return 0;
-	case 'd':
-		if (!parse_duration(optarg, &o->session.duration_ns) || !o->session.duration_ns)
-			return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m",
-					   optarg);
-		return 0;
-	default:
+	case OPTION_AS_ROOT:
 		o->as_root = true;
 		return 0;
+	default:
+		return recording_parse(c, &o->session, option);
 	}
 }
 

@@ -2,6 +2,8 @@
 #include "config.h"
 #include "cli/recording.h"
 
+#include <getopt.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +11,6 @@
 #include <sys/wait.h>
 
 #include "cli/checkpoints.h"
-#include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/rotated.h"
 #include "cli/summary.h"
@@ -93,6 +94,22 @@ static void say_bound_is_too_small(uint64_t state_bytes, uint64_t max_size)
  * holes, and the recorder would grow for hours.
  */
 #define LARGE_BLOCK_BYTES (128 * 1024)
+
+int recording_parse(const struct command *c, struct session_options *o, int option)
+{
+	uint64_t n;
+
+	if (option == 'o') {
+		o->output = optarg;
+	} else if (option == 'p') {
+		if (!parse_u64(optarg, INT_MAX, &n) || !n)
+			return usage_error(c, "'%s' is not a process id", optarg);
+		o->pid = (pid_t)n;
+	} else if (!parse_duration(optarg, &o->duration_ns) || !o->duration_ns) {
+		return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m", optarg);
+	}
+	return 0;
+}
 
 int recording_make(struct session_options *o, bool quiet, struct recording_end *ret)
 {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/command.h"
 #include "collector/session.h"
 
 /* A recording from its start to its end, with names, checkpoints and summaries. */
@@ -13,6 +14,9 @@ struct recording_end {
 	uint64_t dropped; /* events, with --max-size */
 	bool is_there;	  /* it was recorded to its end */
 };
+
+/* Takes option 'o', 'p' or 'd': where to, of whom, how long.  Returns 0, or the exit status. */
+int recording_parse(const struct command *c, struct session_options *o, int option);
 
 /*
  * Makes one, as @o says; fills in its callbacks, none of which says anything with @quiet.
