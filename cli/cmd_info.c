@@ -269,7 +269,7 @@ static int run(const struct command *c, int argc, char **argv)
 	}
 	if (optind == argc)
 		return usage_error(c, "which recording?");
-	if (rotated_last(argv + optind, (size_t)(argc - optind), &path, &err) < 0 ||
+	if (rotated_find(argv + optind, (size_t)(argc - optind), NULL, &path, &err) < 0 ||
 	    view_open(&v, path, GROUP_STACK, &err) < 0)
 		return print_error(&err);
 	if (json) {

@@ -201,7 +201,7 @@ static int run(const struct command *c, int argc, char **argv)
 			status = print_error(&err);
 		else if (!o.n_paths)
 			status = record(&o, &suppressions, &verdict);
-		else if (rotated_last(o.paths, o.n_paths, &path, &err) < 0)
+		else if (rotated_find(o.paths, o.n_paths, &o.when, &path, &err) < 0)
 			status = print_error(&err);
 		else
 			status = report(&o, path, &suppressions, &verdict);

@@ -53,7 +53,8 @@ static const char help[] =
 	"what was live when the process exited (UNFREED: at the end of the recording);\n"
 	"TEMP are blocks freed by the very next heap call of their thread.\n"
 	"\n"
-	"Several FILEs are those of one recording with --every: the last has the totals.\n"
+	"Several FILEs are those of one recording with --every: the last has the totals,\n"
+	"--at and --until take the one that has that moment.\n"
 	"\n"
 	"Exit status: 0; 1 if a condition of --fail-if is met; 2 usage; 4 if FILE is not\n"
 	"a readable recording.\n"
@@ -444,7 +445,7 @@ static int run(const struct command *c, int argc, char **argv)
 
 	status = parse(c, argc, argv, &o);
 	if (!status && !o.done &&
-	    (rotated_last(o.paths, o.n_paths, &o.path, &err) < 0 ||
+	    (rotated_find(o.paths, o.n_paths, &o.when, &o.path, &err) < 0 ||
 	     open_view(&v, &o, &err) < 0))
 		status = print_error(&err);
 	if (status || o.done) {

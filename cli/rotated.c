@@ -98,6 +98,8 @@ struct rotated_file {
 	const char *path;
 	char *id;
 	int64_t number;
+	uint64_t start_ns, peak_ns; /* of the whole recording, as far as it knows */
+	uint64_t before_ns;	    /* of the last event of the file before; 0: it is the first */
 };
 
 static int look_at(const char *path, struct rotated_file *ret, struct err *err)
@@ -109,8 +111,14 @@ static int look_at(const char *path, struct rotated_file *ret, struct err *err)
 	if (r)
 		return r;
 	id = catalog_text(&v.catalog, "rotation_id");
-	*ret = (struct rotated_file){path, id ? xstrdup(id) : NULL,
-				     catalog_number(&v.catalog, "rotation_number", 0)};
+	*ret = (struct rotated_file){
+		.path = path,
+		.id = id ? xstrdup(id) : NULL,
+		.number = catalog_number(&v.catalog, "rotation_number", 0),
+		.start_ns = (uint64_t)catalog_number(&v.catalog, "start_ns", 0),
+		.peak_ns = (uint64_t)catalog_number(&v.catalog, "peak_time_ns", 0),
+		.before_ns = (uint64_t)catalog_number(&v.catalog, DROPPED_UNTIL_KEY, 0),
+	};
 	view_close(&v);
 	return 0;
 }
@@ -144,7 +152,18 @@ static int check(const struct rotated_file *files, size_t n, struct err *err)
 	return r;
 }
 
-int rotated_last(char *const *paths, size_t n, const char **ret, struct err *err)
+/* The moment that is asked for; UINT64_MAX: the end. */
+static uint64_t moment_of(const struct when *when, const struct rotated_file *last)
+{
+	if (when && when->is_peak)
+		return last->peak_ns ? last->peak_ns : UINT64_MAX;
+	if (when && when->has_until && !when->later_is_in)
+		return last->start_ns + when->until_ns;
+	return UINT64_MAX;
+}
+
+int rotated_find(char *const *paths, size_t n, const struct when *when, const char **ret,
+		 struct err *err)
 {
 	struct rotated_file *files;
 	size_t looked = 0;
@@ -163,8 +182,14 @@ int rotated_last(char *const *paths, size_t n, const char **ret, struct err *err
 		qsort(files, n, sizeof(*files), compare);
 		r = check(files, n, err);
 	}
-	if (!r)
-		*ret = files[n - 1].path;
+	if (!r) {
+		uint64_t moment = moment_of(when, &files[n - 1]);
+		size_t i = n - 1;
+
+		while (i && files[i].before_ns > moment)
+			i--;
+		*ret = files[i].path;
+	}
 	for (size_t i = 0; i < looked; i++)
 		free(files[i].id);
 	free(files);

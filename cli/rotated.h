@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "cli/when.h"
 #include "collector/target.h"
 #include "common/err.h"
 
@@ -19,9 +20,11 @@ void rotated_complete(const char *path);
 /* Until all of them are. */
 void rotated_wait(void);
 /*
- * Of several files of one recording, one after the other in any order, the last, which has what
- * all of them sum up to.  -errno with @err where they are none.
+ * Of several files of one recording, given in any order, the one that has the moment of @when;
+ * without one, or where @when is NULL, the last, which has what all of them sum up to.  -errno
+ * with @err where they are none.
  */
-int rotated_last(char *const *paths, size_t n, const char **ret, struct err *err);
+int rotated_find(char *const *paths, size_t n, const struct when *when, const char **ret,
+		 struct err *err);
 
 #endif

@@ -93,6 +93,29 @@ def exact():
         tap.ok(r.returncode == 2 and words in r.stdout and "hint: " in r.stdout, f"refused: {words}")
 
 
+def moments():
+    """--at with all files: whichever has the moment, against the events of all of them."""
+    files = parts()
+    start = sql(files[0], "SELECT value FROM recording WHERE key = 'start_ns'")[0][0]
+    lines = [x.split() for f in files for x in
+             subprocess.check_output([f"{TARGETS}/dump", f], text=True, timeout=tap.PATIENCE).splitlines()]
+    end, bad = int(lines[-1][5]) - start, []
+    for i in range(1, 10):
+        t = end * i // 10 // 1000000 * 1000000
+        so_far = [x for x in lines if int(x[5]) <= start + t]
+        made = sum(x[0] in ("alloc", "realloc") for x in so_far)
+        freed = sum(x[0] == "realloc" or x[0] == "free" and x[1] in ("0", "1") for x in so_far)
+        s = json.loads(run("report", "--json", "--at", f"{t // 1000000}ms", *reversed(files)).stdout)["summary"]
+        if (s["alloc_calls"], s["free_calls"], s["live_blocks"]) != (made, freed, made - freed):
+            bad.append((t, made, freed, s))
+    tap.ok(not bad, f"--at of nine moments over {len(files)} files {bad}")
+    s = json.loads(run("report", "--json", "--at", "peak", *files).stdout)["summary"]
+    whole_peak = report(*files)["summary"]
+    tap.ok((s["live_bytes"], s["live_blocks"]) == (whole_peak["peak_bytes"], whole_peak["peak_blocks"]), f"--at peak {s}")
+    r = run("report", "--since", "100ms", "--until", f"{end // 1000000 - 10}ms", *files)
+    tap.ok(r.returncode == 2 and "hint: " in r.stdout, f"a part that lies in several: {r.stdout}")
+
+
 def bytes_on_disk(pattern):
     total = 0
     for path in glob.glob(pattern):
@@ -187,6 +210,6 @@ def attached():
 
 
 try:
-    tap.run_as_root([exact, bounded, refused, killed, attached])
+    tap.run_as_root([exact, moments, bounded, refused, killed, attached])
 finally:
     shutil.rmtree(work, ignore_errors=True)
