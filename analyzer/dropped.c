@@ -31,6 +31,15 @@ bool dropped_read(const struct catalog *c, struct dropped *ret)
 	return ret->events || ret->state_bytes;
 }
 
+static const char *where(const struct dropped *d)
+{
+	if (!d->are_elsewhere)
+		return "were dropped (--max-size)";
+	return d->max_size ? "are in earlier files (--every), as far as those are still there "
+			     "(--max-size)"
+			   : "are in earlier files (--every)";
+}
+
 char *dropped_text(const struct dropped *d)
 {
 	char t[FORMAT_MAX], n[FORMAT_MAX], max[FORMAT_MAX], state[FORMAT_MAX];
@@ -39,8 +48,7 @@ char *dropped_text(const struct dropped *d)
 	if (d->events)
 		events = xasprintf("Events before %s %s: %s; totals, peak and what is live are "
 				   "exact", format_duration(t, d->until_ns),
-				   d->are_elsewhere ? "are in earlier files (--every)"
-						    : "were dropped (--max-size)",
+				   where(d),
 				   format_count(n, d->events));
 	if (d->state_bytes)
 		small = xasprintf("--max-size %s was too small: the state of the heap alone took "
@@ -59,6 +67,5 @@ char *dropped_layer_text(const struct dropped *d, const char *layer)
 
 	return xasprintf("Layer %s: blocks allocated after %s; of those before, whose events %s, "
 			 "nothing is known", layer, format_duration(t, d->until_ns),
-			 d->are_elsewhere ? "are in earlier files (--every)"
-					  : "were dropped (--max-size)");
+			 where(d));
 }

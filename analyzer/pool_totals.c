@@ -109,13 +109,24 @@ static struct role *role_at(struct pass *p, uint32_t slot)
 	return &p->roles[slot];
 }
 
+/* The living pool at @address, if it has not moved away; or HASHMAP_NONE. */
+static uint32_t find_pool(const struct pass *p, uint64_t address)
+{
+	uint32_t pool = address ? hashmap_get(&p->pools, address) : 0;
+
+	if (pool != HASHMAP_NONE && !p->found->items[pool].ended_ns &&
+	    p->found->items[pool].address == address)
+		return pool;
+	return HASHMAP_NONE;
+}
+
 /* The pool at @address; the first that is heard of it may be that there is a block in it. */
 static uint32_t pool_at(struct pass *p, uint64_t address)
 {
-	uint32_t pool = address ? hashmap_get(&p->pools, address) : 0, slot;
+	uint32_t pool = find_pool(p, address), slot;
 	const struct replay_cell *b;
 
-	if (pool != HASHMAP_NONE && !p->found->items[pool].ended_ns)
+	if (pool != HASHMAP_NONE)
 		return pool;
 	b = block_at(p, address, &slot);
 	if (!b)
@@ -131,7 +142,8 @@ static void move_pool(struct pass *p, uint32_t pool, uint64_t address)
 	struct pool_total *t = &p->found->items[pool];
 	uint32_t *to = hashmap_put(&p->pools, address);
 
-	if (*to != HASHMAP_NONE && *to != pool && !p->found->items[*to].ended_ns)
+	if (*to != HASHMAP_NONE && *to != pool && !p->found->items[*to].ended_ns &&
+	    p->found->items[*to].address == address)
 		return; /* it has become part of that one */
 	*to = pool;
 	t->address = address;
@@ -153,9 +165,12 @@ static bool is_within(const struct catalog *c, struct stack_id stack, struct sta
 {
 	if (stack.v < c->n_stacks && c->stacks[stack.v].end != STACK_COMPLETE)
 		return true;
-	/* a caller's stack comes before */
-	while (stack.v > caller.v && stack.v < c->n_stacks)
+	/* a caller's stack comes before; in a damaged recording perhaps not */
+	while (stack.v > caller.v && stack.v < c->n_stacks) {
+		if (c->stacks[stack.v].parent.v >= stack.v)
+			return false;
 		stack = c->stacks[stack.v].parent;
+	}
 	return stack.v == caller.v && stack.v;
 }
 
@@ -275,9 +290,9 @@ static void count(void *arg, const struct event *e, const struct replay_step *st
 		thread_at(p, e->thread)->pool = e->address;
 		p->found->is_told = true;
 	} else if (e->kind == EVENT_FREE && e->free_class == FREE_UNKNOWN &&
-		   hashmap_get(&p->pools, e->address) != HASHMAP_NONE) {
+		   e->address && find_pool(p, e->address) != HASHMAP_NONE) {
 		/* it was no block */
-		end_pool(p, hashmap_get(&p->pools, e->address), e->t_ns);
+		end_pool(p, find_pool(p, e->address), e->t_ns);
 	}
 }
 
@@ -315,7 +330,7 @@ int pool_totals_make(struct store_reader *reader, const struct catalog *c,
 {
 	struct pass p = {.catalog = c,
 			 .found = ret,
-			 .families = layer->families,
+			 .families = layer->families & ~layer_counted_families(c, layer),
 			 .pool_families = layer_pool_families(c, layer),
 			 .since_ns = window->since_ns};
 	struct walk walk = {&p.replay, begin_space, count, &p, progress};

@@ -23,6 +23,7 @@ struct pass {
 	struct replay replay;
 	const struct layers *layers;
 	uint64_t since_ns;
+	uint64_t families; /* of which one side is; 0: any */
 	struct wrong_frees *found;
 	struct hashmap by_stacks; /* -> number of an item, the last one of that hash */
 	/* the first time: the addresses that frees of no block had; the second: what lay there */
@@ -35,10 +36,14 @@ struct pass {
 static void add(struct pass *p, const struct wrong_free *w)
 {
 	struct wrong_frees *f = p->found;
+	uint64_t families = 1ull << w->made_family % 64 | 1ull << w->freed_family % 64;
 	uint64_t key = hash_u64((uint64_t)w->made.v << 32 | w->freed.v) ^
 		       hash_u64((uint64_t)w->freed_before.v << 8 | w->free_class);
-	uint32_t *at = hashmap_put(&p->by_stacks, key);
+	uint32_t *at;
 
+	if (p->families && !(p->families & families))
+		return;
+	at = hashmap_put(&p->by_stacks, key);
 	if (*at == HASHMAP_NONE || f->items[*at].made.v != w->made.v ||
 	    f->items[*at].freed.v != w->freed.v ||
 	    f->items[*at].freed_before.v != w->freed_before.v ||
@@ -167,7 +172,8 @@ int wrong_frees_make(struct store_reader *reader, const struct layers *layers,
 		     const struct analysis_window *w, analysis_progress *progress,
 		     struct wrong_frees *ret, struct err *err)
 {
-	struct pass p = {.layers = layers, .since_ns = w->since_ns, .found = ret};
+	struct pass p = {.layers = layers, .since_ns = w->since_ns,
+			 .families = w->families, .found = ret};
 	int r;
 
 	memset(ret, 0, sizeof(*ret));

@@ -30,7 +30,10 @@ struct wrong_frees {
 	uint64_t calls; /* of all */
 };
 
-/* Of all layers.  -ENODATA without @err where events from the beginning are gone. */
+/*
+ * Of all layers, or those of the window's families.  -ENODATA without @err where events from
+ * the beginning are gone.
+ */
 int wrong_frees_make(struct store_reader *reader, const struct layers *layers,
 		     const struct analysis_window *window, analysis_progress *progress,
 		     struct wrong_frees *ret, struct err *err);

@@ -25,6 +25,7 @@ void bound_begin_file(struct bound *b)
 	b->n_marks = 0;
 	b->base = (struct bound_mark){0};
 	b->last_chunk_bytes = 0;
+	b->is_too_small = false; /* each file says so itself */
 }
 
 static uint64_t room(const struct bound *b)

@@ -39,13 +39,19 @@ static void *run(void *job)
 	return NULL;
 }
 
+/* Of more than these it would take gigabytes, beside the heap itself. */
+#define BLOCKS_MAX (32u << 20)
+
 struct checkpoint_job *checkpoint_job_start(const struct replay *heap, uint64_t chunk,
 					    uint64_t t_ns)
 {
-	struct checkpoint_job *j = xcalloc(1, sizeof(*j));
+	struct checkpoint_job *j;
 	sigset_t all, before;
 	int r;
 
+	if (heap->slots.next > BLOCKS_MAX)
+		return NULL;
+	j = xcalloc(1, sizeof(*j));
 	replay_copy(&j->heap, heap);
 	checkpoint_packer_begin(&j->packer, CHECKPOINT_HEAP, chunk, t_ns);
 	sigfillset(&all); /* they are the recorder's */

@@ -104,6 +104,7 @@ struct report_options {
 	size_t n_skip, cap_skip;
 	bool inclusive, full_paths, bytes, no_symbolize, wrong_frees, wide, json, csv, done;
 	bool by_pool;
+	char layer[LAYER_NAME_BYTES]; /* … of this one, where none is given */
 };
 
 /* What goes together, and what does not. */
@@ -411,25 +412,24 @@ static void print_csv(const struct view *v, const struct rows *rows,
 }
 
 /* Of pools it is the layer that has them, unless it is said which. */
-static int open_view(struct view *v, const struct report_options *o, struct err *err)
+static int open_view(struct view *v, struct report_options *o, struct err *err)
 {
-	struct when when = o->when;
-	char layer[LAYER_NAME_BYTES];
-	int r = view_open_when(v, o->path, rows_group_key(o->by), &when, err);
+	const char *found = NULL;
+	int r = view_open_when(v, o->path, rows_group_key(o->by), &o->when, err);
 
 	if (r || !o->by_pool)
 		return r;
-	r = when.layer ? pool_report_check_layer(v, err)
-		       : pool_report_find_layer(v, &when.layer, err);
+	r = o->when.layer ? pool_report_check_layer(v, err)
+			  : pool_report_find_layer(v, &found, err);
 	if (!r && o->when.layer)
 		return 0;
 	if (!r)
-		snprintf(layer, sizeof(layer), "%s", when.layer);
+		snprintf(o->layer, sizeof(o->layer), "%s", found);
 	view_close(v);
 	if (r)
 		return r;
-	when.layer = layer;
-	return view_open_when(v, o->path, rows_group_key(o->by), &when, err);
+	o->when.layer = o->layer;
+	return view_open_when(v, o->path, rows_group_key(o->by), &o->when, err);
 }
 
 static int run(const struct command *c, int argc, char **argv)

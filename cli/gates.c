@@ -60,6 +60,25 @@ static struct doubts find_doubts(const struct view *v)
 	return d;
 }
 
+/* Why some wrong frees may not have been told; NULL: all were. */
+static const char *why_untold(const struct view *v, enum gate_metric metric)
+{
+	const struct catalog *c = &v->catalog;
+	bool is_told = metric != GATE_MISMATCHED;
+
+	if (metric != GATE_MISMATCHED && metric != GATE_DOUBLE_FREES)
+		return NULL;
+	for (size_t i = 0; i < c->n_losses; i++)
+		is_told |= !strcmp(c->losses[i].kind, loss_kinds[LOSS_MISMATCHED_FREES].name);
+	if (!is_told)
+		return "the recorder did not look for mismatched frees";
+	if (catalog_loss(c, loss_kinds[LOSS_IMPLIED_FREES].name) ||
+	    catalog_loss(c, loss_kinds[LOSS_UNFINISHED_REALLOCS].name))
+		return "some frees were not seen: after the first of these, wrong ones may not be "
+		       "told";
+	return NULL;
+}
+
 /* @less, @more: at most so much is wrong with it. */
 static struct gate_range around(uint64_t value, long double less, long double more)
 {
@@ -138,10 +157,12 @@ static struct gate_values values_of(enum gate_metric metric, const struct view *
 				  d.has_small ? any + (long double)d.small.allocated_bytes : any);
 		break;
 	case GATE_MISMATCHED:
-		to.count = around(wrong_free_report_mismatched(v), lost, any);
+		to.count = around(wrong_free_report_mismatched(v), lost,
+				  why_untold(v, metric) ? INFINITY : any);
 		break;
 	case GATE_DOUBLE_FREES:
-		to.count = around(a->frees[FREE_DOUBLE], lost, any);
+		to.count = around(a->frees[FREE_DOUBLE], lost,
+				  why_untold(v, metric) ? INFINITY : any);
 		break;
 	case GATE_LOST:
 	case GATE_METRICS:
@@ -158,7 +179,9 @@ static char *describe_doubts(const struct view *v, enum gate_metric metric)
 	struct doubts d = find_doubts(v);
 	char n[FORMAT_MAX];
 
-	if (metric == GATE_LEAKED && (!view_exited(v) || view_is_past(v)))
+	if (metric == GATE_LEAKED && view_is_past(v))
+		return xstrdup("what is live before the end may still be freed");
+	if (metric == GATE_LEAKED && !view_exited(v))
 		return xstrdup("the exit of the process was not seen");
 	if (metric != GATE_LOST && d.lost)
 		return xasprintf("%s events were lost", format_count(n, d.lost));
@@ -167,6 +190,8 @@ static char *describe_doubts(const struct view *v, enum gate_metric metric)
 				 view_state_name(view_state(v)));
 	if (metric != GATE_LOST && d.is_open)
 		return xstrdup("not all calls were recorded");
+	if (why_untold(v, metric))
+		return xstrdup(why_untold(v, metric));
 	if (metric != GATE_LOST && d.has_small)
 		return xstrdup("blocks below --min-size were only counted");
 	return NULL;
@@ -194,10 +219,14 @@ static char *describe_value(const struct gate *g, long double x)
 	case GATE_PERCENT:
 		return xasprintf("%s is %.4Lg %%", name, x);
 	case GATE_COUNT_PER_HOUR:
+		if (x < 10)
+			return xasprintf("%s is %.3Lg/h", name, x);
 		return xasprintf("%s is %s/h", name, format_count(a, whole_number(x)));
 	case GATE_BYTES_PER_HOUR:
 		break;
 	}
+	if (x < 10)
+		return xasprintf("%s is %.3Lg bytes/h", name, x);
 	return xasprintf("%s is %s/h", name, format_bytes(a, whole_number(x)));
 }
 

@@ -291,6 +291,8 @@ static void json_sums(const struct pool_sums *s, bool has_peak, struct json *j)
 	json_u64(j, "live_blocks", s->live_blocks);
 	if (has_peak)
 		json_u64(j, "peak_bytes", s->peak_bytes);
+	else
+		json_string(j, "peak_bytes", NULL);
 }
 
 static void json_time(const struct view *v, struct json *j, const char *key, uint64_t t_ns)

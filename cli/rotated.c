@@ -182,6 +182,9 @@ int rotated_find(char *const *paths, size_t n, const struct when *when, const ch
 		qsort(files, n, sizeof(*files), compare);
 		r = check(files, n, err);
 	}
+	if (!r && when && when->is_peak && when->layer)
+		r = err_set(err, ERR_USAGE, 0, "the peak of a layer is looked for in one file at a "
+			    "time");
 	if (!r) {
 		uint64_t moment = moment_of(when, &files[n - 1]);
 		size_t i = n - 1;

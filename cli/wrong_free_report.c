@@ -120,8 +120,13 @@ int wrong_free_report_print(const struct view *v, size_t rows,
 
 	if (r)
 		return r;
-	printf("\nWrong frees: %s%s\n", format_count(n, found.calls),
-	       view_lost_events(v) ? "; none is told from the first lost event on" : "");
+	printf("\nWrong frees: %s\n", format_count(n, found.calls));
+	if (view_lost_events(v))
+		printf("From the first lost event on none is told.\n");
+	else if (catalog_loss(&v->catalog, loss_kinds[LOSS_IMPLIED_FREES].name) ||
+		 catalog_loss(&v->catalog, loss_kinds[LOSS_UNFINISHED_REALLOCS].name))
+		printf("Some frees were not seen: from the first of these on double ones are not\n"
+		       "told, nor those past a layer.\n");
 	for (size_t i = 0; i < found.n && (!rows || i < rows); i++) {
 		const struct wrong_free *w = &found.items[i];
 		bool is_double = w->free_class == FREE_DOUBLE;

@@ -407,7 +407,8 @@ static unsigned int kind_of(const struct ring_head *h)
 static struct stack_id freeing_stack(struct drain *d, const struct ring_free *r)
 {
 	if (r->head.kind & RING_BY_STACK)
-		return drain_alloc_stack(d, &r->head, r->caller, 0);
+		return drain_alloc_stack(d, &r->head,
+					 ((const struct ring_free_by_stack *)r)->stack, r->caller);
 	return drain_caller_stack(d, &r->head, r->caller, STACK_CALLER);
 }
 
@@ -419,7 +420,7 @@ static void free_block(struct drain *d, const struct ring_free *r)
 	enum pairing_found found = pairing_find(realm.pairing, r->address, &place);
 	struct stack_id stack = {0};
 
-	if (found != PAIRING_SMALL)
+	if (found != PAIRING_SMALL || n_user_families)
 		stack = freeing_stack(d, r);
 	if (n_user_families && realm_is_heap(&realm) && end_above(d, h, r->address, stack) &&
 	    !pairing_is_block(found))
@@ -684,6 +685,7 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 	unsigned int kind = len < sizeof(*h) ? RING_KINDS : kind_of(h);
 
 	if (kind >= RING_KINDS || len < lengths[kind] || h->thread >= THREADS_MAX ||
+	    (kind != h->kind && len < sizeof(struct ring_free_by_stack)) ||
 	    (kind == RING_STACK && !is_stack((const void *)h, len))) {
 		d->counts.malformed++;
 		return;

@@ -244,15 +244,39 @@ bool family_function_frees(const struct family_function *f)
 	return f->op == PROBE_FREE || f->op == PROBE_POOL_RESET || f->op == PROBE_POOL_DESTROY;
 }
 
+static bool has_op(const struct family *family, enum probe_op op)
+{
+	for (size_t i = 0; i < family->n_functions; i++)
+		if (family->functions[i].op == op)
+			return true;
+	return false;
+}
+
+/* Are there pools in its layer, which are emptied, or end? */
+static bool has_pools_that_end(const struct family *family)
+{
+	for (size_t i = 0; i < n_user_families; i++)
+		if (user_families[i].layer == family->layer &&
+		    (has_op(&user_families[i], PROBE_POOL_RESET) ||
+		     has_op(&user_families[i], PROBE_POOL_DESTROY)))
+			return true;
+	return false;
+}
+
 bool family_frees(const struct family *family)
 {
-	for (size_t i = 0; i < family->n_functions; i++) {
-		const struct family_function *f = &family->functions[i];
+	bool in_pools = false;
 
-		if (family_function_frees(f) || f->op == PROBE_REALLOC || f->pool)
+	for (size_t i = 0; i < family->n_functions; i++) {
+		if (family_function_frees(&family->functions[i]))
 			return true;
+		in_pools |= family->functions[i].pool != 0;
 	}
-	return false;
+	/* one function for all, as Lua's; beside an alloc it need not be */
+	if (has_op(family, PROBE_REALLOC) && !has_op(family, PROBE_ALLOC) &&
+	    !has_op(family, PROBE_ALLOC_OUT))
+		return true;
+	return in_pools && has_pools_that_end(family);
 }
 
 uint64_t family_cookie(const struct family *family, const struct family_function *f,

@@ -598,16 +598,19 @@ static __always_inline int enter_free(struct pt_regs *ctx, int unwinds)
 	st->freed.cookie = cookie;
 	if (unwinds)
 		stack = take_stack(&st->unwind, st->serial, sp, REGISTER(ctx, rbp));
-	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	e = bpf_ringbuf_reserve(&ring, unwinds ? sizeof(struct ring_free_by_stack) : sizeof(*e),
+				0);
 	if (!e) {
 		count(COUNTER_LOST_FREE);
 		return 0;
 	}
 	e->address = address;
-	e->caller = RING_IS_STACK(stack) ? stack : caller;
+	e->caller = caller;
 	fill_head(&e->head, kind_of_end(cookie), st->serial, cookie);
-	if (RING_IS_STACK(stack))
+	if (unwinds) {
 		e->head.kind |= RING_BY_STACK;
+		((struct ring_free_by_stack *)e)->stack = stack;
+	}
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	mind_the_water(st);
 	return 0;

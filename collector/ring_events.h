@@ -106,7 +106,7 @@ enum ring_kind {
 	RING_KINDS
 };
 
-/* Of a ring_free: its caller is the id of a RING_STACK. */
+/* Of a ring_free: it is a ring_free_by_stack. */
 #define RING_BY_STACK 128
 
 struct ring_head {
@@ -134,7 +134,12 @@ struct ring_pool_alloc {
 struct ring_free {
 	struct ring_head head;
 	ht_u64 address;
-	ht_u64 caller; /* return address, or see RING_BY_STACK */
+	ht_u64 caller; /* return address */
+};
+
+struct ring_free_by_stack {
+	struct ring_free free;
+	ht_u64 stack; /* as of a ring_alloc */
 };
 
 struct ring_realloc_begin {
@@ -197,6 +202,7 @@ _Static_assert(sizeof(struct ring_head) == 16, "ring_head");
 _Static_assert(sizeof(struct ring_alloc) == 56, "ring_alloc");
 _Static_assert(sizeof(struct ring_pool_alloc) == 64, "ring_pool_alloc");
 _Static_assert(sizeof(struct ring_free) == 32, "ring_free");
+_Static_assert(sizeof(struct ring_free_by_stack) == 40, "ring_free_by_stack");
 _Static_assert(sizeof(struct ring_realloc_begin) == 24, "ring_realloc_begin");
 _Static_assert(sizeof(struct ring_realloc_end) == 64, "ring_realloc_end");
 _Static_assert(sizeof(struct ring_stack) == RING_STACK_BYTES(RING_FRAMES_MAX + 1), "ring_stack");

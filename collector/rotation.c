@@ -81,6 +81,8 @@ void rotation_files(const struct rotation *r, unsigned int *ret_n, unsigned int 
 /* What all may grow by until they are looked at again. */
 #define SPARE_SHARE 8
 #define SPARE_BYTES ((uint64_t)2 << 20)
+/* There may be thousands, and somebody waits for us: looking takes a thousandth of the time. */
+#define LOOK_NS_A_FILE 10000000ull
 
 /* There shall be room for @bytes more. */
 static void make_room(struct rotation *r, const struct store_writer_options *o, uint64_t bytes)
@@ -110,6 +112,11 @@ static void make_room(struct rotation *r, const struct store_writer_options *o, 
 
 void rotation_keep_below(struct rotation *r, const struct store_writer_options *o)
 {
+	uint64_t now = clock_now_ns();
+
+	if (now < r->look_ns)
+		return;
+	r->look_ns = now + (r->number - r->removed) * LOOK_NS_A_FILE;
 	make_room(r, o, 0);
 }
 

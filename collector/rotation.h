@@ -22,6 +22,7 @@ struct rotation {
 	char *pattern;	    /* the name without number */
 	unsigned int number;
 	unsigned int removed; /* files 1 to this one */
+	uint64_t look_ns;     /* when their sizes are looked at again */
 	uint64_t begin_bytes; /* what the last file had when it began */
 	/* a file is complete but for names and summaries; and it could not be done, this time */
 	void (*on_closed)(const char *path);

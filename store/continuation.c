@@ -15,7 +15,8 @@
 	"BEGIN IMMEDIATE;" \
 	"INSERT INTO main.recording SELECT * FROM earlier.recording WHERE key NOT IN" \
 	" ('seal', 'end_ns', 'exited', 'events', 'peak_bytes', 'peak_blocks', 'peak_time_ns'," \
-	" '" DROPPED_CHUNKS_KEY "', '" DROPPED_EVENTS_KEY "', '" DROPPED_UNTIL_KEY "');" \
+	" 'max_size_too_small', '" DROPPED_CHUNKS_KEY "', '" DROPPED_EVENTS_KEY "'," \
+	" '" DROPPED_UNTIL_KEY "');" \
 	"INSERT INTO main.process SELECT * FROM earlier.process;" \
 	"INSERT INTO main.space SELECT * FROM earlier.space;" \
 	"INSERT INTO main.thread SELECT * FROM earlier.thread;" \

@@ -56,6 +56,11 @@ int main(int argc, char **argv)
 """
 
 
+def interruptible():
+    """Before it runs: in a background job of a shell SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(*args, **more):
     return subprocess.run([HEAPTRAIL, *args], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           env={**env, **more}, cwd=work, timeout=tap.PATIENCE)
@@ -160,7 +165,7 @@ def one_shot():
     tap.ok(r.returncode == 2 and f"{work}/bad.supp:2: expected 'leak:PATTERN' or '{{', not 'fun:y'" in r.stderr and not r.stdout,
            "what is wrong with suppressions is said before the command runs")
     with subprocess.Popen([HEAPTRAIL, "leaks", "--", known, "wait"], env=env, cwd=work, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, start_new_session=True) as p:
+                          stderr=subprocess.PIPE, start_new_session=True, preexec_fn=interruptible) as p:
         beside.expect(lambda: p.stdout.readline(), "the command to run")
         time.sleep(0.5)
         os.killpg(p.pid, signal.SIGINT)
@@ -176,7 +181,7 @@ def attached():
         tap.ok(r.returncode == 0 and re.match(r"Unfreed so far [\d.]+ \w+ in [\d,]+ blocks\n", r.stdout) and
                "main" in r.stdout and "early" not in r.stdout and not left(), f"attached for a time: {r.stdout[:200]} {r.stderr}")
         with subprocess.Popen([HEAPTRAIL, "leaks", "-p", str(target.pid)], env=env, cwd=work, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=interruptible) as p:
             beside.expect(lambda: "recording process" in p.stderr.readline(), "it to record")
             time.sleep(0.5)
             p.send_signal(signal.SIGINT)

@@ -273,7 +273,7 @@ static void test_malformed(void)
 		if (kind == (RING_FREE | RING_BY_STACK) ||
 		    kind == (RING_POOL_RESET | RING_BY_STACK) ||
 		    kind == (RING_POOL_DESTROY | RING_BY_STACK))
-			end = sizeof(struct ring_free);
+			end = sizeof(struct ring_free_by_stack);
 		for (size_t len = 0; len < end; len++) {
 			/* exactly so large, so that a read beyond is found */
 			struct ring_head *raw = xcalloc(1, len), h = head(kind, 1);
