@@ -16,6 +16,7 @@
 #include "cli/recording.h"
 #include "cli/rotated.h"
 #include "cli/suppression_files.h"
+#include "common/buffer.h"
 #include "common/xalloc.h"
 #include "store/copy.h"
 
@@ -138,6 +139,20 @@ static char *make_folder(const struct target_identity *id, struct err *err)
 	return NULL;
 }
 
+/* The name of a recording in it.  In those % begins something else: it stands twice. */
+static char *output_in(const char *folder)
+{
+	struct buffer b = {0};
+
+	for (; *folder; folder++) {
+		buffer_append(&b, folder, 1);
+		if (*folder == '%')
+			buffer_append(&b, folder, 1);
+	}
+	buffer_append(&b, "/%c.%p.trail", sizeof("/%c.%p.trail"));
+	return (char *)b.data;
+}
+
 /* Reports go to standard output; what the command wrote there must stay apart from this one. */
 static void report_to_standard_error(void)
 {
@@ -161,7 +176,7 @@ static int record(struct leak_options *o, struct suppressions *suppressions, str
 			status = print_error(&err);
 			return o->session.argv ? ERR_FAILED : status;
 		}
-		output = xasprintf("%s/%%c.%%p.trail", folder);
+		output = output_in(folder);
 		o->session.output = output;
 	}
 	status = recording_make(&o->session, false, &end);

@@ -61,7 +61,8 @@ static const char *kind_name(const struct wrong_free *w)
 static void print_what(const struct view *v, const struct wrong_free *w)
 {
 	const char *made = made_with(wrong_frees_form(&v->catalog, w->made));
-	const char *freed = freed_with(wrong_frees_form(&v->catalog, w->freed));
+	enum allocation_form form = wrong_frees_form(&v->catalog, w->freed);
+	const char *freed = freed_with(form);
 	const char *layer = layer_name(v, w->made_family);
 	char a[FORMAT_MAX + LAYER_NAME_BYTES], b[FORMAT_MAX + LAYER_NAME_BYTES];
 
@@ -76,9 +77,10 @@ static void print_what(const struct view *v, const struct wrong_free *w)
 		       format_safe(b, sizeof(b), layer_name(v, w->freed_family)));
 		break;
 	default:
-		if (strcmp(layer, LAYERS_HEAP))
+		if (strcmp(layer, LAYERS_HEAP)) /* realloc() ends none of those */
 			printf("of layer %s, freed past it: by %s of the heap below\n",
-			       format_safe(a, sizeof(a), layer), freed ? freed : "a function");
+			       format_safe(a, sizeof(a), layer),
+			       form == FORM_C ? "free()" : freed ? freed : "a function");
 		else if (w->made_family != w->freed_family)
 			printf("of %s, freed by %s\n",
 			       format_safe(a, sizeof(a), family_name(v, w->made_family)),

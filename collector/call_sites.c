@@ -351,11 +351,13 @@ static void ask_code(struct call_sites *c, struct call_site_frame *f)
 /* The form of @stack, which @caller has called, if that is known. */
 static void find_form(struct call_sites *c, struct stack_id stack, struct stack_id caller)
 {
-	struct call_site_frame *f = &c->frames[c->stacks[stack.v].frame.v];
-	enum allocation_form outer = call_sites_form(c, caller), form;
+	enum allocation_form outer, form;
+	struct call_site_frame *f;
 
 	if (c->forms[stack.v] != FORM_UNASKED)
 		return;
+	outer = call_sites_form(c, caller);
+	f = &c->frames[c->stacks[stack.v].frame.v];
 	if (f->calls == FORM_UNASKED)
 		ask_code(c, f);
 	if (!f->within)

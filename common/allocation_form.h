@@ -6,14 +6,14 @@
 
 /*
  * By which of the language's ways a block was asked for, or given back: each has its own
- * counterpart.  Stored as they are numbered: never renumber.
+ * counterpart.  Recordings have their names.
  */
 enum allocation_form {
-	FORM_UNKNOWN = 0,
-	FORM_C = 1,	    /* malloc() and its like; free() */
-	FORM_NEW = 2,	    /* operator new; operator delete */
-	FORM_NEW_ARRAY = 3, /* operator new[]; operator delete[] */
-	FORM_ANY_NEW = 4,   /* one of these two */
+	FORM_UNKNOWN,
+	FORM_C,		/* malloc() and its like; free() */
+	FORM_NEW,	/* operator new; operator delete */
+	FORM_NEW_ARRAY, /* operator new[]; operator delete[] */
+	FORM_ANY_NEW,	/* one of these two */
 	FORMS
 };
 

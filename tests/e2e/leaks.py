@@ -157,6 +157,12 @@ def one_shot():
     kept = leaks(f"{work}/kept.trail")
     tap.ok(r.returncode == 0 and data["leaks"] == kept["leaks"] and "recorded" in r.stderr and "Leaked" in r.stderr,
            "-o keeps the recording, --json=FILE writes beside the text")
+    odd = f"{work}/tmp/%c 100%"
+    os.mkdir(odd)
+    r = run("leaks", "--", known, TMPDIR=odd)
+    tap.ok(r.returncode == 0 and "Leaked" in r.stderr and not os.listdir(odd) and left() == [os.path.basename(odd)],
+           f"a folder whose name has % in it {left()} {r.stderr[:200]}")
+    os.rmdir(odd)
     r = run("leaks", "--", f"{work}/missing")
     tap.ok(r.returncode == 127 and not left(), "no such command")
     with open(f"{work}/bad.supp", "w") as f:

@@ -115,7 +115,7 @@ def layers(program):
            doc["live_blocks"] == 0 and doc["alloc_calls"] == truth["past"] + truth["right"] and not doc["unknown_frees"],
            f"counted, and none is left over {doc}")
     text = subprocess.check_output([HEAPTRAIL, "report", "--wrong-frees", trail], text=True, timeout=tap.PATIENCE)
-    tap.ok(f"{truth['past']} blocks" in text and "of layer doc, freed past it" in text and
+    tap.ok(f"{truth['past']} blocks" in text and "of layer doc, freed past it: by free() of the heap" in text and
            "of layer heap, given to a function of layer doc" in text and "--free-stacks" in text, "the text says so")
 
 
