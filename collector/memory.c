@@ -217,9 +217,10 @@ static int scan_pages(struct pages *p, uint64_t from, uint64_t end, struct snaps
 									  : SNAPSHOT_RESIDENT);
 			at = r->end;
 		}
+		/* seen on 6.18: regions may reach further than walk_end says */
 		if (a.walk_end <= from)
 			return -EIO;
-		from = a.walk_end;
+		from = a.walk_end > at ? a.walk_end : at;
 	}
 	snapshot_add_pages(s, (end - at) / SNAPSHOT_PAGE_BYTES, SNAPSHOT_ABSENT);
 	return 0;
