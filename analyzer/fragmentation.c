@@ -429,6 +429,8 @@ static void take_region(struct making *m, const struct snapshot *s, const struct
 	end_hole(m);
 	for (size_t i = first; i < m->n && m->blocks[i].address < r->end; i++)
 		arena.blocks++;
+	while (m->next < m->n && end_of(&m->blocks[m->next]) <= r->end)
+		m->next++;
 	if (!is_heap && !arena.blocks)
 		return;
 	m->f->heap_reserved += is_heap ? r->end - r->start : arena.resident + arena.swapped;

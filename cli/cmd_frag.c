@@ -352,23 +352,22 @@ static int parse_option(const struct command *c, struct options *o, int option)
 
 static int parse(const struct command *c, int argc, char **argv, struct options *o)
 {
-	int option, status;
+	int option, status, n = 1;
 
 	*o = (struct options){.show = {.rows = ROWS_DEFAULT,
 				       .ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0}};
-	while ((option = getopt_long(argc, argv, "+o:p:d:", options, NULL)) != -1) {
+	while (n < argc && strcmp(argv[n], "--")) /* what comes behind it is a command */
+		n++;
+	while ((option = getopt_long(n, argv, "o:p:d:", options, NULL)) != -1) {
 		status = parse_option(c, o, option);
 		if (status || o->done)
 			return status;
 	}
-	/* what comes after "--" is a command */
-	if (optind < argc && optind > 0 && !strcmp(argv[optind - 1], "--")) {
-		o->session.argv = argv + optind;
-	} else {
-		o->paths = argv + optind;
-		o->n_paths = (size_t)(argc - optind);
-	}
-	if (!o->n_paths + !o->session.argv + !o->session.pid != 2)
+	o->paths = argv + optind;
+	o->n_paths = (size_t)(n - optind);
+	if (n + 1 < argc)
+		o->session.argv = argv + n + 1;
+	if ((o->n_paths > 0) + (o->session.argv != NULL) + (o->session.pid != 0) != 1)
 		return usage_error(c, "give one of FILE, -p PID and -- COMMAND");
 	return 0;
 }

@@ -218,10 +218,10 @@ static void print_sites(const struct frag *frag, const struct frag_options *o)
 	       view_bytes(b, f->pinned_wasted, o->exact_bytes));
 	if (!all)
 		return;
-	print_title("    WASTED   ALONE ON  WITH OTHERS    BLOCKS      BYTES     OLDEST  WHO PINS");
+	print_title("  WASTED    PAGES  SHARED   BLOCKS      BYTES    OLDEST  WHO PINS");
 	for (; n < all && (!o->rows || n < o->rows); n++) {
 		const struct fragmentation_site *s = &f->sites[n];
-		int used = printf("%10s %10s %12s %9s %10s %10s  ",
+		int used = printf("%8s %8s %7s %8s %10s %9s  ",
 				  view_bytes(a, s->wasted + s->shared_wasted, o->exact_bytes),
 				  format_count(b, s->pages), format_count(c, s->shared_pages),
 				  format_count(d, s->blocks),

@@ -220,6 +220,146 @@ def modes():
         check_mode(mode)
 
 
+# ---- when snapshots are taken ------------------------------------------------------------
+
+
+def record(*args):
+    r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, *args], env=env, text=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=tap.PATIENCE)
+    if r.returncode:
+        raise RuntimeError(f"record ended with {r.returncode}: {r.stderr}")
+
+
+def snapshots_of(*options):
+    """Of a program that grows, with and without rest; their rows."""
+    record(*options, "--", "python3", "-c",
+           "import time\nx = []\nfor i in range(40): x += [bytes(4000 + k) for k in range(500)]; time.sleep(.02)\nx.clear()")
+    return beside.sql(trail, "SELECT time_ns, reason, held_ns, rss_bytes, heap_bytes, live_bytes FROM snapshot ORDER BY id")
+
+
+def moments():
+    taken = snapshots_of("--frag-peaks")
+    peaks = [t[5] for t in taken if t[1] == "peak"]
+    tap.ok(len(peaks) >= 3 and taken[-1][1] == "exit" and len(taken) == len(peaks) + 1, f"{len(peaks)} near peaks, one of the exit")
+    tap.ok(all(b > a * 1.09 for a, b in zip(peaks, peaks[1:])), f"each a tenth above the one before: {peaks}")
+    taken = snapshots_of("--frag-every", "50ms")
+    reasons = [t[1] for t in taken]
+    tap.ok(reasons.count("every") >= 5 and reasons[-1] == "exit" and len(set(reasons)) == 2,
+           f"{reasons.count('every')} every 50 ms, then {reasons[-1]}")
+    tap.ok(all(a[0] < b[0] for a, b in zip(taken, taken[1:])), "in the order of time")
+    start = dict(beside.sql(trail, "SELECT key, value FROM recording"))["start_ns"]
+    for words, at, options in (("the last", len(taken) - 1, []),
+                               ("the third", 2, ["--at", f"{(taken[2][0] - start) // 1000 + 1}us"]),
+                               ("that of the peak", max(range(len(taken)), key=lambda i: taken[i][5]), ["--at", "peak"])):
+        data = frag(*options, trail)
+        same(f"{words}: its time and live bytes", (data["time_ns"] + start, data["live_bytes"]), (taken[at][0], taken[at][5]))
+        same(f"{words}: the parts add up", (sum(data["parts"].values()), data["parts"]["unexplained_bytes"]), (taken[at][3], 0))
+    report = json.loads(subprocess.check_output([HEAPTRAIL, "report", "--json", "--at", f"{(taken[2][0] - start) // 1000 + 1}us",
+                                                 trail], env=env, text=True))
+    tap.ok(abs(report["summary"]["live_bytes"] - taken[2][5]) < 4096 * 500, "report --at agrees")
+    text = subprocess.check_output([HEAPTRAIL, "frag", "--map", trail], env=env, text=True)
+    tap.ok(all(x in text for x in ("Resident memory", "who pins".upper(), "The heap by address", "<- shown")), "as text, with a map")
+    ascii_text = subprocess.check_output([HEAPTRAIL, "frag", "--ascii", "--map", trail], env=env)
+    tap.ok(all(b < 128 for b in ascii_text), "--ascii is ASCII")
+
+
+def refused():
+    def frag_status(*args):
+        return subprocess.run([HEAPTRAIL, "frag", *args], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              stdin=subprocess.DEVNULL, timeout=tap.PATIENCE)
+    with subprocess.Popen(["sleep", "1000"], env=env) as p:
+        record("-p", str(p.pid), "-d", "100ms")
+        p.terminate()
+    r = frag_status(trail)
+    tap.ok(r.returncode == 1 and "has no snapshot" in r.stdout and "--frag-every" in r.stdout, f"without a snapshot: {r.stdout}")
+    record("--frag-every", "20ms", "--", "sleep", "0.3")
+    r = frag_status("--at", "1us", trail)
+    tap.ok(r.returncode == 2 and "no snapshot so early" in r.stdout, f"before the first: {r.stdout}")
+    shutil.copy(trail, f"{work}/bad.trail")
+    subprocess.run(["sqlite3", f"{work}/bad.trail", "UPDATE snapshot SET data = zeroblob(length(data))"], check=True)
+    r = frag_status(f"{work}/bad.trail")
+    tap.ok(r.returncode == 4, f"a damaged one: {r.stdout}")
+    for args in ([], [trail, "-p", "1"], ["--frag-every", "1ms", "--", "true"], ["--at", "noon", trail]):
+        r = frag_status(*args)
+        tap.ok(r.returncode == 2, f"usage {args}: {r.stdout.splitlines()[0]}")
+    record("--no-ptrace", "--", "true")
+    r = frag_status(trail)
+    tap.ok(r.returncode == 1, f"followed by signals there is no stop in the exit: {r.stdout}")
+
+
+def one_shot():
+    r = subprocess.run([HEAPTRAIL, "frag", "--json", "--", f"{TARGETS}/fragmenter", "survivor"], env=env, text=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=tap.PATIENCE)
+    said = r.stderr[r.stderr.index("{"):r.stderr.rindex("}") + 1]
+    data = json.loads(said)
+    tap.ok(r.returncode == 0 and r.stdout.endswith("ready\n") and data["reason"] == "exit", "frag -- COMMAND leaves its output alone")
+    alone = [s["pages_alone"] for s in pinned_by(data) if s["frames"][0]["function"] == "keep"]
+    tap.ok(len(alone) == 1 and 2900 < alone[0] < 3100, f"its 3000 survivors are alone on {alone} pages")
+
+
+# ---- another allocator, by what it says itself -------------------------------------------
+
+JEMALLOC = """
+#include <jemalloc/jemalloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static char *blocks[600000];
+int main(void)
+{
+	size_t v[3], len = sizeof(size_t), epoch_len = 8;
+	unsigned long long epoch = 1;
+	const char *names[] = {"stats.allocated", "stats.active", "stats.resident"};
+	char line;
+	for (int i = 0; i < 600000; i++)
+		memset(blocks[i] = malloc(50 + i % 900), 1, 50 + i % 900);
+	for (int i = 0; i < 600000; i++)
+		if (i % 4) free(blocks[i]);
+	mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+	mallctl("epoch", &epoch, &epoch_len, &epoch, sizeof(epoch));
+	for (int i = 0; i < 3; i++)
+		mallctl(names[i], &v[i], &len, NULL, 0);
+	dprintf(1, "%zu %zu %zu\\nready\\n", v[0], v[1], v[2]);
+	return read(0, &line, 1) < 0;
+}
+"""
+
+
+def jemalloc():
+    with open(f"{work}/j.c", "w") as f:
+        f.write(JEMALLOC)
+    if subprocess.run(["gcc", "-O1", "-g", "-o", f"{work}/j", f"{work}/j.c", "-ljemalloc"]).returncode:
+        tap.skip("jemalloc", "libjemalloc-dev is not installed")
+        return
+    r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--", f"{work}/j"], env=env, text=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=tap.PATIENCE)
+    allocated, active, resident = (int(x) for x in r.stdout.split()[:3])
+    data = frag(trail)
+    for words, own, its in (("allocated", data["usable_bytes"], allocated), ("resident", data["heap_resident_bytes"], resident)):
+        # its resident is an upper bound: it counts pages that it has mapped for itself and not touched yet
+        tap.ok(-its * 0.02 <= own - its <= its * 0.005, f"jemalloc: {words} {own}, {its} by its own statistics ({own / its - 1:+.2%})")
+    inside = data["heap_resident_bytes"] - data["parts"]["free_page_bytes"]
+    print(f"# pages with live blocks {inside}, active {active} ({inside / active - 1:+.2%})")
+
+
+# ---- a server after its rush hour --------------------------------------------------------
+
+
+def story():
+    """The example of the manual: who pins, and what became of it."""
+    ratios, first = {}, {}
+    for way in ("before", "apart"):
+        record("--", f"{TARGETS}/sessions", way)
+        data = frag(trail)
+        ratios[way] = data["rss_bytes"] / data["live_bytes"]
+        own = [f for f in data["pinned_by"][0]["frames"] if f["function"] in ("remember", "begin", "main")]
+        first[way] = own[0]["function"]
+    tap.ok(ratios["before"] >= 4, f"resident memory is {ratios['before']:.2f} times what is live (4 at least)")
+    tap.ok(first["before"] == "remember", f"frag names the site: {first['before']}")
+    tap.ok(ratios["apart"] <= 1.3, f"with notes kept apart it is {ratios['apart']:.2f} times (1.3 at most)")
+
+
 # ---- every program: the parts add up -----------------------------------------------------
 
 WAIT = "import sys; sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.readline()"
@@ -290,7 +430,7 @@ def attached():
 
 def main():
     try:
-        tap.run_as_root([modes, attached])
+        tap.run_as_root([modes, moments, refused, one_shot, jemalloc, story, attached])
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -151,7 +151,7 @@ static bool is_as_expected(const struct fragmentation *f, const struct seen *s)
 	for (uint64_t i = 0; i < PAGES; i++)
 		count_page(&e, i);
 	good &= !memcmp(f->parts, e.parts, sizeof(e.parts)) && f->not_resident == e.not_resident &&
-		f->pinned_pages == e.pinned && f->pinned_wasted == e.wasted;
+		f->pinned_pages == e.pinned && f->pinned_wasted == e.wasted && !f->outside;
 	good &= s->live == e.parts[PART_REQUESTED] + e.parts[PART_ROUNDING] +
 				   e.parts[PART_HEADERS];
 	for (size_t i = 0; i < f->n_sites; i++) {
