@@ -310,7 +310,7 @@ static bool is_arena(pid_t pid, uint64_t at, const struct mapping *m, uint64_t *
 	    head.mprotect_size > ARENA_BYTES || head.mprotect_size % SNAPSHOT_PAGE_BYTES ||
 	    at + head.size > m->end)
 		return false;
-	/* it is in the first heap of its arena, behind this very record; later ones name the first */
+	/* the first heap of an arena has it behind this very record; later ones name the first */
 	if (head.prev ? head.prev % ARENA_BYTES || head.arena / ARENA_BYTES == at / ARENA_BYTES
 		      : head.arena < at + sizeof(head) || head.arena > at + 128)
 		return false;

@@ -126,9 +126,10 @@ bool snapshot_rows_read(sqlite3 *db, uint64_t id, struct snapshot *ret)
 	bool good = false;
 
 	if (has_table(db) &&
-	    sqlite3_prepare_v2(db, "SELECT " COLUMNS ", bytes, crc, data FROM snapshot WHERE id = ?",
-			       -1, &s, NULL) == SQLITE_OK &&
-	    sqlite3_bind_int64(s, 1, (sqlite3_int64)id) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+	    sqlite3_prepare_v2(db, "SELECT " COLUMNS ", bytes, crc, data FROM snapshot"
+			       " WHERE id = ?", -1, &s, NULL) == SQLITE_OK &&
+	    sqlite3_bind_int64(s, 1, (sqlite3_int64)id) == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW)
 		good = read_row(s, ret);
 	sqlite3_finalize(s);
 	return good;
