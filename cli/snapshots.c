@@ -59,24 +59,47 @@ static struct snapshot_region *region_of(struct snapshot *s, uint64_t address)
 	return low < s->n_regions && s->regions[low].start <= address ? &s->regions[low] : NULL;
 }
 
+/* Has it a mapping of its own?  Then that ends where the block does. */
+static bool is_mapped(const struct replay_block *b)
+{
+	return b->family == FAMILY_GLIBC && b->usable != USABLE_UNKNOWN &&
+	       (b->address + b->usable) % SNAPSHOT_PAGE_BYTES == 0;
+}
+
 /*
- * Anonymous memory in which an allocator's blocks are, or were: a slot that is free still has
- * the address of the block that was there last.
+ * Anonymous memory in which an allocator's blocks are, or were, is the heap's: a slot that is
+ * free still has the address of the block that was there last.  Returns how many bytes of
+ * glibc's blocks with mappings of their own are resident elsewhere.
  */
-static void mark_heap(struct snapshot *s, const struct replay *heap)
+static uint64_t mark_heap(struct snapshot *s, const struct replay *heap)
 {
 	struct snapshot_region *r = NULL;
+	uint64_t bytes = 0;
 
 	for (uint32_t slot = 0; slot < heap->slots.next; slot++) {
 		const struct replay_cell *c = replay_at(heap, slot);
+		struct replay_block b;
 
-		if (c->family == FAMILY_GLIBC || replay_layer_of(&heap->layers, c->family))
+		if (replay_layer_of(&heap->layers, c->family) ||
+		    (c->family == FAMILY_GLIBC && !c->is_live))
 			continue;
+		if (c->family == FAMILY_GLIBC) {
+			b = replay_block_in(heap, slot);
+			if (!is_mapped(&b))
+				continue;
+		}
 		if (!r || c->address < r->start || c->address >= r->end)
 			r = region_of(s, c->address);
-		if (r && r->kind == SNAPSHOT_ANONYMOUS && r->n_runs)
+		if (!r || r->kind != SNAPSHOT_ANONYMOUS || !r->n_runs)
+			continue;
+		if (c->family == FAMILY_GLIBC)
+			bytes += snapshot_resident(s, r, (b.address - 1) / SNAPSHOT_PAGE_BYTES *
+							 SNAPSHOT_PAGE_BYTES,
+						   b.address + b.usable);
+		else
 			r->kind = SNAPSHOT_MALLOC;
 	}
+	return bytes;
 }
 
 static uint64_t heap_bytes(const struct snapshot *s)
@@ -101,8 +124,8 @@ static void put(struct snapshots *s, const struct look *l, uint64_t held_ns)
 		.live_bytes = l->drain->live_bytes,
 	};
 
-	mark_heap(&s->snapshot, &l->drain->heap);
-	i.heap_bytes = heap_bytes(&s->snapshot);
+	i.heap_bytes = mark_heap(&s->snapshot, &l->drain->heap);
+	i.heap_bytes += heap_bytes(&s->snapshot);
 	store_writer_put_snapshot(l->writer, &i, &s->snapshot);
 	s->taken++;
 	s->held_ns += held_ns;

@@ -135,7 +135,7 @@ CREATE TABLE snapshot (		-- the process's memory at a moment: what was resident
 	reason	TEXT NOT NULL,		-- why it was taken: 'exit', 'end', 'every', 'peak'
 	held_ns	INTEGER NOT NULL,	-- for how long the process stood still
 	rss_bytes INTEGER NOT NULL,	-- as the kernel counts them
-	heap_bytes INTEGER NOT NULL,	-- of them in regions that are an allocator's
+	heap_bytes INTEGER NOT NULL,	-- of them what is an allocator's
 	live_bytes INTEGER NOT NULL,	-- requested and not freed until then
 	bytes	INTEGER NOT NULL,	-- of what data is when it is unpacked
 	crc	INTEGER NOT NULL,	-- CRC-32 of the numbers above, but the id, and of data

@@ -50,6 +50,22 @@ void snapshot_add_pages(struct snapshot *s, uint64_t pages, enum snapshot_page s
 	r->n_runs++;
 }
 
+uint64_t snapshot_resident(const struct snapshot *s, const struct snapshot_region *r,
+			   uint64_t start, uint64_t end)
+{
+	uint64_t at = r->start, bytes = 0;
+
+	for (size_t i = r->first_run; i < r->first_run + r->n_runs && at < end; i++) {
+		uint64_t next = at + s->runs[i].pages * SNAPSHOT_PAGE_BYTES;
+		uint64_t low = at > start ? at : start, high = next < end ? next : end;
+
+		if (s->runs[i].state == SNAPSHOT_RESIDENT && low < high)
+			bytes += high - low;
+		at = next;
+	}
+	return bytes;
+}
+
 /* ---- as bytes ---------------------------------------------------------------------- */
 
 void snapshot_encode(const struct snapshot *s, struct buffer *b)

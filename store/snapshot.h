@@ -69,7 +69,7 @@ struct snapshot_info {
 	uint64_t t_ns;
 	const char *reason; /* "exit", "end", "every", "peak"; valid as the call says */
 	uint64_t held_ns;   /* how long the process stood still */
-	uint64_t rss_bytes, heap_bytes; /* resident; @heap_bytes: of the first three kinds */
+	uint64_t rss_bytes, heap_bytes; /* resident; @heap_bytes: what is an allocator's */
 	uint64_t live_bytes; /* requested, of layer heap, as recorded until then */
 };
 
@@ -84,6 +84,10 @@ static inline bool snapshot_is_heap(enum snapshot_kind kind)
 {
 	return kind <= SNAPSHOT_MALLOC;
 }
+
+/* Resident bytes of @r in the addresses from @start to @end. */
+uint64_t snapshot_resident(const struct snapshot *s, const struct snapshot_region *r,
+			   uint64_t start, uint64_t end);
 
 /* Bytes for a recording; heaptrail-recording(5) describes them. */
 void snapshot_encode(const struct snapshot *s, struct buffer *ret);

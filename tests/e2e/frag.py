@@ -186,6 +186,7 @@ def check_mode(mode):
     same(f"{mode}: mostly empty pages", data["pinned_pages"], pinned_pages)
     alone = {s["frames"][0]["function"]: s["wasted_alone_bytes"] for s in pinned_by(data) if s["wasted_alone_bytes"]}
     same(f"{mode}: who pins them", alone, pinned)
+    same(f"{mode}: the heap's resident bytes, as written beside the snapshot", data["snapshots"][-1]["heap_bytes"], len(pages) * PAGE)
     requested = sum(b[1] for b in blocks + extra)
     usable = sum(b[2] for b in blocks + extra)
     same(f"{mode}: internal fragmentation", data["internal_ppm"], round((usable - requested) / usable * 1e6))

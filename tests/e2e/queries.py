@@ -221,7 +221,7 @@ def answers(trail, own):
     def snapshots(rows):
         summary = ask("report", "--json", trail)["summary"]
         (time, reason, rss_bytes, heap, live, ratio), = rows
-        return reason == "exit" and live == summary["live_bytes"] and rss_bytes > heap > 0 and near(ratio, heap / live)
+        return reason == "exit" and live == summary["live_bytes"] and rss_bytes > heap > 0 and abs(ratio - heap / live) < 0.01
 
     return {"What makes up the peak": peak, "What the heap held": snapshots, "What was not freed": leaks, "The source lines": lines, "The whole stacks": stacks,
             "The heap over time": timeline, "The resident set": rss, "Calls that allocate": programs,
