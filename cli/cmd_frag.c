@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/small.h"
 #include "cli/frag.h"
 #include "cli/one_shot.h"
 #include "cli/recording.h"
@@ -104,37 +103,19 @@ struct options {
 
 /* ---- which snapshot ------------------------------------------------------------------ */
 
-static void add_info(void *arg, const struct snapshot_info *i)
-{
-	struct frag *f = arg;
-
-	ARRAY_GROW(f->infos, f->cap_infos, f->n_infos);
-	f->infos[f->n_infos] = *i;
-	f->infos[f->n_infos++].reason = xstrdup(i->reason);
-}
-
-static void release_infos(struct frag *f)
-{
-	for (size_t i = 0; i < f->n_infos; i++)
-		free((char *)f->infos[i].reason);
-	free(f->infos);
-}
-
 static int choose(struct frag *f, const struct when *when, uint64_t start_ns, struct err *err)
 {
-	f->at = f->n_infos - 1;
-	for (size_t i = 0; i < f->n_infos && when->is_peak; i++)
-		if (f->infos[i].live_bytes > f->infos[f->at].live_bytes || !i)
-			f->at = i;
+	f->at = f->list.n - 1;
+	if (when->is_peak)
+		f->at = fragmentation_list_peak(&f->list);
 	if (!when->has_until)
 		return 0;
-	while (f->at > 0 && f->infos[f->at].t_ns > start_ns + when->until_ns)
-		f->at--;
-	if (f->infos[f->at].t_ns <= start_ns + when->until_ns)
+	f->at = fragmentation_list_at(&f->list, start_ns + when->until_ns);
+	if (f->at < f->list.n)
 		return 0;
 	err_set(err, ERR_USAGE, 0, "there is no snapshot so early");
 	err_hint(err, "the first is of %s", format_duration((char[FORMAT_MAX]){0},
-							     f->infos[0].t_ns - start_ns));
+							     f->list.items[0].t_ns - start_ns));
 	return -EINVAL;
 }
 
@@ -149,8 +130,8 @@ static int find(struct frag *f, const char *path, const struct options *o, struc
 	if (r)
 		return r;
 	start = (uint64_t)store_reader_number(reader, "start_ns", 0);
-	r = store_reader_snapshots(reader, add_info, f, err);
-	if (!r && !f->n_infos) {
+	r = fragmentation_list_read(&f->list, reader, err);
+	if (!r && !f->list.n) {
 		err_set(err, ERR_FAILED, 0, "'%s' has no snapshot of the memory", path);
 		err->class = STATUS_NONE;
 		err_hint(err, "there is one of a command whose exit was seen; of others, and of "
@@ -161,39 +142,10 @@ static int find(struct frag *f, const char *path, const struct options *o, struc
 	if (!r)
 		r = choose(f, &o->when, start, err);
 	if (!r)
-		r = store_reader_snapshot(reader, f->infos[f->at].id, &f->snapshot, err);
+		r = store_reader_snapshot(reader, f->list.items[f->at].id, &f->snapshot, err);
 	store_reader_close(reader);
-	*ret = (struct when){.has_until = true, .until_ns = r ? 0 : f->infos[f->at].t_ns - start};
+	*ret = (struct when){.has_until = true, .until_ns = r ? 0 : f->list.items[f->at].t_ns - start};
 	return r;
-}
-
-/* ---- what is known of it ------------------------------------------------------------- */
-
-/* Why what no live block has need not be free; NULL: it is. */
-static char *why_unknown(const struct view *v)
-{
-	const char *mode = catalog_text(&v->catalog, "mode");
-	struct small small;
-
-	if (mode && !strcmp(mode, "attach"))
-		return xstrdup("blocks from before the recording began are not in it");
-	if (small_read(&v->catalog, &small))
-		return xstrdup("blocks below --min-size are not in the recording");
-	if (view_lost_events(v))
-		return xstrdup("events were lost");
-	if (catalog_text(&v->catalog, "other_allocator"))
-		return xstrdup("an allocator that is not known takes malloc's place");
-	return NULL;
-}
-
-/* [stack id] the class of its own frame: stacks whose site reads the same are one. */
-static uint32_t *sites_of(const struct catalog *c, const struct own *own)
-{
-	uint32_t *ret = xcalloc(c->n_stacks + 1, sizeof(*ret));
-
-	for (uint32_t i = 1; i < c->n_stacks; i++)
-		ret[i] = own->classes[own_of_stack(own, (struct stack_id){i}).v];
-	return ret;
 }
 
 /* ---- the map ------------------------------------------------------------------------- */
@@ -247,7 +199,7 @@ static void forget_blocks(void *arg)
 static void take_apart(struct frag *f, struct fragmentation_blocks *blocks,
 		       const struct options *o)
 {
-	uint32_t *sites = sites_of(&f->view->catalog, f->own);
+	uint32_t *sites = fragmentation_sites(&f->view->catalog, f->own);
 	struct fragmentation_options fo = {.has_unknown = f->unknown != NULL, .sites = sites,
 					   .n_sites = f->view->catalog.n_stacks};
 
@@ -286,7 +238,7 @@ static int report(void *arg, const char *path)
 		own_init(&own, &v.catalog, o->skip, o->n_skip);
 		f.view = &v;
 		f.own = &own;
-		f.unknown = why_unknown(&v);
+		f.unknown = fragmentation_unknown(&v.catalog);
 		take_apart(&f, &blocks, o);
 		if (o->json)
 			view_warn_if_incomplete(&v);
@@ -297,7 +249,7 @@ static int report(void *arg, const char *path)
 	}
 	fragmentation_blocks_release(&blocks);
 	snapshot_release(&f.snapshot);
-	release_infos(&f);
+	fragmentation_list_release(&f.list);
 	return r ? print_error(&err) : 0;
 }
 

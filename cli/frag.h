@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "analyzer/fragmentation.h"
+#include "analyzer/fragmentation_load.h"
 #include "analyzer/own.h"
 #include "cli/view.h"
 
@@ -13,8 +13,8 @@
 struct frag {
 	const struct view *view; /* as it was at that moment */
 	const struct own *own;
-	struct snapshot_info *infos; /* of all snapshots; reason: owned */
-	size_t n_infos, cap_infos, at; /* at: the one that is shown */
+	struct fragmentation_list list;
+	size_t at; /* in it: the one that is shown */
 	struct snapshot snapshot;
 	struct fragmentation f;
 	struct frag_map {

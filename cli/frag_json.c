@@ -8,8 +8,8 @@
 static void put_snapshots(const struct frag *f, struct json *j)
 {
 	json_begin_array(j, "snapshots");
-	for (size_t i = 0; i < f->n_infos; i++) {
-		const struct snapshot_info *s = &f->infos[i];
+	for (size_t i = 0; i < f->list.n; i++) {
+		const struct snapshot_info *s = &f->list.items[i];
 
 		json_begin_object(j, NULL);
 		json_u64(j, "time_ns", view_since_start(f->view, s->t_ns));
@@ -25,7 +25,7 @@ static void put_snapshots(const struct frag *f, struct json *j)
 
 static void put_sites(const struct frag *f, struct json *j)
 {
-	uint64_t now = f->infos[f->at].t_ns;
+	uint64_t now = f->list.items[f->at].t_ns;
 
 	json_begin_array(j, "pinned_by");
 	for (size_t i = 0; i < f->f.n_sites; i++) {
@@ -125,9 +125,9 @@ void frag_json(const struct frag *f, const struct frag_options *o, FILE *out)
 	json_begin_object(&j, NULL);
 	json_string(&j, "schema", "heaptrail-frag/1");
 	view_json_recording(f->view, &j);
-	json_u64(&j, "time_ns", view_since_start(f->view, f->infos[f->at].t_ns));
-	json_string(&j, "reason", f->infos[f->at].reason);
-	json_u64(&j, "held_ns", f->infos[f->at].held_ns);
+	json_u64(&j, "time_ns", view_since_start(f->view, f->list.items[f->at].t_ns));
+	json_string(&j, "reason", f->list.items[f->at].reason);
+	json_u64(&j, "held_ns", f->list.items[f->at].held_ns);
 	json_u64(&j, "rss_bytes", x->rss);
 	json_begin_object(&j, "parts");
 	for (int p = 0; p < PARTS; p++)

@@ -207,7 +207,7 @@ static void print_rest(size_t shown, size_t n)
 static void print_sites(const struct frag *frag, const struct frag_options *o)
 {
 	const struct fragmentation *f = &frag->f;
-	uint64_t now = frag->infos[frag->at].t_ns;
+	uint64_t now = frag->list.items[frag->at].t_ns;
 	size_t n = 0, all = 0;
 	char a[FORMAT_MAX], b[FORMAT_MAX], c[FORMAT_MAX], d[FORMAT_MAX], e[FORMAT_MAX];
 
@@ -304,13 +304,13 @@ static void print_holes(const struct frag *frag, const struct frag_options *o)
 static void print_trend(const struct frag *frag, const struct frag_options *o)
 {
 	char a[FORMAT_MAX], b[FORMAT_MAX], c[FORMAT_MAX], d[FORMAT_MAX];
-	size_t step = (frag->n_infos + TREND_MAX - 1) / TREND_MAX;
+	size_t step = (frag->list.n + TREND_MAX - 1) / TREND_MAX;
 
-	if (frag->n_infos < 2)
+	if (frag->list.n < 2)
 		return;
 	print_title("        AT   RESIDENT       HEAP  REQUESTED  HEAP / REQUESTED");
-	for (size_t i = (frag->n_infos - 1) % step; i < frag->n_infos; i += step) {
-		const struct snapshot_info *s = &frag->infos[i];
+	for (size_t i = (frag->list.n - 1) % step; i < frag->list.n; i += step) {
+		const struct snapshot_info *s = &frag->list.items[i];
 
 		printf("%10s %10s %10s %10s  ",
 		       format_duration(a, view_since_start(frag->view, s->t_ns)),
@@ -366,13 +366,13 @@ static void print_map(const struct frag *frag, const struct frag_options *o)
 
 void frag_print(const struct frag *f, const struct frag_options *o)
 {
-	const struct snapshot_info *s = &f->infos[f->at];
+	const struct snapshot_info *s = &f->list.items[f->at];
 	char a[FORMAT_MAX], b[FORMAT_MAX];
 
 	view_print_head(f->view, o->exact_bytes);
 	printf("\nMemory as it was at %s, %s (snapshot %zu of %zu; the process stood still for "
 	       "%s)\n", format_duration(a, view_since_start(f->view, s->t_ns)),
-	       frag_reason_text(s->reason), f->at + 1, f->n_infos, format_duration(b, s->held_ns));
+	       frag_reason_text(s->reason), f->at + 1, f->list.n, format_duration(b, s->held_ns));
 	print_split(f, o);
 	if (o->map)
 		print_map(f, o);

@@ -242,7 +242,7 @@ def moments():
     taken = snapshots_of("--frag-peaks")
     peaks = [t[5] for t in taken if t[1] == "peak"]
     tap.ok(len(peaks) >= 3 and taken[-1][1] == "exit" and len(taken) == len(peaks) + 1, f"{len(peaks)} near peaks, one of the exit")
-    tap.ok(all(b > a * 1.09 for a, b in zip(peaks, peaks[1:])), f"each a tenth above the one before: {peaks}")
+    tap.ok(all(b > a * 1.05 for a, b in zip(peaks, peaks[1:])), f"each a tenth above the one before: {peaks}")
     taken = snapshots_of("--frag-every", "50ms")
     reasons = [t[1] for t in taken]
     tap.ok(reasons.count("every") >= 5 and reasons[-1] == "exit" and len(set(reasons)) == 2,
