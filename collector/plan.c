@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/mapping_calls.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 #include "image/elf_file.h"
@@ -312,6 +313,8 @@ static void add_object(struct plan *plan, pid_t pid, const struct process_map *m
 	if (family)
 		add_family(&o, elf, family);
 	add_user_functions(plan, &o, elf);
+	if (n_mapping_families)
+		mapping_calls_plan(&o, elf);
 	if (elf_file_exports(elf, DEBUG_HOOK))
 		add_named(&o, elf, PLAN_HOOK, DEBUG_HOOK);
 	add_unwinders(&o, elf);
