@@ -224,7 +224,9 @@ static void note_remap(struct drain *d, const struct ring_mapping *r)
 			       : FAMILY_ANONYMOUS;
 	bool stays = r->flags & MREMAP_DONTUNMAP || !whole_pages(r->old_bytes);
 
-	if (!stays && change_block(d, r, old_end, end))
+	/* where somebody was given what it has left, that one's block may look like it */
+	if (!stays && !mappings_owe(&d->mappings, r->old_address, old_end) &&
+	    change_block(d, r, old_end, end))
 		return;
 	if (r->address != r->old_address) {
 		if (!stays)

@@ -59,6 +59,14 @@ void mappings_add_debt(struct mappings *m, uint64_t start, uint64_t end, uint64_
 	m->debts[m->n_debts++] = (struct mapping_debt){start, end, t_ns};
 }
 
+bool mappings_owe(const struct mappings *m, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < m->n_debts; i++)
+		if (m->debts[i].start < end && start < m->debts[i].end)
+			return true;
+	return false;
+}
+
 bool mappings_take_debt(struct mappings *m, uint64_t start, uint64_t end, uint64_t since_ns,
 			struct mapping_debt *ret)
 {

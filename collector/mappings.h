@@ -36,6 +36,8 @@ void mappings_add(struct mappings *m, uint64_t start, uint64_t end, uint32_t slo
 /* One that was found, which this returns. */
 struct mapping mappings_remove(struct mappings *m, const struct mapping *found);
 
+/* Is any of [@start, @end) owed? */
+bool mappings_owe(const struct mappings *m, uint64_t start, uint64_t end);
 void mappings_add_debt(struct mappings *m, uint64_t start, uint64_t end, uint64_t t_ns);
 /*
  * Takes out what lies in [@start, @end) of some debt, and returns it; the rest of that stays.
