@@ -275,7 +275,8 @@ static void settle_tally(struct totals *t, enum group_key kind)
 		struct group *g = totals_group(t, kind, key_of_cell(kind, c));
 		struct heap_totals add = c->totals;
 
-		if (memcmp(&add, &(struct heap_totals){0}, sizeof(add)))
+		/* a new one, too, of which no call is: a piece may have come and gone */
+		if (memcmp(&add, &(struct heap_totals){0}, sizeof(add)) || (t->round && !g->round))
 			note_change(t, kind, g);
 
 		if (c->peaks_seen != t->peaks) {

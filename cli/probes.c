@@ -90,6 +90,11 @@ static void print_point(const struct plan_point *p, int width)
 		       p->site.offset, "");
 		return;
 	}
+	if (p->role == PLAN_SYSCALL) {
+		printf("  %-*s       %-16s behind the system call, %s\n", width, p->symbol,
+		       p->site.instruction, cost);
+		return;
+	}
 	printf("  %-*s +%-4u %-16s %s", width, p->symbol, p->site.offset, p->site.instruction,
 	       p->role == PLAN_UNWIND ? "if something is thrown" : cost);
 	if (p->role == PLAN_CALL && n_user_families)

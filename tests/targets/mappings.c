@@ -175,6 +175,7 @@ static void segments(void)
 static void known(struct thread *t)
 {
 	int fd = open("/proc/self/exe", O_RDONLY);
+	void *volatile block;
 	uintptr_t p, q;
 
 	p = (uintptr_t)map(t, NULL, 10 * PAGE, ANONYMOUS, -1);
@@ -207,9 +208,9 @@ static void known(struct thread *t)
 	sbrk(300000);
 	sbrk(-200000);
 	segments();
-	free(malloc(64 << 20)); /* of the allocator, and gone */
-	if (!malloc(32 << 20))
-		abort();
+	block = malloc(64 << 20); /* of the allocator, and gone */
+	free(block);
+	block = malloc(32 << 20);
 }
 
 /* ---- random ---------------------------------------------------------------------------- */
