@@ -133,7 +133,8 @@ static void map(struct drain *d, const struct ring_mapping *r, uint8_t family, u
 
 	if (start >= end)
 		return;
-	e = drain_event(d, &r->head, EVENT_ALLOC, drain_alloc_stack(d, &r->head, r->stack, r->caller));
+	e = drain_event(d, &r->head, EVENT_ALLOC,
+			drain_alloc_stack(d, &r->head, r->stack, r->caller));
 	e.family = family_of(d, r, family);
 	e.address = start;
 	e.size = end - start;

@@ -50,6 +50,7 @@ static void add(struct plan_object *o, struct elf_file *elf, const struct syscal
 	*p = (struct plan_point){.role = PLAN_SYSCALL,
 				 .symbol = name_of(site->number),
 				 .syscall = site->number,
+				 .is_shared = site->is_shared,
 				 .file_offset = offset,
 				 .site.emulated = site->emulated};
 	memcpy(p->site.instruction, site->instruction, sizeof(site->instruction));

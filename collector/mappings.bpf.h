@@ -112,19 +112,28 @@ static __always_inline int read_call(struct pt_regs *ctx, ht_u64 number, struct 
 	return 1;
 }
 
+/* Has the function that makes the call just returned there? */
+static __always_inline int has_returned(struct pt_regs *ctx)
+{
+	ht_u64 return_address = 0;
+
+	return !bpf_probe_read_user(&return_address, 8, (void *)(PT_REGS_SP(ctx) - 8)) &&
+	       return_address == PT_REGS_IP(ctx);
+}
+
 static __always_inline int see_mapping_call(struct pt_regs *ctx, int unwinds)
 {
-	ht_u64 sp = PT_REGS_SP(ctx), number;
+	ht_u64 sp = PT_REGS_SP(ctx), cookie;
 	struct ring_mapping seen = {}, *e;
 	struct thread_state *st;
 
 	KEEP_TO_OWN_STACK(ctx);
 	if (empty)
 		return 0;
-	number = bpf_get_attach_cookie(ctx);
+	cookie = bpf_get_attach_cookie(ctx);
 	/* the loader maps what a program begins with before it is recorded */
-	if (!armed || hold_at_debug_hook || !read_call(ctx, number, &seen) ||
-	    !(st = thread_state()))
+	if (!armed || hold_at_debug_hook || (MAPPING_COOKIE_SHARED(cookie) && !has_returned(ctx)) ||
+	    !read_call(ctx, MAPPING_COOKIE_NUMBER(cookie), &seen) || !(st = thread_state()))
 		return 0;
 	seen.caller = PT_REGS_IP(ctx);
 	seen.in_heap_call = is_in_heap_call(st, sp);

@@ -18,8 +18,8 @@ struct mapping {
 struct mappings {
 	void *tree;
 	/*
-	 * Addresses that were handed out again before it was told that they were given back: another
-	 * thread has done so, and is about to tell.
+	 * Addresses that were handed out again before it was told that they were given back:
+	 * another thread has done so, and is about to tell.
 	 */
 	struct mapping_debt {
 		uint64_t start, end, t_ns;

@@ -31,6 +31,7 @@ struct plan_point {
 	const struct family_function *function;
 	const char *symbol;
 	long syscall; /* PLAN_SYSCALL: its number; the symbol is its name */
+	bool is_shared; /* see struct syscall_site */
 	uint64_t file_offset; /* of the probed instruction */
 	struct elf_symbol extent; /* of the function */
 	bool at_exits;		  /* its ends are probed, not its return */

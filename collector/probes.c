@@ -397,7 +397,7 @@ void probes_free(struct probes *p)
 static uint64_t cookie_of(const struct plan_point *p)
 {
 	if (p->role == PLAN_SYSCALL)
-		return (uint64_t)p->syscall;
+		return MAPPING_COOKIE(p->syscall, p->is_shared);
 	if (p->role == PLAN_EXIT)
 		return family_exit_cookie(p->family, p->function, &p->exit);
 	return p->role == PLAN_CALL ? family_cookie(p->family, p->function, p->site.stack_bytes,

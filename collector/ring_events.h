@@ -184,6 +184,11 @@ struct ring_stack {
 #define RING_FRAME_FILE(frame) ((ht_u32)((frame) >> RING_FRAME_FILE_SHIFT) & RING_FRAME_FILE_MAX)
 #define RING_FRAME_OFFSET(frame) ((frame) & ((1ull << RING_FRAME_FILE_SHIFT) - 1))
 
+/* A probe behind a system call; @shared: what comes there otherwise is to be told apart. */
+#define MAPPING_COOKIE(number, shared) ((ht_u64)(number) << 1 | !!(shared))
+#define MAPPING_COOKIE_NUMBER(c) ((c) >> 1)
+#define MAPPING_COOKIE_SHARED(c) ((c) & 1)
+
 /* What a RING_MAPPING says. */
 enum mapping_op {
 	MAPPING_MAP,	 /* mmap(): bytes as it was asked for */

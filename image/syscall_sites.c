@@ -18,11 +18,13 @@
 /* Jumps to near the call are looked for so far behind it. */
 #define BEHIND 4096
 #define CALL_BYTES 2
-#define MOVE_BYTES 5 /* mov $NUMBER,%eax */
+#define MOVE_BYTES 5 /* mov $NUMBER,%eax, or %edi */
+#define MOVE_TO_EAX 0xb8
+#define MOVE_TO_EDI 0xbf
 #define PLACES_MAX 6 /* instructions behind the call that are looked at */
 
 #define RAX 0
-#define RSP 4
+#define RDI 7
 
 struct search {
 	struct elf_file *elf;
@@ -91,7 +93,7 @@ static uint64_t find_number(struct search *s, uint64_t call, long *ret)
 	for (uint64_t at = s->start; at < call; at += s->insn->size) {
 		if (!decode(s, at))
 			return 0;
-		if (s->insn->bytes[0] == 0xb8 && s->insn->size == MOVE_BYTES) {
+		if (s->insn->bytes[0] == MOVE_TO_EAX && s->insn->size == MOVE_BYTES) {
 			set_at = at;
 			*ret = (long)(int32_t)s->insn->detail->x86.operands[0].imm;
 		} else if (is_branch(s) || s->insn->id == X86_INS_SYSCALL ||
@@ -103,28 +105,31 @@ static uint64_t find_number(struct search *s, uint64_t call, long *ret)
 	return decode(s, call) && s->insn->id == X86_INS_SYSCALL ? set_at : 0;
 }
 
-static bool find_place(struct search *s, uint64_t call, const struct syscall_wanted *wanted,
-		       struct syscall_site *ret)
+/* From @behind on, where the call returns to.  @is_function: it leaves a return address. */
+static bool find_place(struct search *s, uint64_t behind, bool is_function,
+		       const struct syscall_wanted *wanted, struct syscall_site *ret)
 {
-	uint64_t at = call + CALL_BYTES;
+	uint64_t at = behind;
 	bool found = false;
 
 	for (int i = 0; i < PLACES_MAX && decode(s, at); i++) {
-		uint16_t kept = (uint16_t)(wanted->registers | 1u << RAX | 1u << RSP);
+		uint16_t kept = (uint16_t)(wanted->registers | 1u << RAX);
 		bool emulated = emulation_of(s->insn) == EMULATED;
+		bool is_shared = is_jumped_to(s, at, at + 1);
 
-		if (is_jumped_to(s, at, at + 1) || !decode(s, at))
+		if ((is_shared && (!is_function || at != behind)) || !decode(s, at))
 			break;
 		if (!found || emulated) {
 			ret->number = wanted->number;
 			ret->address = at;
+			ret->is_shared = is_shared;
 			ret->emulated = emulated;
 			snprintf(ret->instruction, sizeof(ret->instruction), "%.12s%s%.24s",
 				 s->insn->mnemonic, s->insn->op_str[0] ? " " : "",
 				 s->insn->op_str);
 			found = true;
 		}
-		if (emulated || is_branch(s) || instruction_writes(s->cs, s->insn) & kept)
+		if (emulated || is_shared || is_branch(s) || instruction_writes(s->cs, s->insn) & kept)
 			break;
 		at += s->insn->size;
 	}
@@ -142,10 +147,25 @@ static bool read_function(struct search *s, uint64_t call)
 	return s->start + s->len > call;
 }
 
+/* The call returns to @behind; only the instruction at @set_at sets its number, it seems. */
+static void add_site(struct search *s, uint64_t set_at, uint64_t behind, bool is_function,
+		     const struct syscall_wanted *wanted)
+{
+	struct syscall_site site;
+
+	if (!wanted || is_jumped_to(s, set_at + 1, behind) ||
+	    !find_place(s, behind, is_function, wanted, &site)) {
+		s->found->unsure++;
+		return;
+	}
+	ARRAY_GROW(s->found->sites, s->found->cap, s->found->n);
+	s->found->sites[s->found->n++] = site;
+}
+
+/* What looks like an instruction that calls the kernel. */
 static void look_at(struct search *s, uint64_t call)
 {
 	const struct syscall_wanted *wanted = NULL;
-	struct syscall_site site;
 	uint64_t set_at = 0;
 	long number = 0;
 
@@ -155,13 +175,84 @@ static void look_at(struct search *s, uint64_t call)
 		if (set_at && !wanted)
 			return; /* another call */
 	}
-	if (!wanted || is_jumped_to(s, set_at + 1, call + 1) ||
-	    !find_place(s, call, wanted, &site)) {
-		s->found->unsure++;
+	add_site(s, set_at, call + CALL_BYTES, false, wanted);
+}
+
+/* ---- calls of syscall() ------------------------------------------------------------------ */
+
+#define LIBRARY_FUNCTION "syscall"
+
+/* By the pointer that the instruction has beside it: jmp *slot(%rip), or a call. */
+static bool leads_there(struct search *s)
+{
+	const cs_x86_op *op = &s->insn->detail->x86.operands[0];
+	const char *name = NULL;
+
+	if (s->insn->detail->x86.op_count != 1 || op->type != X86_OP_MEM ||
+	    op->mem.base != X86_REG_RIP)
+		return false;
+	elf_file_pointer_at(s->elf, s->insn->address + s->insn->size + (uint64_t)op->mem.disp,
+			    &name);
+	return name && !strcmp(name, LIBRARY_FUNCTION);
+}
+
+/* The file's own syscall(), as glibc has it, or an entry of the linkage table that leads to one. */
+static bool is_library_function(struct search *s, uint64_t address)
+{
+	static const uint8_t begins[] = {0x48, 0x89, 0xf8}; /* mov %rdi,%rax */
+	struct elf_symbol own;
+	uint8_t code[32];
+	ssize_t n = elf_file_read(s->elf, address, code, sizeof(code));
+	const uint8_t *p = code;
+	size_t left = n > 0 ? (size_t)n : 0;
+
+	if (elf_file_find_function(s->elf, LIBRARY_FUNCTION, &own) && own.address == address)
+		return left > sizeof(begins) && !memcmp(code, begins, sizeof(begins));
+	while (cs_disasm_iter(s->cs, &p, &left, &address, s->insn))
+		if (s->insn->id != X86_INS_ENDBR64)
+			return s->insn->id == X86_INS_JMP && leads_there(s);
+	return false;
+}
+
+/* Does the instruction call it?  It is lost. */
+static bool calls_library_function(struct search *s)
+{
+	const cs_x86_op *op = &s->insn->detail->x86.operands[0];
+
+	if (s->insn->detail->x86.op_count != 1)
+		return false;
+	return op->type == X86_OP_IMM ? is_library_function(s, (uint64_t)op->imm) : leads_there(s);
+}
+
+/* What looks like an instruction that puts the number into edi: is it for a call of syscall()? */
+static void look_at_argument(struct search *s, uint64_t set_at)
+{
+	uint64_t at;
+	bool jumps;
+
+	if (!read_function(s, set_at))
 		return;
+	for (at = s->start; at < set_at && decode(s, at);)
+		at += s->insn->size;
+	if (at != set_at || !decode(s, at) || s->insn->bytes[0] != MOVE_TO_EDI)
+		return;
+	for (at += MOVE_BYTES; at < set_at + BEFORE && decode(s, at);) {
+		uint64_t behind = at + s->insn->size;
+
+		if (is_branch(s)) {
+			jumps = !cs_insn_group(s->cs, s->insn, CS_GRP_CALL);
+			if (!calls_library_function(s))
+				return;
+			decode(s, set_at);
+			add_site(s, set_at, behind, true,
+				 jumps ? NULL : find_wanted(s, (long)(int32_t)s->insn->detail->x86
+								       .operands[0].imm));
+			return;
+		}
+		if (instruction_writes(s->cs, s->insn) & 1u << RDI)
+			return;
+		at = behind;
 	}
-	ARRAY_GROW(s->found->sites, s->found->cap, s->found->n);
-	s->found->sites[s->found->n++] = site;
 }
 
 /* ---- the file ---------------------------------------------------------------------------- */
@@ -172,13 +263,30 @@ static bool may_be_wanted(const struct search *s, const uint8_t *before, size_t 
 	for (size_t i = 0; i + MOVE_BYTES <= n; i++) {
 		int32_t number;
 
-		if (before[i] != 0xb8)
+		if (before[i] != MOVE_TO_EAX)
 			continue;
 		memcpy(&number, before + i + 1, sizeof(number));
 		if (find_wanted(s, number))
 			return true;
 	}
 	return false;
+}
+
+/* @from: where those of the block before end. */
+static void search_arguments(struct search *s, const uint8_t *block, size_t len, size_t from,
+			     uint64_t address)
+{
+	for (size_t i = 0; i < s->n_wanted; i++) {
+		uint8_t move[MOVE_BYTES] = {MOVE_TO_EDI};
+		int32_t number = (int32_t)s->wanted[i].number;
+		const uint8_t *p = block + from, *end = block + len;
+
+		memcpy(move + 1, &number, sizeof(number));
+		while ((p = memmem(p, (size_t)(end - p), move, MOVE_BYTES))) {
+			look_at_argument(s, address + (uint64_t)(p - block));
+			p += MOVE_BYTES;
+		}
+	}
 }
 
 /* @skip: bytes at the beginning that are only there to be looked back at. */
@@ -208,6 +316,8 @@ static void search_segment(struct search *s, uint64_t address, uint64_t bytes)
 		if (n < (ssize_t)back + CALL_BYTES)
 			break;
 		search_block(s, block, (size_t)n, back, address + at - back);
+		search_arguments(s, block, (size_t)n, back < MOVE_BYTES ? 0 : back - MOVE_BYTES + 2,
+				 address + at - back);
 		/* one that lies across the end is found the next time */
 		at += (uint64_t)n - back;
 		if (at < bytes)

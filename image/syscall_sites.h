@@ -10,8 +10,9 @@
 
 /*
  * Where a file's code makes certain system calls, whatever function that is in: where the
- * number is put into eax and nothing else comes to the instruction.  For each, the place behind
- * it where a probe sees the result, and of the arguments what is wanted: where the kernel
+ * number is put into eax and nothing else comes to the instruction; or into edi, and glibc's
+ * syscall() is called, which leaves the arguments where the kernel had them.  For each, the place
+ * behind it where a probe sees the result, and of the arguments what is wanted: where the kernel
  * emulates the instruction, if that is near, else right behind the call.
  *
  * What only looks like such a place, in the midst of other instructions or of data, is told by
@@ -25,6 +26,8 @@ struct syscall_wanted {
 struct syscall_site {
 	long number;
 	uint64_t address; /* the file's own, of the instruction that is to be probed */
+	/* others come there, too: after the call its return address, this one, is below the stack */
+	bool is_shared;
 	bool emulated;
 	char instruction[40];
 };

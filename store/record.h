@@ -39,7 +39,7 @@ enum event_kind {
 	/* blocks of its thread in its layer are of the pool at @address from here on; 0: of none */
 	EVENT_IN_POOL = 3,
 	/* 4 and 5 are not used: blocks that end with their pool end one by one */
-	/* what stays of a mapping of which a part went, as if it were that one's from the first on */
+	/* what stays of a mapping of which a part went: as old as that, with its stack */
 	EVENT_PIECE = 6,
 	/* 7 is not used */
 	EVENT_MARK = 8,

@@ -67,6 +67,11 @@ static void *own_mmap(void *address, size_t bytes, int protection, int flags, in
 	return result < 0 && result > -4096 ? MAP_FAILED : (void *)result;
 }
 
+static void *library_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
+	return (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd, offset);
+}
+
 /* ---- what it has ----------------------------------------------------------------------- */
 
 static void note(struct thread *t, struct step s)
@@ -104,7 +109,9 @@ static void keep(struct thread *t, uintptr_t start, size_t bytes, bool is_shared
 
 static void *map(struct thread *t, void *at, size_t bytes, int flags, int fd)
 {
-	void *p = (t->n_steps & 7 ? mmap : own_mmap)(at, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
+	static void *(*const ways[8])(void *, size_t, int, int, int, off_t) = {
+		own_mmap, mmap, mmap, mmap, library_mmap, mmap, mmap, mmap};
+	void *p = ways[t->n_steps & 7](at, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
 
 	if (p == MAP_FAILED)
 		return NULL;
@@ -119,7 +126,7 @@ static void unmap(struct thread *t, uintptr_t start, size_t bytes)
 	/* before: another thread may be given it at once */
 	note(t, (struct step){UNMAP, start, bytes, 0, 0, 0});
 	drop(t, start, start + bytes);
-	if (munmap((void *)start, bytes))
+	if (t->n_steps & 3 ? munmap((void *)start, bytes) : (int)syscall(SYS_munmap, start, bytes))
 		abort();
 }
 

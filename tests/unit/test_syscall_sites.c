@@ -31,7 +31,15 @@ __asm__(".text\n"
 	"function site_jumped\n test %edi, %edi\n je 1f\n mov $54321, %eax\n1: syscall\n ends site_jumped\n"
 	"function site_target\n mov $54321, %eax\n syscall\n1: test %rax, %rax\n js 1b\n ends site_target\n"
 	"function site_other\n mov $54321, %eax\n mov %edi, %eax\n syscall\n ends site_other\n"
-	"function site_none\n movabs $0x50f0000d431b8, %rcx\n ends site_none\n");
+	"function site_none\n movabs $0x50f0000d431b8, %rcx\n ends site_none\n"
+	"function site_library\n sub $8, %rsp\n mov $54321, %edi\n xor %eax, %eax\n"
+	" call syscall@PLT\n add $8, %rsp\n jmp 1f\n1: ends site_library\n"
+	"function site_pointer\n sub $8, %rsp\n mov $54321, %edi\n call *syscall@GOTPCREL(%rip)\n"
+	" add $8, %rsp\n mov %rsi, %rdi\n ends site_pointer\n"
+	"function site_shared\n sub $8, %rsp\n test %edi, %edi\n je 1f\n mov $54321, %edi\n"
+	" call syscall@PLT\n1: add $8, %rsp\n ends site_shared\n"
+	"function site_tail\n mov $54321, %edi\n jmp syscall@PLT\n ends site_tail\n"
+	"function site_getpid\n mov $54321, %edi\n call getpid@PLT\n ends site_getpid\n");
 void site_jump(void);
 void site_behind(void);
 
@@ -53,8 +61,8 @@ static void test_made_up(void)
 	if (elf_file_open("/proc/self/exe", &elf, &err))
 		bail_out("%s", err.what);
 	syscall_sites_find(elf, &call, 1, &sites);
-	ok(sites.n == 2, "two places (%zu)", sites.n);
-	if (sites.n == 2) {
+	ok(sites.n == 5, "five places (%zu)", sites.n);
+	if (sites.n == 5) {
 		ok(is_in(elf, "site_jump", &sites.sites[0]) && sites.sites[0].emulated &&
 			   !strncmp(sites.sites[0].instruction, "jae", 3) &&
 			   sites.sites[0].number == MADE_UP,
@@ -62,8 +70,16 @@ static void test_made_up(void)
 		ok(is_in(elf, "site_behind", &sites.sites[1]) && !sites.sites[1].emulated &&
 			   !strncmp(sites.sites[1].instruction, "mov", 3),
 		   "behind the call: %s", sites.sites[1].instruction);
+		ok(is_in(elf, "site_library", &sites.sites[2]) && sites.sites[2].emulated,
+		   "of syscall(): %s", sites.sites[2].instruction);
+		ok(is_in(elf, "site_pointer", &sites.sites[3]) && !sites.sites[3].emulated &&
+			   !strncmp(sites.sites[3].instruction, "add", 3),
+		   "by a pointer: %s", sites.sites[3].instruction);
+		ok(is_in(elf, "site_shared", &sites.sites[4]) && sites.sites[4].is_shared &&
+			   !sites.sites[3].is_shared,
+		   "where others come, too: %s", sites.sites[4].instruction);
 	}
-	ok(sites.unsure == 4, "four that cannot be probed (%zu)", sites.unsure);
+	ok(sites.unsure == 5, "five that cannot be probed (%zu)", sites.unsure);
 	syscall_sites_release(&sites);
 	elf_file_close(elf);
 }
