@@ -17,6 +17,7 @@
 #include "analyzer/checkpoint.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
+#include "store/layers.h"
 #include "store/reader.h"
 #include "store/replay.h"
 
@@ -93,6 +94,7 @@ int main(int argc, char **argv)
 	struct store_reader *reader;
 	struct chunk_info info = {0};
 	struct replay replay = {0};
+	struct layers layers;
 	struct replay_step step;
 	struct err err;
 	int r;
@@ -101,6 +103,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "dump: %s\n", argc == 2 + has_option ? err.what : "which recording?");
 		return 1;
 	}
+	layers_read(&layers, reader);
+	replay.layers = layers.replay;
 	begin(reader, &replay, &info);
 	while ((r = store_reader_next_chunk(reader, info.id, &info, events, &err)) == 1) {
 		if (info.space.v != replay.space.v)
