@@ -34,7 +34,8 @@ static const char *const library_functions[] = {
 	"_mid_memalign", "sysmalloc", "__GI___*", "tcache_init*", "je_*", "mi_*", "tc_*",
 	/* what they and others map memory by */
 	"mmap", "mmap64", "__mmap", "__mmap64", "munmap", "__munmap", "mremap", "__mremap", "brk",
-	"__brk", "syscall", "sbrk", "__sbrk", "shmat", "__shmat", "__glibc_morecore", "__default_morecore",
+	"__brk", "syscall", "sbrk", "__sbrk", "shmat", "__shmat", "__glibc_morecore",
+	"__default_morecore",
 	/* C++ */
 	"operator new*", "operator delete*", "std::*", "__gnu_cxx::*", "__cxxabiv1::*", "__cxa_*",
 	"__gnu_debug::*",

@@ -129,7 +129,8 @@ static bool find_place(struct search *s, uint64_t behind, bool is_function,
 				 s->insn->op_str);
 			found = true;
 		}
-		if (emulated || is_shared || is_branch(s) || instruction_writes(s->cs, s->insn) & kept)
+		if (emulated || is_shared || is_branch(s) ||
+		    instruction_writes(s->cs, s->insn) & kept)
 			break;
 		at += s->insn->size;
 	}

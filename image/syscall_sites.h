@@ -26,7 +26,7 @@ struct syscall_wanted {
 struct syscall_site {
 	long number;
 	uint64_t address; /* the file's own, of the instruction that is to be probed */
-	/* others come there, too: after the call its return address, this one, is below the stack */
+	/* others come there, too: only after the call its address is just below the stack */
 	bool is_shared;
 	bool emulated;
 	char instruction[40];
