@@ -51,6 +51,8 @@ static const char help[] =
 	"      --probe SPEC      also record an allocator of the program's own, such as\n"
 	"                        'my_malloc: alloc size=arg1'; several times\n"
 	"      --probe-file FILE  such specs, one a line\n"
+	"      --mmap            also record what the program maps: mmap, munmap, mremap,\n"
+	"                        brk, shmat, in layer mmap (report --layer mmap)\n"
 	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least):\n"
 	"                        the oldest events are dropped, totals stay exact\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
@@ -80,7 +82,7 @@ static const char help[] =
 	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH,
-       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_PROBE,
+       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_MMAP, OPTION_PROBE,
        OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
        OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
@@ -93,6 +95,7 @@ static const struct option options[] = {
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"free-stacks", no_argument, NULL, OPTION_FREE_STACKS},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
+	{"mmap", no_argument, NULL, OPTION_MMAP},
 	{"probe", required_argument, NULL, OPTION_PROBE},
 	{"probe-file", required_argument, NULL, OPTION_PROBE_FILE},
 	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
@@ -163,6 +166,9 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return 0;
 	case OPTION_FREE_STACKS:
 		o->session.free_stacks = true;
+		return 0;
+	case OPTION_MMAP:
+		families_set_mappings(true);
 		return 0;
 	case OPTION_PROBE:
 	case OPTION_PROBE_FILE:

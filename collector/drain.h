@@ -9,6 +9,7 @@
 
 #include "collector/call_sites.h"
 #include "collector/family.h"
+#include "collector/mappings.h"
 #include "collector/pairing.h"
 #include "collector/pools.h"
 #include "collector/ring_events.h"
@@ -80,6 +81,7 @@ struct drain {
 	struct pairing pairing; /* of the blocks of layer heap */
 	struct pairing *others[PROBE_LAYERS][FAMILY_KINDS]; /* NULL: not needed yet */
 	struct pools pools;
+	struct mappings mappings; /* layer mmap's */
 	/* of countable things, slot -> the slot that its address led to before; or NO_SLOT - 1 */
 	struct hashmap acquired_before;
 	struct replay heap;
@@ -157,6 +159,11 @@ static inline void drain_take(void *drain, const struct ring_head *e, size_t len
 {
 	drain_feed(drain, e, len);
 }
+/* For its other files: an event of now, of what the kernel side says; the rest is to be set. */
+struct event drain_event(const struct drain *d, const struct ring_head *h, enum event_kind kind,
+			 struct stack_id stack);
+/* Records it.  Returns its slot, or NO_SLOT where it contradicts others. */
+uint32_t drain_emit(struct drain *d, struct event *e);
 /* Code came or went: what was learnt of addresses is void. */
 void drain_code_changed(struct drain *d);
 /* Writes what changes slowly (the timeline) to the recording. */

@@ -299,6 +299,7 @@ static int load(struct session *s, struct err *err)
 				   .wait_when_full = wait,
 				   .stop_at_libraries = user_probes_may_come(s->options.probes),
 				   .verbose = s->options.verbose,
+				   .mappings = n_mapping_families != 0,
 				   .stack_mode = s->options.stack_mode,
 				   .free_stacks = s->options.free_stacks,
 				   .ring_bytes = s->options.ring_bytes};

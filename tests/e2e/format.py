@@ -17,7 +17,7 @@ import tap
 from recording import HEAP, TOTALS, check
 
 HEAPTRAIL, TARGETS, SRCDIR = os.environ["HEAPTRAIL"], os.environ["TARGETS"], os.environ["SRCDIR"]
-KINDS = ("alloc", "free", "realloc", "in-pool")
+KINDS = ("alloc", "free", "realloc", "in-pool", None, None, "piece")
 work = tempfile.mkdtemp(prefix="heaptrail-format.")
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": tap.private_libc(work), "HOME": work, "LC_ALL": "C.UTF-8"}
 trail = f"{work}/t.trail"
@@ -26,7 +26,7 @@ trail = f"{work}/t.trail"
 def line(e, ended):
     """An event as dump prints it."""
     size, usable = e.size or 0, e.usable or 0
-    if e.allocates() and (e.usable is None or e.usable >> 63):
+    if e.makes() and (e.usable is None or e.usable >> 63):
         usable = -1 if e.usable is None else e.usable - (1 << 64)
     address = e.address if e.address is not None else ended.address
     return (f"{KINDS[e.kind]} {e.cls} {e.thread} {size} {ended.size if ended else 0} {e.time} {address:x} {usable} "
@@ -125,6 +125,16 @@ def layers():
     tap.ok("free 5" in seen and len(set(state.layers.values())) == 8 and report(state), f"layers {state.layers}")
 
 
+def mappings():
+    """Pieces of what was mapped, as old as the whole."""
+    record(f"{TARGETS}/mappings", "random", str(tap.seed()), "3000", "4", options=("--mmap",))
+    state, seen = read("mappings that lose parts")
+    tap.ok({"piece 0", "free 8", "realloc 0"} <= seen and report(state), f"layers {set(state.layers.values())}")
+    record(f"{TARGETS}/mappings", "storm", "1", "20000", "8", options=("--mmap",))
+    state, seen = read("of several threads", least_chunks=2)
+    tap.ok("piece 0" in seen and report(state), "with the totals of the report")
+
+
 def execs():
     record("/bin/sh", "-c", f"exec {TARGETS}/simple malloc 10 100 double exec {TARGETS}/simple malloc 5 300 free 1")
     state, seen = read("execs, and a block freed twice")
@@ -197,6 +207,6 @@ def changed():
 try:
     if not recording.has_zstd:
         tap.skip_all("there is no libzstd.so.1")
-    tap.run_as_root([single, threads, layers, execs, silent, many, dropped, attached, odd, changed])
+    tap.run_as_root([single, threads, layers, mappings, execs, silent, many, dropped, attached, odd, changed])
 finally:
     shutil.rmtree(work, ignore_errors=True)
