@@ -354,30 +354,32 @@ static void count_end(struct totals *t, const struct event *e, const struct repl
 	t->sums.totals.temporary_allocs += step->was_temporary;
 }
 
-static inline void make_in(struct heap_totals *to, uint64_t size)
+static inline void make_in(struct heap_totals *to, uint64_t size, bool is_call)
 {
 	to->live_blocks++;
 	to->live_bytes += size;
-	to->alloc_calls++;
-	to->allocated_bytes += size;
+	to->alloc_calls += is_call;
+	to->allocated_bytes += is_call ? size : 0;
 }
 
 static void count_made(struct totals *t, const struct replay_block *b)
 {
+	bool is_call = b->thread.v != THREAD_OF_BEFORE;
+
 	if (t->tallies[GROUP_STACK].is_wanted) {
 		struct group *g = stack_group(t, b->stack);
 
 		note_change(t, GROUP_STACK, g);
-		make_in(&g->totals, b->size);
-	} else {
+		make_in(&g->totals, b->size, is_call);
+	} else if (is_call) {
 		totals_count_stack(t, b->stack, 1);
 	}
 	if (t->has_cells)
-		make_in(&cell_of(t, b)->totals, b->size);
+		make_in(&cell_of(t, b)->totals, b->size, is_call);
 	t->live_blocks++;
 	t->live_bytes += b->size;
-	t->sums.totals.alloc_calls++;
-	t->sums.totals.allocated_bytes += b->size;
+	t->sums.totals.alloc_calls += is_call;
+	t->sums.totals.allocated_bytes += is_call ? b->size : 0;
 }
 
 void totals_count(struct totals *t, const struct event *e, const struct replay_step *step)

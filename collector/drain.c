@@ -131,8 +131,7 @@ void drain_end_space(struct drain *d, const char *how, uint64_t t_ns)
 
 /* ---- events ------------------------------------------------------------------------ */
 
-/* Its slot is found; NO_SLOT where there is no such event. */
-static uint32_t emit(struct drain *d, struct event *e)
+uint32_t drain_emit(struct drain *d, struct event *e)
 {
 	const struct drain_observer *o = &d->observer;
 	uint64_t before = d->live_bytes, chunk;
@@ -145,7 +144,7 @@ static uint32_t emit(struct drain *d, struct event *e)
 	if (step.made)
 		e->slot = step.slot;
 	d->counts.events++;
-	d->counts.alloc_calls += event_allocates(e);
+	d->counts.alloc_calls += event_is_alloc_call(e);
 	d->counts.free_calls += event_frees(e);
 	if (!replay_layer_of(&d->heap.layers, e->family)) {
 		d->live_bytes += (step.made ? step.made->size : 0) -
@@ -194,7 +193,7 @@ static void end_with_pool(void *arg, uint32_t slot, uint64_t address)
 	realm = realm_of(p->drain, e.family);
 	pairing_remove(realm.pairing, address);
 	p->drain->counts.implied_frees += p->is_implied;
-	emit(p->drain, &e);
+	drain_emit(p->drain, &e);
 }
 
 /* All that is in the pool at @address ends as @e says. */
@@ -233,7 +232,7 @@ static void imply_block(struct drain *d, const struct realm *realm, struct threa
 	if (found == PAIRING_SMALL)
 		drain_end_small(d, e.slot);
 	else
-		emit(d, &e);
+		drain_emit(d, &e);
 }
 
 /* ---- blocks ------------------------------------------------------------------------ */
@@ -245,7 +244,7 @@ static void enter_pool(struct drain *d, const struct ring_head *h, uint8_t layer
 
 	e.address = pool;
 	if (pools_enter(&d->pools, h->thread, layer, pool))
-		emit(d, &e);
+		drain_emit(d, &e);
 }
 
 static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool)
@@ -267,7 +266,7 @@ static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool
 	e.address = r->address;
 	e.size = r->size;
 	e.usable = family_usable(family_by_id(h->family), r->size, r->size_word);
-	slot = emit(d, &e);
+	slot = drain_emit(d, &e);
 	if (slot == NO_SLOT)
 		return;
 	if (realm.kind == FAMILY_COUNTED)
@@ -357,7 +356,7 @@ static void end_block(struct drain *d, const struct realm *realm, const struct r
 		e.address = address;
 		e.free_class = (uint8_t)classify(d, realm, &e, found);
 	}
-	emit(d, &e);
+	drain_emit(d, &e);
 }
 
 /*
@@ -387,7 +386,7 @@ static bool end_above(struct drain *d, const struct ring_head *h, uint64_t addre
 			call_sites_write_form(&d->sites, stack);
 		}
 		realm_forget(d, &realm, address, e.slot);
-		emit(d, &e);
+		drain_emit(d, &e);
 		any = true;
 	}
 	return any;
@@ -487,7 +486,7 @@ static void drop_realloc(struct drain *d, uint32_t serial, struct drain_realloc 
 	if (r->found == PAIRING_SMALL)
 		drain_end_small(d, r->place);
 	else if (r->found == PAIRING_LIVE)
-		emit(d, &e);
+		drain_emit(d, &e);
 }
 
 static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
@@ -577,7 +576,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 		pools_move(&d->pools, realm.layer, r->old_address, r->address);
 	if (t->pool)
 		pools_add(&d->pools, realm.layer, t->pool, t->place, r->address);
-	emit(d, &e);
+	drain_emit(d, &e);
 }
 
 /* ---- threads and the process ------------------------------------------------------- */
