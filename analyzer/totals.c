@@ -365,7 +365,8 @@ static inline void make_in(struct heap_totals *to, uint64_t size, bool is_called
 
 static void count_made(struct totals *t, const struct event *e, const struct replay_block *b)
 {
-	bool is_called = event_allocates(e); /* a piece was counted with its whole */
+	/* a piece was counted with its whole, a block from before with none */
+	bool is_called = event_is_alloc_call(e);
 
 	if (t->tallies[GROUP_STACK].is_wanted) {
 		struct group *g = stack_group(t, b->stack);

@@ -21,6 +21,8 @@
 #include "common/format.h"
 
 #define EVERY_MIN_NS 1000000000ull
+#define PAUSE_MIN_NS 1000000ull
+#define PAUSE_MAX_NS 60000000000ull
 
 static const char help[] =
 	"usage: heaptrail record [OPTION...] -- COMMAND [ARGUMENT...]\n"
@@ -32,7 +34,10 @@ static const char help[] =
 	"  -o, --output FILE     the recording; %p is the pid, %c the program's name\n"
 	"                        (default: heaptrail.%c.%p.trail)\n"
 	"      --force           overwrite a recording of that name\n"
-	"  -p, --pid PID         attach to a running process; it is never stopped\n"
+	"  -p, --pid PID         attach to a running process; it is not stopped\n"
+	"      --walk-heap       with -p: also record the blocks that are there already\n"
+	"                        (glibc's malloc); for that the process is stopped once,\n"
+	"      --max-pause TIME  … for so long at most (default 50ms), or it is given up\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
 	"      --every TIME      a new file each TIME (10m, 1h): FILE.1.trail, then\n"
 	"                        FILE.2.trail; each has the totals since the start;\n"
@@ -84,6 +89,7 @@ static const char help[] =
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH,
        OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_MMAP, OPTION_PROBE,
        OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
+       OPTION_WALK_HEAP, OPTION_MAX_PAUSE,
        OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
 
 static const struct option options[] = {
@@ -101,6 +107,8 @@ static const struct option options[] = {
 	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
+	{"walk-heap", no_argument, NULL, OPTION_WALK_HEAP},
+	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
@@ -136,6 +144,13 @@ static int parse_amount(const struct command *c, struct record_options *o, int o
 		    o->session.min_size > PAIRING_SMALL_MAX)
 			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
 					      "not '%s'", optarg);
+		return 0;
+	case OPTION_MAX_PAUSE:
+		if (!parse_duration(optarg, &o->session.max_pause_ns) ||
+		    o->session.max_pause_ns < PAUSE_MIN_NS ||
+		    o->session.max_pause_ns > PAUSE_MAX_NS)
+			return usage_error(c, "--max-pause is a time from 1ms to 1m, not '%s'",
+					   optarg);
 		return 0;
 	case OPTION_MAX_SIZE:
 		if (!parse_bytes(optarg, &o->session.max_size) ||
@@ -173,8 +188,12 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_PROBE:
 	case OPTION_PROBE_FILE:
 		return probes_parse(&o->probes, option == OPTION_PROBE_FILE, optarg);
+	case OPTION_WALK_HEAP:
+		o->session.walk_heap = true;
+		return 0;
 	case OPTION_EVERY:
 	case OPTION_MIN_SIZE:
+	case OPTION_MAX_PAUSE:
 	case OPTION_MAX_SIZE:
 		return parse_amount(c, o, option);
 	case OPTION_ON_FULL:
@@ -242,6 +261,11 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	o->session.rotation.max_bytes = o->session.max_size;
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
+	if (o->session.walk_heap && !o->session.pid)
+		return usage_error(c, "--walk-heap is for running processes (-p): of a command "
+				      "all blocks are recorded");
+	if (o->session.max_pause_ns && !o->session.walk_heap)
+		return usage_error(c, "--max-pause goes with --walk-heap");
 	o->session.probes = &o->probes;
 	return probes_finish(&o->probes);
 }

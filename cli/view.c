@@ -442,6 +442,19 @@ void view_print_small(const struct view *v, const char *head)
 	free(text);
 }
 
+static void print_from_before(const struct view *v, const char *head)
+{
+	struct from_before before;
+	char *text;
+
+	if (!from_before_read(&v->catalog, &before))
+		return;
+	text = from_before_text(&before);
+	fputs(head, stdout);
+	print_wrapped(text, (int)strlen(head));
+	free(text);
+}
+
 void view_print_dropped(const struct view *v, const char *head)
 {
 	struct dropped dropped;
@@ -532,6 +545,7 @@ void view_print_head(const struct view *v, bool exact)
 	       format_percent(y, t->temporary_allocs, t->alloc_calls));
 	printf("  Lost events %s\n", format_count(x, view_lost_events(v)));
 	stack_view_print_health(v);
+	print_from_before(v, "  Before      ");
 	view_print_small(v, "  Small       ");
 	view_print_dropped(v, "  Earlier     ");
 	print_warnings(v);
@@ -583,6 +597,22 @@ static void json_small(const struct view *v, struct json *j)
 	json_end_object(j);
 }
 
+static void json_from_before(const struct view *v, struct json *j)
+{
+	struct from_before b;
+
+	if (!from_before_read(&v->catalog, &b)) {
+		json_string(j, "from_before", NULL);
+		return;
+	}
+	json_begin_object(j, "from_before");
+	json_u64(j, "blocks", b.blocks);
+	json_u64(j, "bytes", b.bytes);
+	json_u64(j, "held_ns", b.held_ns);
+	json_string(j, "error", b.error);
+	json_end_object(j);
+}
+
 static void json_window(const struct view *v, struct json *j)
 {
 	if (!v->window.since_ns && !view_is_past(v)) {
@@ -626,6 +656,7 @@ void view_json_recording(const struct view *v, struct json *j)
 	json_u64(j, "events", v->analysis.events);
 	json_u64(j, "bytes_on_disk", store_bytes_on_disk(v->path));
 	json_small(v, j);
+	json_from_before(v, j);
 	json_window(v, j);
 	json_dropped(v, j);
 	json_end_object(j);

@@ -510,6 +510,21 @@ struct stack_id call_sites_caller(struct call_sites *c, uint64_t address, uint16
 	return stack;
 }
 
+struct stack_id call_sites_name(struct call_sites *c, const char *name)
+{
+	struct module_id module = {(uint32_t)c->n_modules++};
+	struct frame_id frame;
+
+	ARRAY_GROW(c->modules, c->cap_modules, module.v);
+	c->modules[module.v] = (struct call_site_module){.path = xstrdup(name)};
+	store_writer_put_module(c->writer,
+				&(struct module_record){.id = module, .path = name});
+	frame = intern_frame(c, module, 0);
+	store_writer_put_symbol(c->writer,
+				&(struct symbol_record){.frame = frame, .function = name});
+	return branch(c, (struct stack_id){0}, frame, STACK_COMPLETE);
+}
+
 bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack)
 {
 	return stack.v && stack.v < c->n_stacks &&

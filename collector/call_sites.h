@@ -132,6 +132,8 @@ struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses
 /* The same of a call of which the caller only is known, or wanted: end STACK_CALLER. */
 struct stack_id call_sites_caller(struct call_sites *c, uint64_t address, uint16_t generation,
 				  uint64_t now_ns);
+/* A stack of one frame, in no code, which is called @name: instead of one that is not known. */
+struct stack_id call_sites_name(struct call_sites *c, const char *name);
 /*
  * By which form the stack's call of an allocator asked for a block, or gave it back: as its
  * code says, so FORM_UNKNOWN of calls by pointers, or of wrappers.

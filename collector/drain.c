@@ -135,7 +135,7 @@ uint32_t drain_emit(struct drain *d, struct event *e)
 	if (step.made)
 		e->slot = step.slot;
 	d->counts.events++;
-	d->counts.alloc_calls += event_allocates(e);
+	d->counts.alloc_calls += event_is_alloc_call(e);
 	d->counts.free_calls += event_frees(e);
 	if (!replay_layer_of(&d->heap.layers, e->family)) {
 		d->live_bytes += (step.made ? step.made->size : 0) -

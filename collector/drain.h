@@ -90,6 +90,9 @@ struct drain {
 	uint64_t min_size; /* smaller blocks are counted only */
 	struct drain_small small;
 	bool small_is_written; /* as it is now */
+	struct {
+		uint64_t blocks, bytes;
+	} before; /* of the heap, from before the recording */
 	/* events lost in the kernel: where there are any, nothing is called a double free */
 	const uint64_t *losses_so_far; /* at first there are none */
 	/* blocks of layer heap from before may have been handed out by a layer above, unseen */
@@ -159,6 +162,12 @@ static inline void drain_take(void *drain, const struct ring_head *e, size_t len
 {
 	drain_feed(drain, e, len);
 }
+/*
+ * A block of the heap that was there at @t_ns, before the first raw event: an event of no call.
+ * All that is known of its size is what is usable.  Where it is known already, nothing happens.
+ */
+void drain_add_before(struct drain *d, uint8_t family, struct stack_id stack, uint64_t address,
+		      uint64_t usable, uint64_t t_ns);
 /* For its other files: an event of now, of what the kernel side says; the rest is to be set. */
 struct event drain_event(const struct drain *d, const struct ring_head *h, enum event_kind kind,
 			 struct stack_id stack);

@@ -97,6 +97,17 @@ static inline bool event_allocates(const struct event *e)
 	return e->kind == EVENT_ALLOC || e->kind == EVENT_REALLOC;
 }
 
+/*
+ * A block that was there before the recording is an EVENT_ALLOC of no thread: of no call.  Its
+ * size is what is usable: more is not known.
+ */
+#define THREAD_OF_BEFORE 0u
+
+static inline bool event_is_alloc_call(const struct event *e)
+{
+	return event_allocates(e) && e->thread.v != THREAD_OF_BEFORE;
+}
+
 static inline bool event_frees(const struct event *e)
 {
 	return e->kind == EVENT_REALLOC ||

@@ -118,6 +118,21 @@ def threads():
     tap.ok("realloc 0" in seen and state.alloc_calls >= own["alloc_calls"] and report(state), f"{own}")
 
 
+def before():
+    """Blocks from before the recording are allocs of no thread."""
+    target = subprocess.Popen([f"{TARGETS}/heap_blocks", "busy", "4", "1", "2000"], env=env, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    target.stdout.readline()
+    subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--walk-heap", "--max-pause", "10s", "-d", "1s", "-p",
+                    str(target.pid)], check=True, timeout=tap.PATIENCE)
+    target.kill()
+    target.communicate()
+    state, _ = read("a process that was attached to, with its heap")
+    before = json.loads(subprocess.check_output([HEAPTRAIL, "report", "--json", trail]))["recording"]["from_before"]
+    tap.ok(report(state) and state.free_calls > 0 and state.heap_blocks == before["blocks"] + state.alloc_calls - state.free_calls
+           and state.groups[1][0].calls == 0, f"with the totals of the report; {before}")
+
+
 def layers():
     """Allocators of the program's own: in the same stream of events, with frees that are none."""
     record(f"{TARGETS}/layers", "10", options=("--probe-file", f"{SRCDIR}/tests/targets/layers.probes"))
@@ -207,6 +222,6 @@ def changed():
 try:
     if not recording.has_zstd:
         tap.skip_all("there is no libzstd.so.1")
-    tap.run_as_root([single, threads, layers, mappings, execs, silent, many, dropped, attached, odd, changed])
+    tap.run_as_root([single, threads, before, layers, mappings, execs, silent, many, dropped, attached, odd, changed])
 finally:
     shutil.rmtree(work, ignore_errors=True)

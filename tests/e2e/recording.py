@@ -364,11 +364,12 @@ class State:
             return
         self.heap_blocks += 1
         self.live_bytes += e.size
-        self.alloc_calls += 1
-        self.allocated += e.size
+        is_call = e.thread != 0  # else it is from before the recording
+        self.alloc_calls += is_call
+        self.allocated += e.size * is_call
         for group in self.groups_of(e):
-            group.calls += 1
-            group.bytes += e.size
+            group.calls += is_call
+            group.bytes += e.size * is_call
             group.live += 1
             group.live_bytes += e.size
 
