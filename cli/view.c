@@ -25,9 +25,28 @@
 
 #define NAMES_SECONDS_MAX 120
 
-/* @blocks: NULL, or what to put the blocks into that are live then. */
-static int open_once(struct view *v, const char *path, enum group_key key,
-		     const struct when *when, struct leak_blocks *blocks, struct err *err)
+/* What a report wants besides the totals; either may be NULL. */
+struct wanted {
+	enum group_key key;
+	struct leak_blocks *blocks; /* that are live then */
+	struct growth_windows *windows;
+};
+
+static int analyse(struct view *v, const struct wanted *w, struct err *err)
+{
+	if (!w->blocks)
+		return analysis_make(v->reader, w->key, &v->window, progress_events, &v->analysis,
+				     err);
+	w->blocks->n = w->blocks->max_size = 0;
+	if (!w->windows)
+		return analysis_make_live(v->reader, &v->window, progress_events, leak_blocks_add,
+					  w->blocks, &v->analysis, err);
+	return analysis_make_growth(v->reader, &v->window, progress_events, leak_blocks_add,
+				    w->blocks, w->windows, &v->analysis, err);
+}
+
+static int open_once(struct view *v, const char *path, const struct wanted *w,
+		     const struct when *when, struct err *err)
 {
 	int r;
 
@@ -40,13 +59,8 @@ static int open_once(struct view *v, const char *path, enum group_key key,
 		r = when_find(when, v->reader, &v->window, err);
 	if (!r)
 		v->layer = layers_find(&v->layers, when->layer ? when->layer : LAYERS_HEAP)->name;
-	if (!r && blocks) {
-		blocks->n = blocks->max_size = 0;
-		r = analysis_make_live(v->reader, &v->window, progress_events, leak_blocks_add,
-				       blocks, &v->analysis, err);
-	} else if (!r) {
-		r = analysis_make(v->reader, key, &v->window, progress_events, &v->analysis, err);
-	}
+	if (!r)
+		r = analyse(v, w, err);
 	progress_end();
 	/* afterwards: names that came while the events were read are in it */
 	if (!r)
@@ -65,15 +79,15 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 	return view_open_when(v, path, key, &(struct when){0}, err);
 }
 
-static int open_whole(struct view *v, const char *path, enum group_key key,
-		      const struct when *when, struct leak_blocks *blocks, struct err *err)
+static int open_whole(struct view *v, const char *path, const struct wanted *w,
+		      const struct when *when, struct err *err)
 {
-	int r = open_once(v, path, key, when, blocks, err);
+	int r = open_once(v, path, w, when, err);
 
 	/* it was finished while it was read: what was read is not all of it */
 	if (!r && !store_reader_is_sealed(v->reader) && catalog_text(&v->catalog, "seal")) {
 		view_close(v);
-		r = open_once(v, path, key, when, blocks, err);
+		r = open_once(v, path, w, when, err);
 	}
 	return r;
 }
@@ -81,13 +95,19 @@ static int open_whole(struct view *v, const char *path, enum group_key key,
 int view_open_when(struct view *v, const char *path, enum group_key key, const struct when *when,
 		   struct err *err)
 {
-	return open_whole(v, path, key, when, NULL, err);
+	return open_whole(v, path, &(struct wanted){.key = key}, when, err);
 }
 
 int view_open_live(struct view *v, const char *path, const struct when *when,
 		   struct leak_blocks *blocks, struct err *err)
 {
-	return open_whole(v, path, GROUP_STACK, when, blocks, err);
+	return view_open_growth(v, path, when, blocks, NULL, err);
+}
+
+int view_open_growth(struct view *v, const char *path, const struct when *when,
+		     struct leak_blocks *blocks, struct growth_windows *windows, struct err *err)
+{
+	return open_whole(v, path, &(struct wanted){GROUP_STACK, blocks, windows}, when, err);
 }
 
 int view_open_catalog(struct view *v, const char *path, struct err *err)
