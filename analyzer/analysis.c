@@ -241,10 +241,11 @@ void analysis_pass_note(struct analysis_pass *p, struct moments *m)
 	moments_begin(m, &p->totals, p->replay.space);
 }
 
-void analysis_pass_watch(struct analysis_pass *p, struct growth_windows *g, uint64_t start_ns)
+void analysis_pass_watch(struct analysis_pass *p, struct growth_windows *g, uint64_t start_ns,
+			 uint64_t end_ns)
 {
 	p->windows = g;
-	growth_windows_begin(g, &p->totals, start_ns);
+	growth_windows_begin(g, &p->totals, start_ns, end_ns);
 }
 
 void analysis_pass_note_chunk(struct analysis_pass *p, const struct chunk_info *info)
@@ -297,6 +298,7 @@ static int begin_feeding(struct feeding *f, struct growth_windows *g, struct err
 	/* a checkpoint may be after the event, at the same time */
 	uint64_t before_ns = w->until_ns - (w->until_event && w->until_ns);
 	uint64_t start_ns = (uint64_t)store_reader_number(f->reader, "start_ns", 0);
+	uint64_t end_ns = (uint64_t)store_reader_number(f->reader, "end_ns", 0);
 	struct dropped_events dropped = store_reader_dropped(f->reader);
 	struct checkpoint_info from = {0};
 	int r;
@@ -306,7 +308,8 @@ static int begin_feeding(struct feeding *f, struct growth_windows *g, struct err
 	r = analysis_pass_restore(f->pass, f->reader, before_ns, &from, err);
 	f->last.id = from.chunk;
 	if (g && !r)
-		analysis_pass_watch(f->pass, g, from.t_ns > start_ns ? from.t_ns : start_ns);
+		analysis_pass_watch(f->pass, g, from.t_ns > start_ns ? from.t_ns : start_ns,
+				    w->until_ns < end_ns ? w->until_ns : end_ns);
 	return r;
 }
 

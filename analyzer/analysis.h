@@ -76,9 +76,10 @@ int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, 
 void analysis_pass_draw(struct analysis_pass *p, struct timeline_buckets *t, bool blocks);
 /*
  * What it is fed goes into @g too, from here on, which forgets what it had: @p is with groups by
- * stack.  @start_ns: when the recording began.
+ * stack.  @start_ns: when the recording began; @end_ns: when it ended, 0: nobody knows.
  */
-void analysis_pass_watch(struct analysis_pass *p, struct growth_windows *g, uint64_t start_ns);
+void analysis_pass_watch(struct analysis_pass *p, struct growth_windows *g, uint64_t start_ns,
+			 uint64_t end_ns);
 /* The next @n events, all of @space.  -EBADMSG with @err where they contradict those before. */
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
 		       size_t n, struct err *err);

@@ -207,8 +207,11 @@ static bool goes_on(const double *x, size_t n)
 /* Where it may have begun to grow, in eighths of all. */
 static const size_t begins[] = {0, 1, 2, 4, 5};
 
-/* Whether the windows from number @s on grow; @ret has the numbers then. */
-static bool grows_from(const double *x, size_t n, size_t s, struct growth *ret)
+/*
+ * Whether the windows from number @s on grow; @ret has the numbers then.  @strict: nothing of it
+ * may be lost on the way.
+ */
+static bool grows_from(const double *x, size_t n, size_t s, bool strict, struct growth *ret)
 {
 	size_t m = n - s, settled = n / 8;
 	struct trend t, before;
@@ -229,7 +232,7 @@ static bool grows_from(const double *x, size_t n, size_t s, struct growth *ret)
 	z = certainty(&t);
 	if (rise <= 0)
 		return false;
-	if (drop > DROP_MAX * rise && !(z >= TREND_MIN && t.dependence <= DEPENDENCE_MAX &&
+	if (drop > DROP_MAX * rise && !(!strict && z >= TREND_MIN && t.dependence <= DEPENDENCE_MAX &&
 					drop <= NOISY_DROP_MAX * rise))
 		return false;
 	if (s > n / 4) {
@@ -310,7 +313,11 @@ void growth_judge(const double *floors, const double *ends, size_t n,
 	if (most <= 0)
 		return;
 	for (size_t i = 0; i < COUNT_OF(begins); i++)
-		if (grows_from(floors, n, n * begins[i] / 8, ret))
+		if (grows_from(floors, n, n * begins[i] / 8, false, ret))
+			return;
+	/* what is always replaced by something larger is never there for long */
+	for (size_t i = 0; i < COUNT_OF(begins); i++)
+		if (grows_from(ends, n, n * begins[i] / 8, true, ret))
 			return;
 	if (question == GROWTH_ONLY)
 		return;

@@ -11,8 +11,8 @@
  * a third of wrong values does not move), by the Mann-Kendall statistic, corrected for values
  * that depend on those before them, and by its shape.
  *
- * What counts are the floors: what was there all through a window.  Blocks that come and go,
- * however many, raise them hardly at all, and a sawtooth that is quicker than the windows not.
+ * What counts are the floors: blocks that were there all through a window.  Those that come and
+ * go are not in them, however many; nor is a sawtooth that is quicker than the windows.
  */
 enum growth_shape {
 	GROWTH_SHORT,	  /* too few windows to tell */

@@ -20,6 +20,8 @@ struct series {
 	double floors[GROWTH_WINDOWS_MAX], ends[GROWTH_WINDOWS_MAX];
 };
 
+#define HEAD 8 /* frames that are kept: most stacks differ there */
+
 struct making {
 	const struct growth_windows *windows;
 	const struct own *own;
@@ -31,51 +33,62 @@ struct making {
 		uint32_t shared; /* with the leaf before */
 		uint64_t bytes;
 		bool is_covered; /* by a site that grows */
+		uint32_t head[HEAD];	 /* what its first frames read like; 0: there is none */
+		struct stack_steps rest; /* behind these */
 	} *leaves;
 	size_t n;
 };
 
 /* ---- the order ---------------------------------------------------------------------------- */
 
-static struct stack_steps steps_of(const struct making *m, size_t number)
-{
-	return (struct stack_steps){.catalog = m->own->catalog,
-				    .stack = growth_windows_stack(m->windows, number)};
-}
-
 /* Below, at or above 0; *@ret_shared: how many frames are the same. */
-static int compare(const struct making *m, size_t a, size_t b, uint32_t *ret_shared)
+static int compare(const struct making *m, const struct leaf *a, const struct leaf *b,
+		   uint32_t *ret_shared)
 {
-	struct stack_steps x = steps_of(m, a), y = steps_of(m, b);
+	const uint32_t *classes = m->own->classes;
+	struct stack_steps x, y;
 
-	for (*ret_shared = 0;; ++*ret_shared) {
-		uint32_t f = stacks_step(&x).v, g = stacks_step(&y).v;
+	for (*ret_shared = 0; *ret_shared < HEAD; ++*ret_shared) {
+		uint32_t f = a->head[*ret_shared], g = b->head[*ret_shared];
 
-		f = m->own->classes[f];
-		g = m->own->classes[g];
 		if (f != g)
 			return f < g ? -1 : 1;
 		if (!f)
 			return 0;
 	}
+	for (x = a->rest, y = b->rest;; ++*ret_shared) {
+		struct frame_id p = stacks_step(&x), q = stacks_step(&y);
+		uint32_t f = classes[p.v], g = classes[q.v];
+
+		if (!p.v || !q.v)
+			return (p.v != 0) - (q.v != 0);
+		if (f != g)
+			return f < g ? -1 : 1;
+	}
 }
 
 static int by_frames(const void *a, const void *b, void *arg)
 {
-	const struct leaf *x = a, *y = b;
+	const struct leaf *x = *(struct leaf *const *)a, *y = *(struct leaf *const *)b;
 	uint32_t shared;
-	int r = compare(arg, x->number, y->number, &shared);
+	int r = compare(arg, x, y, &shared);
 
 	return r ? r : (x->number > y->number) - (x->number < y->number);
 }
 
 static void measure(const struct making *m, struct leaf *l)
 {
-	struct stack_steps w = steps_of(m, l->number);
+	struct stack_steps w = {.catalog = m->own->catalog,
+				.stack = growth_windows_stack(m->windows, l->number)};
 	struct growth_lifetimes lifetimes = {0};
 	struct frame_id f;
 
+	l->rest = w;
 	while ((f = stacks_step(&w)).v) {
+		if (l->depth < HEAD) {
+			l->head[l->depth] = m->own->classes[f.v] + 1;
+			l->rest = w;
+		}
 		l->depth++;
 		if (!l->own_depth && own_skips(m->own, f) == SKIP_NONE)
 			l->own_depth = l->depth;
@@ -86,16 +99,25 @@ static void measure(const struct making *m, struct leaf *l)
 
 static void put_in_order(struct making *m)
 {
+	struct leaf *leaves, **order;
+
 	m->n = growth_windows_stacks(m->windows);
-	m->leaves = xcalloc(m->n + 1, sizeof(*m->leaves));
+	leaves = xcalloc(m->n + 1, sizeof(*leaves));
+	order = xcalloc(m->n + 1, sizeof(struct leaf *));
 	for (size_t i = 0; i < m->n; i++) {
-		m->leaves[i].number = i;
-		measure(m, &m->leaves[i]);
+		leaves[i].number = i;
+		measure(m, &leaves[i]);
+		order[i] = &leaves[i];
 	}
 	if (m->n)
-		qsort_r(m->leaves, m->n, sizeof(*m->leaves), by_frames, m);
+		qsort_r(order, m->n, sizeof(struct leaf *), by_frames, m);
+	m->leaves = xcalloc(m->n + 1, sizeof(*m->leaves));
+	for (size_t i = 0; i < m->n; i++)
+		m->leaves[i] = *order[i];
 	for (size_t i = 1; i < m->n; i++)
-		compare(m, m->leaves[i - 1].number, m->leaves[i].number, &m->leaves[i].shared);
+		compare(m, &m->leaves[i - 1], &m->leaves[i], &m->leaves[i].shared);
+	free(order);
+	free(leaves);
 }
 
 /* ---- sites -------------------------------------------------------------------------------- */

@@ -22,7 +22,7 @@
 
 struct stack_windows {
 	struct stack_id stack;
-	uint64_t live, floor; /* now; in the open window so far */
+	uint64_t live, young; /* now; of which were allocated in the open window */
 	uint64_t coded;	      /* what was live at the end of window number @last */
 	size_t last;	      /* the one that was written last, + 1 */
 	bool is_touched;      /* in the open window */
@@ -181,8 +181,9 @@ static void end_window(struct growth_windows *g)
 		struct stack_windows *s = &g->stacks[g->touched[i]];
 		size_t before = s->code.len;
 
-		if (s->live != s->coded || s->floor < s->live)
-			put_window(&s->code, &s->last, g->n, &s->coded, s->floor, s->live);
+		if (s->live != s->coded || s->young)
+			put_window(&s->code, &s->last, g->n, &s->coded, s->live - s->young,
+				   s->live);
 		g->bytes += s->code.len - before;
 		s->is_touched = false;
 	}
@@ -206,7 +207,7 @@ static void touch(struct growth_windows *g, struct stack_windows *s)
 	if (s->is_touched)
 		return;
 	s->is_touched = true;
-	s->floor = s->live;
+	s->young = 0;
 	ARRAY_GROW(g->touched, g->cap_touched, g->n_touched);
 	g->touched[g->n_touched++] = (uint32_t)(s - g->stacks);
 }
@@ -225,12 +226,22 @@ static bool counts(const struct totals *t, const struct replay_block *b)
 	return b->t_ns >= t->since_ns && t->families >> b->family % 64 & 1;
 }
 
+/* @more and @less of what is there are of blocks that were allocated in the open window. */
+static void set_young(struct stack_windows *s, uint64_t more, uint64_t less)
+{
+	s->young += more;
+	s->young -= less < s->young ? less : s->young;
+	s->young = s->live < s->young ? s->live : s->young;
+}
+
 static void note_end(struct growth_windows *g, const struct event *e, const struct replay_block *b)
 {
 	struct stack_windows *s = find(g, b->stack);
+	bool is_young = b->t_ns >= g->start_ns + g->n * g->width_ns;
 
 	touch(g, s);
 	s->live -= b->size < s->live ? b->size : s->live;
+	set_young(s, 0, is_young ? b->size : 0);
 	s->lifetimes[lifetime_class(e->t_ns > b->t_ns ? e->t_ns - b->t_ns : 0)]++;
 }
 
@@ -238,38 +249,41 @@ void growth_windows_note(struct growth_windows *g, const struct totals *t, const
 			 const struct replay_step *step)
 {
 	bool ended = step->ended && counts(t, &step->old);
+	const struct replay_block *made = step->made;
 	struct stack_windows *s;
+	uint64_t kept = 0;
 
 	growth_windows_advance(g, e->t_ns);
 	if (ended)
 		note_end(g, e, &step->old);
-	if (step->made && counts(t, step->made)) {
-		s = find(g, step->made->stack);
-		touch(g, s);
-		s->live += step->made->size;
-		s->blocks++;
-		s->bytes += step->made->size;
-	}
-	/* after both: a realloc leaves no gap */
-	if (ended) {
-		s = find(g, step->old.stack);
-		s->floor = s->live < s->floor ? s->live : s->floor;
-	}
+	if (!made || !counts(t, made))
+		return;
+	s = find(g, made->stack);
+	touch(g, s);
+	s->live += made->size;
+	s->blocks++;
+	s->bytes += made->size;
+	/* a block that only becomes larger is as old as it was */
+	if (ended && step->old.t_ns < g->start_ns + g->n * g->width_ns)
+		kept = step->old.size < made->size ? step->old.size : made->size;
+	set_young(s, made->size - kept, 0);
 }
 
-void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint64_t start_ns)
+void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint64_t start_ns,
+			  uint64_t end_ns)
 {
 	const struct tally *y = &t->tallies[GROUP_STACK];
 
 	clear(g);
 	g->start_ns = start_ns;
-	g->width_ns = FIRST_WIDTH_NS;
+	g->width_ns = end_ns > start_ns ? (end_ns - start_ns) / (GROWTH_WINDOWS - 1) + 1
+					: FIRST_WIDTH_NS;
 	for (size_t i = 0; i < y->n; i++) {
 		const struct heap_totals *h = &y->groups[i].totals;
 		struct stack_windows *s = find(g, (struct stack_id){(uint32_t)y->groups[i].key});
 
 		touch(g, s);
-		s->floor = s->live = h->live_bytes;
+		s->live = h->live_bytes;
 		s->blocks = h->alloc_calls;
 		s->bytes = h->allocated_bytes;
 	}
@@ -283,7 +297,7 @@ void growth_windows_begin_space(struct growth_windows *g)
 		if (!s->live)
 			continue;
 		touch(g, s);
-		s->live = s->floor = 0;
+		s->live = s->young = 0;
 	}
 }
 

@@ -11,9 +11,9 @@
 
 /*
  * What each stack had live over time, in windows of equal width, noted in the one pass over the
- * events that a reader makes anyway: what was live at each window's end, and its floor, which is
- * what was live all through it.  A leak raises both; blocks that come and go raise the
- * floor hardly at all, however many there are.
+ * events that a reader makes anyway: what was live at each window's end, and the floor, which is
+ * of blocks that were there all through it.  A leak raises both; blocks that come and go are not
+ * in the floor, however many there are.
  *
  * Windows double in width where time outgrows them, or memory: there are never more than
  * GROWTH_WINDOWS, and a stack takes a few bytes for each in which it did anything.
@@ -27,8 +27,12 @@ struct growth_windows;
 /* @max_bytes: about as much memory as the windows of all stacks take. */
 struct growth_windows *growth_windows_new(size_t max_bytes);
 void growth_windows_free(struct growth_windows *g);
-/* From @start_ns on, anew: @t is what was before, with groups by stack, and says what counts. */
-void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint64_t start_ns);
+/*
+ * From @start_ns on, anew: @t is what was before, with groups by stack, and says what counts.
+ * @end_ns: when it will end, 0: nobody knows.
+ */
+void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint64_t start_ns,
+			  uint64_t end_ns);
 /* The blocks of the space before went with it. */
 void growth_windows_begin_space(struct growth_windows *g);
 /* The next event, with what it did; @t as for growth_windows_begin(). */

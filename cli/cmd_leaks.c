@@ -119,7 +119,8 @@ static int report_on(struct leak_report *r, struct leaks *leaks, struct leak_blo
 		growth_find(&growth, r->view, r->own, windows, blocks, suppressions, o->warmup_ns,
 			    o->by);
 	r->growth = o->growth ? &growth : NULL;
-	leaks_make(leaks, &r->view->catalog, r->own, blocks, &filter, suppressions, o->by);
+	if (!o->growth || o->gates.n)
+		leaks_make(leaks, &r->view->catalog, r->own, blocks, &filter, suppressions, o->by);
 	ret->has_leaks = o->growth ? growth.sites.n_growing > growth.n_suppressed
 				   : leaks->n_shown > 0;
 	status = show(r, &err);
@@ -136,7 +137,7 @@ static int report(const struct leak_options *o, const char *path,
 {
 	struct growth_windows *windows = NULL;
 	struct leak_blocks blocks = {0};
-	struct leaks leaks;
+	struct leaks leaks = {0};
 	struct view v;
 	struct own own;
 	struct leak_report r = {.options = o, .suppressions = suppressions, .view = &v,
