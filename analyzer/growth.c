@@ -13,9 +13,9 @@
 /* How much is asked for; tests/growth/judge.py says what comes of it. */
 #define INCREASES_MIN 5	      /* windows in which the floor rose for good */
 #define DROP_MAX 0.25	      /* of the rise: where more was lost on the way the trend must be clear */
-#define NOISY_DROP_MAX 2.0
-#define TREND_MIN 4.0	      /* standard deviations */
-#define DEPENDENCE_MAX 0.6    /* of a window on the one before, where the trend decides */
+#define NOISY_DROP_MAX 0.6
+#define TREND_MIN 5.0	      /* standard deviations */
+#define DEPENDENCE_MAX 0.5    /* of a window on the one before, where the trend decides */
 #define SECOND_HALF_MIN 0.4   /* of the growth of the first half */
 #define LAST_QUARTER_MIN 0.35 /* of a quarter of the growth */
 #define LATE_BEFORE_MAX 0.5   /* slope before it began, by that since */

@@ -12,9 +12,10 @@
  * each other, and how many frames neighbours share says where a tree of them branches.  It is
  * gone through from the leaves: what grows below a node explains that the node does, or not.
  */
-#define EXPLAINED_MIN 0.5  /* of a node's growth, by what grows below it */
 #define SCATTERED_MAX 0.34 /* of a node's growth, by one below it that does not grow for sure */
-#define WHOLE_MIN 0.9	   /* of what a node allocated, by what grows below it: it is all the same */
+#define LEVEL_MAX 0.3	   /* of what one below it grew in the second half: by so much it changed … */
+#define LEVEL_RANGE_MAX 0.7 /* … and it never was apart by more: what it has is bounded */
+#define REST_MAX 4 /* what else it allocated, by how much that grew: it is all the same */
 
 struct series {
 	double floors[GROWTH_WINDOWS_MAX], ends[GROWTH_WINDOWS_MAX];
@@ -199,22 +200,69 @@ static bool is_better(const struct making *m, size_t first, size_t lo, size_t hi
 {
 	const struct growth_sites *s = m->sites;
 	bool is_own = depth >= m->leaves[lo].own_depth, is_alike = depth == m->leaves[lo].depth;
-	uint64_t grown = 0, all = 0;
-	double explained = 0;
+	double explained = 0, grown = 0, all = 0;
 
 	if (first == s->n_growing)
 		return b->largest <= SCATTERED_MAX * rise;
 	for (size_t i = first; i < s->n_growing; i++) {
 		explained += s->growing[i].growth.slope;
-		grown += s->growing[i].lifetimes.bytes;
+		grown += (double)s->growing[i].lifetimes.bytes;
 	}
 	for (size_t i = lo; i < hi; i++)
-		all += m->leaves[i].bytes;
+		all += (double)m->leaves[i].bytes;
 	if (is_alike && depth == m->leaves[hi - 1].depth)
 		return true;
 	if (!is_own || s->n_growing - first < 2)
 		return false;
-	return explained < EXPLAINED_MIN * g->slope || (double)grown >= WHOLE_MIN * (double)all;
+	return all - grown <= REST_MAX * (g->slope - explained) * (double)s->span.n;
+}
+
+static double change_of(const double *x, size_t from, size_t n)
+{
+	size_t width = n / 8 ? n / 8 : 1;
+	double change = 0;
+
+	for (size_t i = 0; i < width; i++)
+		change += x[n - 1 - i] - x[from + i];
+	return change / (double)width;
+}
+
+static double range_of(const double *x, size_t from, size_t n)
+{
+	double low = x[from], high = low;
+
+	for (size_t i = from; i < n; i++) {
+		low = x[i] < low ? x[i] : low;
+		high = x[i] > high ? x[i] : high;
+	}
+	return high - low;
+}
+
+/*
+ * A full cache, of what several stacks put into it: one has more of it by the time, at the
+ * others' cost.  Those from number @first on that grow just so do not count.
+ */
+static void weigh(struct making *m, size_t first, const struct series *node)
+{
+	struct growth_sites *s = m->sites;
+	size_t n = s->span.n, kept = first;
+
+	for (size_t i = first; i < s->n_growing; i++) {
+		struct growth_site *x = &s->growing[i];
+		double grown = change_of(x->floors, n / 2, n);
+		bool counts = x->is_weighed || change_of(node->floors, n / 2, n) > LEVEL_MAX * grown ||
+			      range_of(node->floors, n / 2, n) > LEVEL_RANGE_MAX * grown;
+
+		x->is_weighed = true;
+		if (counts) {
+			s->growing[kept++] = *x;
+			continue;
+		}
+		for (size_t k = 0; k < x->n_stacks; k++)
+			m->leaves[x->first + k].is_covered = false;
+		release_site(x);
+	}
+	s->n_growing = kept;
 }
 
 static void go_through(struct making *m, size_t lo, size_t hi, size_t depth, struct series *ret);
@@ -265,6 +313,7 @@ static void go_through(struct making *m, size_t lo, size_t hi, size_t depth, str
 	/* of all there is nothing to say, and of but one below it has been said */
 	if (!depth || b.n < 2)
 		return;
+	weigh(m, first, ret);
 	growth_judge(ret->floors, ret->ends, n, GROWTH_ONLY, &g);
 	if (g.is_growing && is_better(m, first, lo, hi, depth, &g, &b, rise_of(ret, n)))
 		put_growing(m, first, lo, hi, depth, &g, ret);
