@@ -264,11 +264,10 @@ static double largest_fall(const double *x, size_t n)
 }
 
 /* Of what does not grow. */
-static enum growth_shape shape_of(const double *floors, const double *ends, size_t n,
-				  const struct trend *t)
+static enum growth_shape shape_of(const double *ends, size_t n, const struct trend *t)
 {
 	size_t eighth = n / 8 ? n / 8 : 1;
-	double start = median_of(floors, eighth), end = median_of(floors + n - eighth, eighth);
+	double start = median_of(ends, eighth), end = median_of(ends + n - eighth, eighth);
 	double drop = largest_drop(ends, n), top = 0, bottom = ends[0];
 	struct rise r;
 
@@ -276,11 +275,11 @@ static enum growth_shape shape_of(const double *floors, const double *ends, size
 		top = ends[i] > top ? ends[i] : top;
 		bottom = ends[i] < bottom ? ends[i] : bottom;
 	}
-	find_rise(floors, n, &r);
+	find_rise(ends, n, &r);
 	if (top - bottom <= top / 50)
 		return GROWTH_FLAT;
 	if (drop <= (top - bottom) / 2) {
-		double middle = median_of(floors + n / 2 - eighth / 2, eighth);
+		double middle = median_of(ends + n / 2 - eighth / 2, eighth);
 
 		if (r.whole > 0 && r.largest >= STEP_MIN * r.whole)
 			return GROWTH_STEP;
@@ -321,8 +320,8 @@ void growth_judge(const double *floors, const double *ends, size_t n,
 			return;
 	if (question == GROWTH_ONLY)
 		return;
-	find_trend(floors, n, &t);
-	*ret = (struct growth){.shape = shape_of(floors, ends, n, &t),
+	find_trend(ends, n, &t);
+	*ret = (struct growth){.shape = shape_of(ends, n, &t),
 			       .slope = t.slope,
 			       .low = t.low,
 			       .high = t.high,

@@ -13,8 +13,6 @@
  * gone through from the leaves: what grows below a node explains that the node does, or not.
  */
 #define SCATTERED_MAX 0.34 /* of a node's growth, by one below it that does not grow for sure */
-#define LEVEL_MAX 0.3	   /* of what one below it grew in the second half: by so much it changed … */
-#define LEVEL_RANGE_MAX 0.7 /* … and it never was apart by more: what it has is bounded */
 #define REST_MAX 4 /* what else it allocated, by how much that grew: it is all the same */
 
 struct series {
@@ -217,54 +215,6 @@ static bool is_better(const struct making *m, size_t first, size_t lo, size_t hi
 	return all - grown <= REST_MAX * (g->slope - explained) * (double)s->span.n;
 }
 
-static double change_of(const double *x, size_t from, size_t n)
-{
-	size_t width = n / 8 ? n / 8 : 1;
-	double change = 0;
-
-	for (size_t i = 0; i < width; i++)
-		change += x[n - 1 - i] - x[from + i];
-	return change / (double)width;
-}
-
-static double range_of(const double *x, size_t from, size_t n)
-{
-	double low = x[from], high = low;
-
-	for (size_t i = from; i < n; i++) {
-		low = x[i] < low ? x[i] : low;
-		high = x[i] > high ? x[i] : high;
-	}
-	return high - low;
-}
-
-/*
- * A full cache, of what several stacks put into it: one has more of it by the time, at the
- * others' cost.  Those from number @first on that grow just so do not count.
- */
-static void weigh(struct making *m, size_t first, const struct series *node)
-{
-	struct growth_sites *s = m->sites;
-	size_t n = s->span.n, kept = first;
-
-	for (size_t i = first; i < s->n_growing; i++) {
-		struct growth_site *x = &s->growing[i];
-		double grown = change_of(x->floors, n / 2, n);
-		bool counts = x->is_weighed || change_of(node->floors, n / 2, n) > LEVEL_MAX * grown ||
-			      range_of(node->floors, n / 2, n) > LEVEL_RANGE_MAX * grown;
-
-		x->is_weighed = true;
-		if (counts) {
-			s->growing[kept++] = *x;
-			continue;
-		}
-		for (size_t k = 0; k < x->n_stacks; k++)
-			m->leaves[x->first + k].is_covered = false;
-		release_site(x);
-	}
-	s->n_growing = kept;
-}
-
 static void go_through(struct making *m, size_t lo, size_t hi, size_t depth, struct series *ret);
 
 /* The nodes below one, next to each other: they branch after @depth frames. */
@@ -313,7 +263,6 @@ static void go_through(struct making *m, size_t lo, size_t hi, size_t depth, str
 	/* of all there is nothing to say, and of but one below it has been said */
 	if (!depth || b.n < 2)
 		return;
-	weigh(m, first, ret);
 	growth_judge(ret->floors, ret->ends, n, GROWTH_ONLY, &g);
 	if (g.is_growing && is_better(m, first, lo, hi, depth, &g, &b, rise_of(ret, n)))
 		put_growing(m, first, lo, hi, depth, &g, ret);

@@ -21,9 +21,7 @@
 struct growth_site {
 	struct stack_id stack; /* one of them */
 	size_t depth;	       /* of its frames so many are those of all; with one stack all */
-	size_t n_stacks;
-	size_t first;	 /* while they are made: of the stacks in their order; … */
-	bool is_weighed; /* … whether those beside it were looked at */
+	size_t n_stacks, first; /* first: while they are made */
 	struct growth growth;
 	double *floors, *ends; /* [window] */
 	struct growth_lifetimes lifetimes;

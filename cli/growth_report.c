@@ -116,16 +116,20 @@ char *growth_site_name(const struct catalog *c, const struct own *own,
 
 /* ---- text --------------------------------------------------------------------------------- */
 
+#define RATE_MAX (FORMAT_MAX + 4)
+
 /* "1.20 MiB/h" of bytes a second. */
-static const char *rate_text(char *buf, const struct leak_report *r, double per_second)
+static const char *rate_text(char buf[RATE_MAX], const struct leak_report *r, double per_second)
 {
 	double per_hour = per_second * SECONDS_PER_HOUR;
-	char bytes[FORMAT_MAX];
+	size_t n = 0;
 
+	if (per_hour < 0)
+		buf[n++] = '-';
 	per_hour = per_hour < 0 ? -per_hour : per_hour;
-	view_bytes(bytes, per_hour < 0x1p63 ? (uint64_t)(per_hour + 0.5) : UINT64_MAX,
+	view_bytes(buf + n, per_hour < 0x1p63 ? (uint64_t)(per_hour + 0.5) : UINT64_MAX,
 		   r->options->bytes);
-	snprintf(buf, FORMAT_MAX, "%s%s/h", per_second < 0 ? "-" : "", bytes);
+	memcpy(buf + strlen(buf), "/h", sizeof("/h"));
 	return buf;
 }
 
@@ -150,7 +154,7 @@ static void print_curve(const struct growth_sites *s, const struct growth_site *
 static void print_reasons(const struct leak_report *r, const struct growth_site *s)
 {
 	const struct growth_sites *all = &r->growth->sites;
-	char a[FORMAT_MAX], b[FORMAT_MAX], c[FORMAT_MAX];
+	char a[RATE_MAX], b[RATE_MAX], c[FORMAT_MAX];
 
 	printf("    %s", growth_shape_text(s->growth.shape));
 	if (s->growth.shape == GROWTH_LATE)
@@ -184,16 +188,15 @@ static bool print_frames(const struct leak_report *r, const struct growth_site *
 
 	if (!has_frames(r))
 		return false;
-	if (s->n_stacks > 1) {
+	if (s->n_stacks > 1)
 		printf("    in %s call stacks, such as\n", format_count(n, s->n_stacks));
-	}
 	return stack_view_print(r->view, s->stack, &o);
 }
 
 static bool print_site(const struct leak_report *r, const struct growth_site *s)
 {
 	const struct growth_sites *all = &r->growth->sites;
-	char a[FORMAT_MAX], b[FORMAT_MAX], c[FORMAT_MAX], *name = growth_site_name(&r->view->catalog, r->own, s);
+	char a[RATE_MAX], b[FORMAT_MAX], c[FORMAT_MAX], *name = growth_site_name(&r->view->catalog, r->own, s);
 	int width = output_width() - 38 - CURVE_COLUMNS - 2;
 
 	printf("%14s %8s %12s  ",
@@ -286,7 +289,7 @@ static void print_head(const struct leak_report *r)
 	const struct growth_found *g = r->growth;
 	const struct growth_span *span = &g->sites.span;
 	size_t n = g->sites.n_growing - g->n_suppressed;
-	char a[FORMAT_MAX], b[FORMAT_MAX], c[FORMAT_MAX];
+	char a[RATE_MAX], b[FORMAT_MAX], c[FORMAT_MAX];
 
 	if (!growth_is_told(g))
 		printf("Growth cannot be told: %s is too short for it\n",

@@ -299,6 +299,8 @@ const struct key keys[] = {
 	{{'6'}, "leaks: unfreed blocks by call stack", NULL, NULL, go_to_view, VIEW_LEAKS},
 	{{'7'}, "sizes", NULL, NULL, go_to_view, VIEW_SIZES},
 	{{'8'}, "threads", NULL, NULL, go_to_view, VIEW_THREADS},
+	{{'9'}, "growth: what grows without end, up to this moment", NULL, NULL, go_to_view,
+	 VIEW_GROWTH},
 	{{INPUT_F2, INPUT_TAB}, "the next view", "View", NULL, go_to_next_view, 1},
 	{{INPUT_BACK_TAB}, "the view before", NULL, NULL, go_to_next_view, -1},
 	{{INPUT_ENTER}, "into the row: lines, source, call stack; zoom", NULL, NULL, go_into, 0},

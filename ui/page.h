@@ -25,6 +25,7 @@ enum view_kind {
 	VIEW_LEAKS,
 	VIEW_SIZES,
 	VIEW_THREADS,
+	VIEW_GROWTH,
 	ROOT_VIEWS, /* those before have a key of their own, the others are come to */
 	VIEW_LINES = ROOT_VIEWS,
 	VIEW_SOURCE,
@@ -72,6 +73,7 @@ struct page {
 	uint32_t zoom_node, selected_node; /* that have these paths; 0: none is known */
 	bool is_zoomed; /* by the user; else to where the first branches are */
 	char *note; /* above the table, or NULL */
+	struct growth_words *words; /* of the view of what grows, or NULL */
 };
 
 enum prompt_kind { PROMPT_NONE, PROMPT_SEARCH, PROMPT_FILTER, PROMPT_EXPORT, PROMPT_SAVE };
@@ -102,6 +104,7 @@ struct ui {
 	uint64_t own_version; /* of the catalog when it was made */
 	struct stack_texts *texts;
 	struct counted_tree trees[2]; /* top down, bottom up */
+	struct growth_shown *growth;  /* of the view of what grows; NULL: nobody has asked */
 	struct page roots[ROOT_VIEWS];
 	struct page *pages[PAGES_MAX]; /* the last is shown; the first is a root */
 	size_t n_pages;
@@ -134,6 +137,7 @@ struct view {
 	int sort; /* the column at first … */
 	int counted_sort; /* … of a layer of countable things */
 	bool needs_blocks; /* it shows single blocks, or their ages */
+	bool needs_growth; /* it shows what happened over time */
 };
 
 extern const struct view views[VIEWS];
@@ -178,6 +182,8 @@ size_t page_total_offset(const struct page *p);
 /* The columns that all tables of heap totals have; a row's values are put in their order. */
 void page_use_heap_columns(const struct ui *u, struct table *t, const struct heap_totals *totals,
 			   const char *title);
+/* Rows are stacks, by their items: they are named when they are shown. */
+void page_use_stack_texts(struct ui *u, struct table *t, const char *title);
 void page_put_heap_values(struct table_row *r, const struct heap_totals *totals);
 
 /* ---- tree.c, flame.c ---------------------------------------------------------------- */
@@ -200,6 +206,12 @@ void flame_draw(struct ui *u, struct page *p, struct canvas *c, struct box box);
 /* Moves the selection; false: the key is not its own. */
 bool flame_input(struct page *p, const struct input *in);
 bool flame_search(struct ui *u, struct page *p, bool backwards);
+
+/* ---- growth.c ----------------------------------------------------------------------- */
+
+void growth_make(struct ui *u, struct page *p);
+void growth_words_free(struct growth_words *w);
+void growth_shown_free(struct growth_shown *f);
 
 /* ---- source.c ----------------------------------------------------------------------- */
 

@@ -46,6 +46,7 @@ static void make_own(struct ui *u)
 	if (u->own.catalog && u->own_version == history_catalog_version(u->history))
 		return;
 	trees_release(u);
+	growth_shown_free(u->growth);
 	own_release(&u->own);
 	own_init(&u->own, c, u->options.skip, u->options.n_skip);
 	stack_texts_free(u->texts);
@@ -91,6 +92,7 @@ void ui_free(struct ui *u)
 	for (int i = 0; i < ROOT_VIEWS; i++)
 		page_release(&u->roots[i]);
 	trees_release(u);
+	growth_shown_free(u->growth);
 	own_release(&u->own);
 	stack_texts_free(u->texts);
 	history_close(u->history);
@@ -117,6 +119,7 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 	if (u->options.poll)
 		u->options.poll(u->options.arg);
 	history_want_blocks(u->history, views[ui_page(u)->view].needs_blocks);
+	history_want_growth(u->history, views[ui_page(u)->view].needs_growth);
 	r = history_read(u->history, max_ns, &u->read_err);
 
 	u->read_failed = r < 0;

@@ -413,7 +413,7 @@ static char *row_stack_text(void *arg, const struct table_row *r)
 	return stack_text(arg, (struct stack_id){r->item});
 }
 
-static void use_stack_texts(struct ui *u, struct table *t, const char *title)
+void page_use_stack_texts(struct ui *u, struct table *t, const char *title)
 {
 	t->text_title = title;
 	t->text_columns = 40;
@@ -495,7 +495,7 @@ static void make_leaks(struct ui *u, struct page *p)
 		    catalog_number(history_catalog(u->history), "exited", 0);
 	p->table.columns = leak_columns[2 * counted + has_ended];
 	p->table.n_columns = COUNT_OF(leak_columns[0]);
-	use_stack_texts(u, &p->table, counted ? "ACQUIRED BY" : "ALLOCATED BY");
+	page_use_stack_texts(u, &p->table, counted ? "ACQUIRED BY" : "ALLOCATED BY");
 	p->table.totals[LEAK_BYTES] = a.totals.live_bytes;
 	p->table.totals[LEAK_BLOCKS] = a.totals.live_blocks;
 	p->table.empty = counted ? "everything has been released" : "every block has been freed";
@@ -523,7 +523,7 @@ static void make_stacks(struct ui *u, struct page *p)
 	history_analysis(u->history, GROUP_STACK, false, &a);
 	rows = groups_alike(u, &p->scope, &a);
 	page_use_heap_columns(u, &p->table, &a.totals, "");
-	use_stack_texts(u, &p->table, "CALL STACK");
+	page_use_stack_texts(u, &p->table, "CALL STACK");
 	for (size_t i = 0; i < rows.n; i++) {
 		struct table_row *t = table_add(&p->table, NULL);
 
@@ -595,7 +595,7 @@ static void make_blocks(struct ui *u, struct page *p)
 
 	p->table.columns = block_columns;
 	p->table.n_columns = COUNT_OF(block_columns);
-	use_stack_texts(u, &p->table, "ALLOCATED BY");
+	page_use_stack_texts(u, &p->table, "ALLOCATED BY");
 	p->table.text_columns = 0;
 	p->table.empty = "no block of these is live at this moment";
 	while (replay_next_live(replay, &at, &b)) {
@@ -645,6 +645,7 @@ const struct view views[VIEWS] = {
 	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES, LEAK_BLOCKS, true},
 	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED, HEAP_CALLS},
 	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED, HEAP_CALLS},
+	[VIEW_GROWTH] = {"Growth", NULL, growth_make, 0, 0, .needs_growth = true},
 	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK, HEAP_CALLS},
 	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK, HEAP_CALLS},
 	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK, HEAP_CALLS},
@@ -671,6 +672,8 @@ void page_release(struct page *p)
 	table_state_release(&p->state);
 	hashmap_release(&p->open);
 	scope_release(&p->scope);
+	growth_words_free(p->words);
+	p->words = NULL;
 	free(p->note);
 	p->note = NULL;
 }
@@ -733,6 +736,7 @@ bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row
 	}
 	switch (p->view) {
 	case VIEW_LEAKS:
+	case VIEW_GROWTH:
 	case VIEW_STACKS:
 	case VIEW_BLOCKS:
 		scope_of_stack(u, (struct stack_id){row->item}, ret);
@@ -753,7 +757,7 @@ bool page_drill(struct ui *u, struct page *p, const struct table_row *row,
 		[VIEW_FUNCTIONS] = VIEW_STACKS, [VIEW_LINES] = VIEW_SOURCE,
 		[VIEW_LEAKS] = VIEW_STACK,	[VIEW_STACKS] = VIEW_STACK,
 		[VIEW_THREADS] = VIEW_BLOCKS,	[VIEW_SIZES] = VIEW_BLOCKS,
-		[VIEW_BLOCKS] = VIEW_STACK,
+		[VIEW_BLOCKS] = VIEW_STACK,	[VIEW_GROWTH] = VIEW_STACK,
 	};
 	const struct catalog *c = history_catalog(u->history);
 
