@@ -18,7 +18,8 @@
 #define DEPENDENCE_MAX 0.5    /* of a window on the one before, where the trend decides */
 #define SECOND_HALF_MIN 0.4   /* of the growth of the first half */
 #define LAST_QUARTER_MIN 0.35 /* of a quarter of the growth */
-#define LATE_BEFORE_MAX 0.5   /* slope before it began, by that since */
+#define LATE_BEFORE_MAX 0.5   /* slope before it began, by that since … */
+#define LATE_SURELY 0.1	      /* … where it could as well have grown from the beginning */
 #define STEP_MIN 0.6	      /* of the growth, in one window */
 
 static const struct {
@@ -237,7 +238,7 @@ static bool grows_from(const double *x, size_t n, size_t s, bool strict, struct 
 		return false;
 	if (s > n / 4) {
 		find_trend(x, s, &before);
-		if (before.slope > LATE_BEFORE_MAX * t.slope)
+		if (before.slope > (ret->is_growing ? LATE_SURELY : LATE_BEFORE_MAX) * t.slope)
 			return false;
 	}
 	*ret = (struct growth){.shape = s > n / 4 ? GROWTH_LATE : GROWTH_STEADY,
@@ -251,6 +252,14 @@ static bool grows_from(const double *x, size_t n, size_t s, bool strict, struct 
 	if (drop <= DROP_MAX * rise)
 		ret->confidence = fmax(ret->confidence, 1 - exp2(-(double)r.increases));
 	return true;
+}
+
+static bool grows(const double *x, size_t n, bool strict, struct growth *ret)
+{
+	for (size_t i = 0; i < COUNT_OF(begins); i++)
+		if (!ret->is_growing || n * begins[i] / 8 > n / 4)
+			grows_from(x, n, n * begins[i] / 8, strict, ret);
+	return ret->is_growing;
 }
 
 /* The largest fall from one value to the next. */
@@ -311,13 +320,9 @@ void growth_judge(const double *floors, const double *ends, size_t n,
 	ret->shape = GROWTH_FLAT;
 	if (most <= 0)
 		return;
-	for (size_t i = 0; i < COUNT_OF(begins); i++)
-		if (grows_from(floors, n, n * begins[i] / 8, false, ret))
-			return;
-	/* what is always replaced by something larger is never there for long */
-	for (size_t i = 0; i < COUNT_OF(begins); i++)
-		if (grows_from(ends, n, n * begins[i] / 8, true, ret))
-			return;
+	/* what is always replaced by something larger is never there for long: by the ends, too */
+	if (grows(floors, n, false, ret) || grows(ends, n, true, ret))
+		return;
 	if (question == GROWTH_ONLY)
 		return;
 	find_trend(ends, n, &t);
