@@ -19,6 +19,8 @@ struct series {
 	double floors[GROWTH_WINDOWS_MAX], ends[GROWTH_WINDOWS_MAX];
 };
 
+#define USUAL_LIVES_MIN 8  /* so long, in lives of its blocks, a place must have grown */
+
 #define HEAD 8 /* frames that are kept: most stacks differ there */
 
 struct making {
@@ -171,6 +173,33 @@ static void put_growing(struct making *m, size_t first, size_t lo, size_t hi, si
 		m->leaves[i].is_covered = true;
 }
 
+/*
+ * What its blocks usually live for is no small part of the time that was looked at: a queue, or a
+ * cache that replaces what is in it.  That it grew meanwhile says nothing.
+ */
+static bool lives_long(const struct growth_lifetimes *l, const struct growth_span *span,
+		       const struct growth *g)
+{
+	double grew_ns = (double)(span->n - g->since) * (double)span->width_ns;
+
+	return (double)growth_usual_ns(l) * USUAL_LIVES_MIN > grew_ns;
+}
+
+/* Whether the leaves from @lo to @hi, of which *@x is the sum, grow. */
+static bool grows(const struct making *m, size_t lo, size_t hi, const struct series *x,
+		  struct growth *ret)
+{
+	const struct growth_span *span = &m->sites->span;
+	struct growth_lifetimes l = {0};
+
+	growth_judge(x->floors, x->ends, span->n, GROWTH_ONLY, ret);
+	if (!ret->is_growing)
+		return false;
+	for (size_t i = lo; i < hi; i++)
+		growth_windows_add_lifetimes(m->windows, m->leaves[i].number, &l);
+	return !lives_long(&l, span, ret);
+}
+
 /* ---- the tree ----------------------------------------------------------------------------- */
 
 /* What is known of a node below. */
@@ -251,8 +280,7 @@ static void go_through(struct making *m, size_t lo, size_t hi, size_t depth, str
 	if (hi - lo == 1) {
 		growth_windows_add(m->windows, m->leaves[lo].number, &m->sites->span, ret->floors,
 				   ret->ends);
-		growth_judge(ret->floors, ret->ends, n, GROWTH_ONLY, &g);
-		if (g.is_growing)
+		if (grows(m, lo, hi, ret, &g))
 			put_growing(m, first, lo, hi, m->leaves[lo].depth, &g, ret);
 		return;
 	}
@@ -263,12 +291,18 @@ static void go_through(struct making *m, size_t lo, size_t hi, size_t depth, str
 	/* of all there is nothing to say, and of but one below it has been said */
 	if (!depth || b.n < 2)
 		return;
-	growth_judge(ret->floors, ret->ends, n, GROWTH_ONLY, &g);
-	if (g.is_growing && is_better(m, first, lo, hi, depth, &g, &b, rise_of(ret, n)))
+	if (grows(m, lo, hi, ret, &g) && is_better(m, first, lo, hi, depth, &g, &b, rise_of(ret, n)))
 		put_growing(m, first, lo, hi, depth, &g, ret);
 }
 
 /* ---- the others --------------------------------------------------------------------------- */
+
+/* It looks so, but that says nothing. */
+static void set_unclear(struct growth *g)
+{
+	g->is_growing = false;
+	g->shape = GROWTH_UNCLEAR;
+}
 
 /* Something that does not grow, by what it had at the end. */
 struct other {
@@ -330,6 +364,8 @@ static void put_others(struct making *m, size_t max)
 
 		add_leaves(m, list[i].lo, list[i].hi, &x);
 		growth_judge(x.floors, x.ends, s->span.n, GROWTH_SHAPE, &g);
+		if (g.is_growing)
+			set_unclear(&g);
 		s->others[i] = site_of(m, list[i].lo, list[i].hi, m->leaves[list[i].lo].depth, &g,
 				       &x);
 		for (size_t k = list[i].lo; k < list[i].hi; k++)
@@ -450,6 +486,8 @@ void growth_sites_make_rows(struct growth_sites *ret, const struct growth_window
 		if (!is_any(&sums[i], n))
 			continue;
 		growth_judge(sums[i].floors, sums[i].ends, n, GROWTH_ONLY, &s->growth);
+		if (s->growth.is_growing && lives_long(&s->lifetimes, span, &s->growth))
+			set_unclear(&s->growth);
 		init_site(s, &sums[i], n);
 		s->usual_ns = growth_usual_ns(&s->lifetimes);
 		s->row = &rows->rows[i];
@@ -466,9 +504,13 @@ void growth_sites_make_rows(struct growth_sites *ret, const struct growth_window
 	ret->n_others = ret->n_others_all < max_others ? ret->n_others_all : max_others;
 	for (size_t i = ret->n_others; i < ret->n_others_all; i++)
 		release_site(&ret->others[i]);
-	for (size_t i = 0; i < ret->n_others; i++)
-		growth_judge(ret->others[i].floors, ret->others[i].ends, n, GROWTH_SHAPE,
-			     &ret->others[i].growth);
+	for (size_t i = 0; i < ret->n_others; i++) {
+		struct growth_site *s = &ret->others[i];
+
+		growth_judge(s->floors, s->ends, n, GROWTH_SHAPE, &s->growth);
+		if (s->growth.is_growing)
+			set_unclear(&s->growth);
+	}
 	remember_rows(ret, rows, a);
 	free(sums);
 	free(sites);

@@ -242,7 +242,9 @@ static void note_end(struct growth_windows *g, const struct event *e, const stru
 	touch(g, s);
 	s->live -= b->size < s->live ? b->size : s->live;
 	set_young(s, 0, is_young ? b->size : 0);
-	s->lifetimes[lifetime_class(e->t_ns > b->t_ns ? e->t_ns - b->t_ns : 0)]++;
+	/* one that is only enlarged lives on */
+	if (e->kind != EVENT_REALLOC)
+		s->lifetimes[lifetime_class(e->t_ns > b->t_ns ? e->t_ns - b->t_ns : 0)]++;
 }
 
 void growth_windows_note(struct growth_windows *g, const struct totals *t, const struct event *e,

@@ -67,7 +67,7 @@ enum fate {
 	FATE_TOOTH,    /* up to @most, then nearly all go */
 	FATE_QUEUED,   /* the oldest goes, less often than one comes, up to @most */
 	FATE_WALK,     /* as likely one comes as one goes, between 0 and @most */
-	FATE_REPLACED, /* @most at once, in the place of those before */
+	FATE_REPLACED, /* @most at once, in the place of those before; @more each time */
 	FATE_ENLARGED, /* one block, by realloc */
 };
 
@@ -83,7 +83,7 @@ struct site {
 	double share;	   /* of blocks that are never freed; of a queue: that go */
 	double batch;	   /* so many come at once */
 	bool is_regular;   /* by a timer, rather than by chance */
-	size_t most;
+	size_t most, more;
 	bool is_replacing; /* a cache that is full goes on */
 	double size_low, size_high;
 	uint32_t *kept; /* slots, the oldest first */
@@ -277,6 +277,7 @@ static void come(struct site *s)
 			keep(s, allocate(s));
 		for (size_t i = 0; i < before; i++)
 			drop(s, false);
+		s->most += s->more;
 		return;
 	case FATE_ENLARGED:
 		if (s->n_kept)
@@ -612,6 +613,28 @@ static void kind_enlarged(void)
 	s->fate = FATE_ENLARGED;
 }
 
+/* All of a table is made anew, larger each time. */
+static void kind_rebuilt(void)
+{
+	struct site *s = add_leak("leak_rebuilt", 0, 1);
+
+	s->fate = FATE_REPLACED;
+	s->most = (size_t)whole(1, 20);
+	s->more = (size_t)whole(1, 4);
+	s->rate = uniform(30, 90) / length;
+	s->is_regular = true;
+}
+
+static void kind_some_sessions(void)
+{
+	struct site *s = add_site("leak_session", whole(1, 2));
+
+	note_leak("leak_session");
+	s->rate = uniform(500, 3000) / length;
+	s->lifetime = length * scaled(0.001, 0.015);
+	s->share = uniform(0.05, 0.2);
+}
+
 static void kind_two(void)
 {
 	add_leak("leak_first", part_of_traffic(0.01), 1);
@@ -672,6 +695,8 @@ static const struct {
 	{"leak of some blocks of a busy place", kind_forgotten, NULL, false},
 	{"leak in a rhythm", kind_in_rhythm, NULL, false},
 	{"block that is always enlarged", kind_enlarged, NULL, false},
+	{"table that is rebuilt larger each time", kind_rebuilt, NULL, false},
+	{"sessions, some of which stay", kind_some_sessions, NULL, false},
 	{"two leaks", kind_two, "xnew", false},
 	{"leak in batches", kind_batches, NULL, false},
 	{"warm cache", add_warm_cache, NULL, false},
