@@ -15,6 +15,7 @@
 #include "cli/invoker.h"
 #include "cli/probes.h"
 #include "cli/recording.h"
+#include "cli/snapshots.h"
 #include "collector/pairing.h"
 #include "collector/session.h"
 #include "common/format.h"
@@ -39,6 +40,10 @@ static const char help[] =
 	"      --call-graph=HOW  how call stacks are taken: auto (default: by the files'\n"
 	"                        unwind information), fp (by frame pointers alone),\n"
 	"                        caller (only who called the allocator), none\n"
+	"      --frag-every TIME  a snapshot of what is resident every TIME (10s, 1m) for\n"
+	"                        `heaptrail frag`; the process stands still for some\n"
+	"                        milliseconds; COMMAND has always one in its exit\n"
+	"      --frag-peaks      … and near peaks: a tenth more is live than before\n"
 	"      --free-stacks     take the stacks of frees, too, not only their callers:\n"
 	"                        frees cost as much as allocations then\n"
 	"      --min-size SIZE   count blocks below SIZE (64, 4K; 1G at most), but do not\n"
@@ -97,6 +102,7 @@ static const struct option options[] = {
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
+	SNAPSHOTS_OPTIONS,
 	GATES_OPTION,
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
@@ -108,6 +114,7 @@ struct record_options {
 	struct session_options session;
 	struct probe_specs probes;
 	struct gates gates;
+	struct snapshots snapshots;
 	bool as_root, quiet, done;
 };
 
@@ -189,6 +196,9 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_NO_PTRACE:
 		o->session.no_ptrace = true;
 		return 0;
+	case OPTION_FRAG_EVERY:
+	case OPTION_FRAG_PEAKS:
+		return snapshots_parse(c, &o->snapshots, option);
 	case OPTION_FAIL_IF:
 		return gates_add(&o->gates, optarg);
 	case OPTION_KEEPER:
@@ -246,7 +256,9 @@ static int run(const struct command *c, int argc, char **argv)
 	}
 	if (!o.as_root)
 		invoker_find(&o.session.identity);
+	snapshots_begin(&o.snapshots, &o.session);
 	status = recording_make(&o.session, o.quiet, &end);
+	snapshots_release(&o.snapshots);
 	if (!o.quiet && end.is_there) {
 		recording_say_end(&end);
 		fprintf(stderr, "next: heaptrail report %s\n",

@@ -25,24 +25,26 @@
 
 #define NAMES_SECONDS_MAX 120
 
-/* What a report wants besides the totals; either may be NULL. */
+/* What a report wants of the events. */
 struct wanted {
 	enum group_key key;
-	struct leak_blocks *blocks; /* that are live then */
-	struct growth_windows *windows;
+	const struct view_visitor *visitor; /* NULL, or what sees the blocks that are live then */
+	struct growth_windows *windows;	    /* NULL, or what each stack had over time */
 };
 
 static int analyse(struct view *v, const struct wanted *w, struct err *err)
 {
-	if (!w->blocks)
+	const struct view_visitor *visitor = w->visitor;
+
+	if (!visitor)
 		return analysis_make(v->reader, w->key, &v->window, progress_events, &v->analysis,
 				     err);
-	w->blocks->n = w->blocks->max_size = 0;
+	visitor->begin(visitor->arg);
 	if (!w->windows)
-		return analysis_make_live(v->reader, &v->window, progress_events, leak_blocks_add,
-					  w->blocks, &v->analysis, err);
-	return analysis_make_growth(v->reader, &v->window, progress_events, leak_blocks_add,
-				    w->blocks, w->windows, &v->analysis, err);
+		return analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
+					  visitor->arg, &v->analysis, err);
+	return analysis_make_growth(v->reader, &v->window, progress_events, visitor->visit,
+				    visitor->arg, w->windows, &v->analysis, err);
 }
 
 static int open_once(struct view *v, const char *path, const struct wanted *w,
@@ -98,6 +100,20 @@ int view_open_when(struct view *v, const char *path, enum group_key key, const s
 	return open_whole(v, path, &(struct wanted){.key = key}, when, err);
 }
 
+int view_open_visit(struct view *v, const char *path, const struct when *when,
+		    const struct view_visitor *visitor, struct err *err)
+{
+	return open_whole(v, path, &(struct wanted){.key = GROUP_STACK, .visitor = visitor}, when,
+			  err);
+}
+
+static void forget_blocks(void *arg)
+{
+	struct leak_blocks *blocks = arg;
+
+	blocks->n = blocks->max_size = 0;
+}
+
 int view_open_live(struct view *v, const char *path, const struct when *when,
 		   struct leak_blocks *blocks, struct err *err)
 {
@@ -107,7 +123,9 @@ int view_open_live(struct view *v, const char *path, const struct when *when,
 int view_open_growth(struct view *v, const char *path, const struct when *when,
 		     struct leak_blocks *blocks, struct growth_windows *windows, struct err *err)
 {
-	return open_whole(v, path, &(struct wanted){GROUP_STACK, blocks, windows}, when, err);
+	const struct view_visitor visitor = {forget_blocks, leak_blocks_add, blocks};
+
+	return open_whole(v, path, &(struct wanted){GROUP_STACK, &visitor, windows}, when, err);
 }
 
 int view_open_catalog(struct view *v, const char *path, struct err *err)

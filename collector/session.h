@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "collector/drain.h"
+#include "collector/looks.h"
 #include "collector/probe_spec.h"
 #include "collector/rotation.h"
 #include "collector/stack_mode.h"
@@ -48,6 +49,7 @@ struct session_options {
 	/* while names are looked up, every second or more often: frames done, of all; or NULL */
 	void (*on_names)(size_t done, size_t n);
 	struct drain_observer observer; /* of the heap as it is recorded */
+	struct looks looks; /* at the target's memory */
 	bool verbose;
 	/*
 	 * A pipe that ends when nobody wants the recording any more: then the process is let go
