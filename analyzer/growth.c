@@ -10,10 +10,10 @@
 
 #define PAIRS_MAX (GROWTH_WINDOWS_MAX * (GROWTH_WINDOWS_MAX - 1) / 2)
 
-/* How much is asked for; tests/growth/judge.py says what comes of it. */
+/* How much is asked for: tests/e2e/growth.py says what comes of it. */
 #define INCREASES_MIN 5	      /* windows in which the floor rose for good */
-#define DROP_MAX 0.25	      /* of the rise: where more was lost on the way the trend must be clear */
-#define NOISY_DROP_MAX 0.6
+#define DROP_MAX 0.25	      /* of the rise: of more that was lost on the way … */
+#define NOISY_DROP_MAX 0.6    /* … so much may be, where the trend is clear */
 #define TREND_MIN 5.0	      /* standard deviations */
 #define DEPENDENCE_MAX 0.5    /* of a window on the one before, where the trend decides */
 #define SECOND_HALF_MIN 0.4   /* of the growth of the first half */
@@ -87,7 +87,7 @@ static double largest_drop(const double *x, size_t n)
 
 struct trend {
 	double slope, low, high;
-	double z;	   /* Mann-Kendall, in standard deviations, as if windows were independent */
+	double z; /* Mann-Kendall, in standard deviations, as if windows were independent */
 	double dependence; /* of what is left without the slope, on the window before; 0 to 0.95 */
 };
 
@@ -217,7 +217,7 @@ static bool grows_from(const double *x, size_t n, size_t s, bool strict, struct 
 	size_t m = n - s, settled = n / 8;
 	struct trend t, before;
 	struct rise r;
-	double rise, drop, z;
+	double rise, drop, may_drop, z;
 
 	if (m < GROWTH_WINDOWS_MIN)
 		return false;
@@ -233,8 +233,9 @@ static bool grows_from(const double *x, size_t n, size_t s, bool strict, struct 
 	z = certainty(&t);
 	if (rise <= 0)
 		return false;
-	if (drop > DROP_MAX * rise && !(!strict && z >= TREND_MIN && t.dependence <= DEPENDENCE_MAX &&
-					drop <= NOISY_DROP_MAX * rise))
+	may_drop = !strict && z >= TREND_MIN && t.dependence <= DEPENDENCE_MAX ? NOISY_DROP_MAX
+									       : DROP_MAX;
+	if (drop > may_drop * rise)
 		return false;
 	if (s > n / 4) {
 		find_trend(x, s, &before);

@@ -291,7 +291,8 @@ static void go_through(struct making *m, size_t lo, size_t hi, size_t depth, str
 	/* of all there is nothing to say, and of but one below it has been said */
 	if (!depth || b.n < 2)
 		return;
-	if (grows(m, lo, hi, ret, &g) && is_better(m, first, lo, hi, depth, &g, &b, rise_of(ret, n)))
+	if (grows(m, lo, hi, ret, &g) &&
+	    is_better(m, first, lo, hi, depth, &g, &b, rise_of(ret, n)))
 		put_growing(m, first, lo, hi, depth, &g, ret);
 }
 

@@ -25,10 +25,10 @@ struct growth_site {
 	struct growth growth;
 	double *floors, *ends; /* [window] */
 	struct growth_lifetimes lifetimes;
-	uint64_t usual_ns; /* how long its blocks live that end: see growth_usual_ns(); 0: none did */
+	uint64_t usual_ns; /* how long blocks live that end, see growth_usual_ns(); 0: none did */
 	uint64_t live_blocks, live_bytes;    /* by growth_sites_count_live() */
 	uint64_t outlived_blocks; /* of these: older than that */
-	const struct row *row;	  /* of several stacks, where they were put together by something else */
+	const struct row *row;	  /* of growth_sites_make_rows() */
 };
 
 struct growth_sites {

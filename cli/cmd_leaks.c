@@ -46,8 +46,8 @@ static int show(const struct leak_report *r, struct err *err)
 	int status = 0;
 
 	if (o->json)
-		status = write_to(o->json_path, r, r->growth ? growth_report_json : leak_report_json,
-				  err);
+		status = write_to(o->json_path, r,
+				  r->growth ? growth_report_json : leak_report_json, err);
 	if (!status && o->sarif)
 		status = write_to(o->sarif_path, r, write_sarif, err);
 	if (status)

@@ -167,8 +167,8 @@ static void print_reasons(const struct leak_report *r, const struct growth_site 
 	       rate_text(a, r, growth_per_second(&all->span, s->growth.low)),
 	       rate_text(b, r, growth_per_second(&all->span, s->growth.high)));
 	if (s->usual_ns)
-		printf("    %s of %s live blocks are older than %s, as 19 in 20 of those freed never "
-		       "were\n", format_count(a, s->outlived_blocks),
+		printf("    %s of %s live blocks are older than %s, as 19 in 20 of those freed "
+		       "never were\n", format_count(a, s->outlived_blocks),
 		       format_count(b, s->live_blocks), format_duration(c, s->usual_ns));
 	else
 		printf("    none of its %s blocks was freed\n",
@@ -196,7 +196,8 @@ static bool print_frames(const struct leak_report *r, const struct growth_site *
 static bool print_site(const struct leak_report *r, const struct growth_site *s)
 {
 	const struct growth_sites *all = &r->growth->sites;
-	char a[RATE_MAX], b[FORMAT_MAX], c[FORMAT_MAX], *name = growth_site_name(&r->view->catalog, r->own, s);
+	char a[RATE_MAX], b[FORMAT_MAX], c[FORMAT_MAX];
+	char *name = growth_site_name(&r->view->catalog, r->own, s);
 	int width = output_width() - 38 - CURVE_COLUMNS - 2;
 
 	printf("%14s %8s %12s  ",

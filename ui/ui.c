@@ -48,6 +48,7 @@ static void make_own(struct ui *u)
 		return;
 	trees_release(u);
 	growth_shown_free(u->growth);
+	u->growth = NULL;
 	own_release(&u->own);
 	own_init(&u->own, c, u->options.skip, u->options.n_skip);
 	stack_texts_free(u->texts);
