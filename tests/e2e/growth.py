@@ -212,6 +212,48 @@ def live():
                 server.wait()
 
 
+def unfinished():
+    """A recording that is being written, in bounded space or not, and then is cut off."""
+    if os.geteuid():
+        tap.skip("recordings that are being written", "needs root")
+        return
+    with tempfile.TemporaryDirectory(prefix="heaptrail-growth.") as folder:
+        env = {**os.environ, "LD_LIBRARY_PATH": tap.private_libc(folder)}
+        server = subprocess.Popen([f"{os.environ['TARGETS']}/growing", "leak", "40"], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, text=True, env=env)
+        server.stdout.readline()
+        recorders = {}
+        try:
+            for name, more in (("whole", ()), ("bounded", ("--max-size", "1M"))):
+                recorders[name] = subprocess.Popen([HEAPTRAIL, "record", "-q", *more, "-o", f"{folder}/{name}.trail", "-p", str(server.pid)])
+            for name in recorders:
+                beside.expect(lambda path=f"{folder}/{name}.trail": os.path.exists(path), f"a recording, {name}")
+            server.stdin.write("go\n")
+            server.stdin.flush()
+            beside.expect(lambda: b"dropped" in subprocess.run([HEAPTRAIL, "info", f"{folder}/bounded.trail"],
+                                                               stdout=subprocess.PIPE).stdout, "events to be dropped")
+            for state in ("being written", "cut off"):
+                if state == "cut off":
+                    for recorder in recorders.values():
+                        recorder.kill()
+                        recorder.wait()
+                for name in recorders:
+                    # what was dropped is not known, and it takes some windows
+                    def rows(path=f"{folder}/{name}.trail"):
+                        return [functions(x) for x in rows_of(path)]
+                    found = beside.wait_until(lambda: any("forget_one" in r for r in rows()), 60 if state == "being written" else 1)
+                    tap.ok(found and len(rows()) == 1, f"{name}, {state}: {[r[:2] for r in rows()]}")
+                    screen = subprocess.run([HEAPTRAIL, "view", "--script", "9", "--dump", "--size", "24x120", f"{folder}/{name}.trail"],
+                                            stdout=subprocess.PIPE, text=True, env={**os.environ, "LC_ALL": "C.UTF-8", "HOME": folder}).stdout
+                    tap.ok("1 place grows by" in screen and "forget_one" in screen, f"{name}, {state}: in the terminal")
+        finally:
+            for recorder in recorders.values():
+                recorder.kill()
+                recorder.wait()
+            server.stdin.close()
+            server.wait()
+
+
 if len(sys.argv) > 1:
     judge_sets(int(sys.argv[2]) if len(sys.argv) > 2 else 1, int(sys.argv[1]))
 else:
@@ -219,4 +261,5 @@ else:
     streams(SEED)
     texts(1)  # of what it says: always the same
     live()
+    unfinished()
     tap.done()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A server to attach to: growing HOW.  Its threads handle requests, each of which allocates and
+ * A server to attach to: growing HOW [PAUSE].  Its threads handle requests, each of which allocates and
  * frees; from the first line of its standard input on, it also does one thing over time:
  *
  * leak      some requests forget a block
@@ -8,6 +8,7 @@
  * cache     fills in a second or so, then replaces what is in it
  * sawtooth  collects, and lets go of all, again and again
  *
+ * PAUSE is that between requests, in microseconds (1000).
  * It says "ready", and runs until its standard input ends.
  */
 #define _GNU_SOURCE
@@ -24,6 +25,7 @@
 
 static atomic_int has_begun;
 static const char *how;
+static useconds_t pause_us = 1000;
 static void *volatile sink;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -108,7 +110,7 @@ static void *serve(void *arg)
 	(void)arg;
 	for (int n = 0;; n++) {
 		handle_request(n);
-		usleep(1000);
+		usleep(pause_us);
 	}
 	return NULL;
 }
@@ -119,6 +121,8 @@ int main(int argc, char **argv)
 	char line[80];
 
 	how = argc > 1 ? argv[1] : "";
+	if (argc > 2)
+		pause_us = (useconds_t)strtoul(argv[2], NULL, 10);
 	for (int i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, serve, NULL);
 	puts("ready");
