@@ -20,23 +20,35 @@
 #define FIRST_WIDTH_NS (1ull << 20)
 #define DENSE_STACKS (1u << 22)
 
+/* What each event changes: half a line of the cache. */
+struct stack_now {
+	uint64_t live, young; /* of these were allocated in the open window */
+	uint64_t bytes;	      /* allocated */
+	uint32_t blocks;
+	bool is_touched; /* in the open window */
+};
+_Static_assert(sizeof(struct stack_now) == 32, "most events change two");
+
 struct stack_windows {
 	struct stack_id stack;
-	uint64_t live, young; /* now; of which were allocated in the open window */
-	uint64_t coded;	      /* what was live at the end of window number @last */
-	size_t last;	      /* the one that was written last, + 1 */
-	bool is_touched;      /* in the open window */
-	uint64_t blocks, bytes; /* allocated */
-	uint32_t lifetimes[GROWTH_LIFETIMES];
+	uint64_t coded; /* what was live at the end of window number @last */
+	size_t last;	/* the one that was written last, + 1 */
 	struct buffer code;
+};
+
+struct stack_lifetimes {
+	uint32_t counts[GROWTH_LIFETIMES];
 };
 
 struct growth_windows {
 	size_t max_bytes, bytes; /* of code */
 	uint64_t start_ns, width_ns;
 	size_t n; /* windows that have ended */
+	uint64_t open_ns; /* when the open one began */
 	struct stack_windows *stacks;
-	size_t n_stacks, cap_stacks;
+	struct stack_now *now;
+	struct stack_lifetimes *lifetimes;
+	size_t n_stacks, cap_stacks, cap_now, cap_lifetimes;
 	uint32_t *dense; /* [stack id] its number + 1, or 0 */
 	size_t cap_dense;
 	struct hashmap sparse; /* of ids that are too large for that */
@@ -57,6 +69,8 @@ static void clear(struct growth_windows *g)
 	for (size_t i = 0; i < g->n_stacks; i++)
 		buffer_release(&g->stacks[i].code);
 	free(g->stacks);
+	free(g->now);
+	free(g->lifetimes);
 	free(g->dense);
 	free(g->touched);
 	hashmap_release(&g->sparse);
@@ -71,26 +85,33 @@ void growth_windows_free(struct growth_windows *g)
 	free(g);
 }
 
-static struct stack_windows *find(struct growth_windows *g, struct stack_id stack)
+static uint32_t add(struct growth_windows *g, struct stack_id stack)
 {
 	uint32_t *place;
 
-	if (stack.v < g->cap_dense && g->dense[stack.v])
-		return &g->stacks[g->dense[stack.v] - 1];
 	if (stack.v < DENSE_STACKS) {
 		ARRAY_GROW(g->dense, g->cap_dense, stack.v);
 		place = &g->dense[stack.v];
 	} else {
 		place = hashmap_put(&g->sparse, stack.v);
 		if (*place != HASHMAP_NONE)
-			return &g->stacks[*place - 1];
+			return *place - 1;
 	}
 	ARRAY_GROW(g->stacks, g->cap_stacks, g->n_stacks);
+	ARRAY_GROW(g->now, g->cap_now, g->n_stacks);
+	ARRAY_GROW(g->lifetimes, g->cap_lifetimes, g->n_stacks);
 	g->stacks[g->n_stacks] = (struct stack_windows){.stack = stack};
 	*place = (uint32_t)++g->n_stacks;
-	return &g->stacks[g->n_stacks - 1];
+	return *place - 1;
 }
 
+/* The number of the stack, which comes up if need be. */
+static inline uint32_t find(struct growth_windows *g, struct stack_id stack)
+{
+	if (stack.v < g->cap_dense && g->dense[stack.v])
+		return g->dense[stack.v] - 1;
+	return add(g, stack);
+}
 /* ---- the code of a stack --------------------------------------------------------------- */
 
 static void put_window(struct buffer *to, size_t *last, size_t window, uint64_t *coded,
@@ -179,37 +200,41 @@ static void end_window(struct growth_windows *g)
 {
 	for (size_t i = 0; i < g->n_touched; i++) {
 		struct stack_windows *s = &g->stacks[g->touched[i]];
+		struct stack_now *now = &g->now[g->touched[i]];
 		size_t before = s->code.len;
 
-		if (s->live != s->coded || s->young)
-			put_window(&s->code, &s->last, g->n, &s->coded, s->live - s->young,
-				   s->live);
+		if (now->live != s->coded || now->young)
+			put_window(&s->code, &s->last, g->n, &s->coded, now->live - now->young,
+				   now->live);
 		g->bytes += s->code.len - before;
-		s->is_touched = false;
+		now->is_touched = false;
 	}
 	g->n_touched = 0;
 	g->n++;
 	if (g->n == GROWTH_WINDOWS ||
 	    (g->bytes > g->max_bytes && g->n % 2 == 0 && g->n > GROWTH_WINDOWS / 8))
 		halve(g);
+	g->open_ns = g->start_ns + g->n * g->width_ns;
 }
 
 void growth_windows_advance(struct growth_windows *g, uint64_t t_ns)
 {
-	/* wider ones at once, where there was nothing for long */
-	while (t_ns > g->start_ns && (t_ns - g->start_ns) / g->width_ns > g->n)
+	while (t_ns > g->open_ns && t_ns - g->open_ns >= g->width_ns)
 		end_window(g);
 }
 
 /* It has to be written when the open window ends. */
-static void touch(struct growth_windows *g, struct stack_windows *s)
+static inline struct stack_now *touch(struct growth_windows *g, uint32_t number)
 {
+	struct stack_now *s = &g->now[number];
+
 	if (s->is_touched)
-		return;
+		return s;
 	s->is_touched = true;
 	s->young = 0;
 	ARRAY_GROW(g->touched, g->cap_touched, g->n_touched);
-	g->touched[g->n_touched++] = (uint32_t)(s - g->stacks);
+	g->touched[g->n_touched++] = number;
+	return s;
 }
 
 static unsigned int lifetime_class(uint64_t ns)
@@ -227,7 +252,7 @@ static bool counts(const struct totals *t, const struct replay_block *b)
 }
 
 /* @more and @less of what is there are of blocks that were allocated in the open window. */
-static void set_young(struct stack_windows *s, uint64_t more, uint64_t less)
+static void set_young(struct stack_now *s, uint64_t more, uint64_t less)
 {
 	s->young += more;
 	s->young -= less < s->young ? less : s->young;
@@ -236,15 +261,16 @@ static void set_young(struct stack_windows *s, uint64_t more, uint64_t less)
 
 static void note_end(struct growth_windows *g, const struct event *e, const struct replay_block *b)
 {
-	struct stack_windows *s = find(g, b->stack);
-	bool is_young = b->t_ns >= g->start_ns + g->n * g->width_ns;
+	uint32_t number = find(g, b->stack);
+	struct stack_now *s = touch(g, number);
+	bool is_young = b->t_ns >= g->open_ns;
 
-	touch(g, s);
 	s->live -= b->size < s->live ? b->size : s->live;
 	set_young(s, 0, is_young ? b->size : 0);
 	/* one that is only enlarged lives on */
 	if (e->kind != EVENT_REALLOC)
-		s->lifetimes[lifetime_class(e->t_ns > b->t_ns ? e->t_ns - b->t_ns : 0)]++;
+		g->lifetimes[number]
+			.counts[lifetime_class(e->t_ns > b->t_ns ? e->t_ns - b->t_ns : 0)]++;
 }
 
 void growth_windows_note(struct growth_windows *g, const struct totals *t, const struct event *e,
@@ -252,7 +278,7 @@ void growth_windows_note(struct growth_windows *g, const struct totals *t, const
 {
 	bool ended = step->ended && counts(t, &step->old);
 	const struct replay_block *made = step->made;
-	struct stack_windows *s;
+	struct stack_now *s;
 	uint64_t kept = 0;
 
 	growth_windows_advance(g, e->t_ns);
@@ -260,13 +286,12 @@ void growth_windows_note(struct growth_windows *g, const struct totals *t, const
 		note_end(g, e, &step->old);
 	if (!made || !counts(t, made))
 		return;
-	s = find(g, made->stack);
-	touch(g, s);
+	s = touch(g, find(g, made->stack));
 	s->live += made->size;
 	s->blocks++;
 	s->bytes += made->size;
 	/* a block that only becomes larger is as old as it was */
-	if (ended && step->old.t_ns < g->start_ns + g->n * g->width_ns)
+	if (ended && step->old.t_ns < g->open_ns)
 		kept = step->old.size < made->size ? step->old.size : made->size;
 	set_young(s, made->size - kept, 0);
 }
@@ -277,16 +302,16 @@ void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint
 	const struct tally *y = &t->tallies[GROUP_STACK];
 
 	clear(g);
-	g->start_ns = start_ns;
+	g->start_ns = g->open_ns = start_ns;
 	g->width_ns = end_ns > start_ns ? (end_ns - start_ns) / (GROWTH_WINDOWS - 1) + 1
 					: FIRST_WIDTH_NS;
 	for (size_t i = 0; i < y->n; i++) {
 		const struct heap_totals *h = &y->groups[i].totals;
-		struct stack_windows *s = find(g, (struct stack_id){(uint32_t)y->groups[i].key});
+		struct stack_id stack = {(uint32_t)y->groups[i].key};
+		struct stack_now *s = touch(g, find(g, stack));
 
-		touch(g, s);
 		s->live = h->live_bytes;
-		s->blocks = h->alloc_calls;
+		s->blocks = (uint32_t)h->alloc_calls;
 		s->bytes = h->allocated_bytes;
 	}
 }
@@ -294,11 +319,11 @@ void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint
 void growth_windows_begin_space(struct growth_windows *g)
 {
 	for (size_t i = 0; i < g->n_stacks; i++) {
-		struct stack_windows *s = &g->stacks[i];
+		struct stack_now *s = &g->now[i];
 
 		if (!s->live)
 			continue;
-		touch(g, s);
+		touch(g, (uint32_t)i);
 		s->live = s->young = 0;
 	}
 }
@@ -393,12 +418,10 @@ void growth_windows_add(const struct growth_windows *g, size_t i, const struct g
 void growth_windows_add_lifetimes(const struct growth_windows *g, size_t i,
 				  struct growth_lifetimes *to)
 {
-	const struct stack_windows *s = &g->stacks[i];
-
-	to->blocks += s->blocks;
-	to->bytes += s->bytes;
+	to->blocks += g->now[i].blocks;
+	to->bytes += g->now[i].bytes;
 	for (size_t k = 0; k < GROWTH_LIFETIMES; k++)
-		to->counts[k] += s->lifetimes[k];
+		to->counts[k] += g->lifetimes[i].counts[k];
 }
 
 uint64_t growth_usual_ns(const struct growth_lifetimes *l)
