@@ -21,7 +21,7 @@ struct series {
 
 #define USUAL_LIVES_MIN 8  /* so long, in lives of its blocks, a place must have grown */
 
-#define HEAD 8 /* frames that are kept: most stacks differ there */
+#define HEAD 16 /* frames that are kept: most stacks differ there */
 
 struct making {
 	const struct growth_windows *windows;

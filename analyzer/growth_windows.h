@@ -18,7 +18,7 @@
  * Windows double in width where time outgrows them, or memory: there are never more than
  * GROWTH_WINDOWS, and a stack takes a few bytes for each in which it did anything.
  */
-#define GROWTH_WINDOWS 512
+#define GROWTH_WINDOWS 256
 #define GROWTH_LIFETIMES 40
 #define GROWTH_BYTES ((size_t)128 << 20) /* for growth_windows_new() */
 

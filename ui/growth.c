@@ -151,7 +151,7 @@ void growth_make(struct ui *u, struct page *p)
 	p->words = new_words(history_is_counted(u->history));
 	p->table.columns = p->words->columns;
 	p->table.n_columns = COUNT_OF(growth_columns[0]);
-	page_use_stack_texts(u, &p->table, "ALLOCATED BY");
+	stack_texts_use(u, &p->table, "ALLOCATED BY");
 	p->table.text_columns = 24;
 	p->table.empty = windows ? "nothing was there for a whole window"
 				 : "it is not known, of this part, what grows";

@@ -243,7 +243,7 @@ def unfinished():
                         return [functions(x) for x in rows_of(path)]
                     found = beside.wait_until(lambda: any("forget_one" in r for r in rows()), 60 if state == "being written" else 1)
                     tap.ok(found and len(rows()) == 1, f"{name}, {state}: {[r[:2] for r in rows()]}")
-                    screen = subprocess.run([HEAPTRAIL, "view", "--script", "9", "--dump", "--size", "24x120", f"{folder}/{name}.trail"],
+                    screen = subprocess.run([HEAPTRAIL, "view", "--script", "0", "--dump", "--size", "24x120", f"{folder}/{name}.trail"],
                                             stdout=subprocess.PIPE, text=True, env={**os.environ, "LC_ALL": "C.UTF-8", "HOME": folder}).stdout
                     tap.ok("1 place grows by" in screen and "forget_one" in screen, f"{name}, {state}: in the terminal")
         finally:

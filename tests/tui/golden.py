@@ -34,9 +34,16 @@ SCREENS = {
     "leaks": "6",
     "sizes": "7",
     "threads": "8",
-    "growth": "9",
-    "growth-past": "9 30*[",
-    "growth-stack": "9 Enter",
+    "frag": "9",
+    "frag-past": "9 40*[",
+    "frag-before": "9 199*[",
+    "frag-map": "9 M 5*Right Down",
+    "frag-pages": "9 M Enter",
+    "frag-pinned": "9 Down Enter",
+    "frag-page": "9 Enter Enter",
+    "growth": "0",
+    "growth-past": "0 30*[",
+    "growth-stack": "0 Enter",
     "lines": "2 Enter",
     "source": "2 '/subt' Enter Enter Enter",
     "source-missing": "2 Enter Enter",
@@ -113,7 +120,7 @@ def layers():
 
 def others():
     compare("overview-ascii-80x24", dump("", "24x80", "--ascii"))
-    compare("growth-ascii-80x24", dump("9", "24x80", "--ascii"))
+    compare("growth-ascii-80x24", dump("0", "24x80", "--ascii"))
     compare("tree-ascii-80x24", dump("4 +", "24x80", "--ascii"))
     tap.ok(dump("5", "24x80", "--ascii").isascii(), "--ascii has nothing else")
     compare("styles-80x24", dump("2 '/frame' Enter", "24x80", "--dump-styles"))
