@@ -25,9 +25,30 @@
 
 #define NAMES_SECONDS_MAX 120
 
-/* @visitor: NULL, or what sees the blocks that are live then. */
-static int open_once(struct view *v, const char *path, enum group_key key,
-		     const struct when *when, const struct view_visitor *visitor, struct err *err)
+/* What a report wants of the events. */
+struct wanted {
+	enum group_key key;
+	const struct view_visitor *visitor; /* NULL, or what sees the blocks that are live then */
+	struct growth_windows *windows;	    /* NULL, or what each stack had over time */
+};
+
+static int analyse(struct view *v, const struct wanted *w, struct err *err)
+{
+	const struct view_visitor *visitor = w->visitor;
+
+	if (!visitor)
+		return analysis_make(v->reader, w->key, &v->window, progress_events, &v->analysis,
+				     err);
+	visitor->begin(visitor->arg);
+	if (!w->windows)
+		return analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
+					  visitor->arg, &v->analysis, err);
+	return analysis_make_growth(v->reader, &v->window, progress_events, visitor->visit,
+				    visitor->arg, w->windows, &v->analysis, err);
+}
+
+static int open_once(struct view *v, const char *path, const struct wanted *w,
+		     const struct when *when, struct err *err)
 {
 	int r;
 
@@ -40,13 +61,8 @@ static int open_once(struct view *v, const char *path, enum group_key key,
 		r = when_find(when, v->reader, &v->window, err);
 	if (!r)
 		v->layer = layers_find(&v->layers, when->layer ? when->layer : LAYERS_HEAP)->name;
-	if (!r && visitor) {
-		visitor->begin(visitor->arg);
-		r = analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
-				       visitor->arg, &v->analysis, err);
-	} else if (!r) {
-		r = analysis_make(v->reader, key, &v->window, progress_events, &v->analysis, err);
-	}
+	if (!r)
+		r = analyse(v, w, err);
 	progress_end();
 	/* afterwards: names that came while the events were read are in it */
 	if (!r)
@@ -65,15 +81,15 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 	return view_open_when(v, path, key, &(struct when){0}, err);
 }
 
-static int open_whole(struct view *v, const char *path, enum group_key key,
-		      const struct when *when, const struct view_visitor *visitor, struct err *err)
+static int open_whole(struct view *v, const char *path, const struct wanted *w,
+		      const struct when *when, struct err *err)
 {
-	int r = open_once(v, path, key, when, visitor, err);
+	int r = open_once(v, path, w, when, err);
 
 	/* it was finished while it was read: what was read is not all of it */
 	if (!r && !store_reader_is_sealed(v->reader) && catalog_text(&v->catalog, "seal")) {
 		view_close(v);
-		r = open_once(v, path, key, when, visitor, err);
+		r = open_once(v, path, w, when, err);
 	}
 	return r;
 }
@@ -81,13 +97,14 @@ static int open_whole(struct view *v, const char *path, enum group_key key,
 int view_open_when(struct view *v, const char *path, enum group_key key, const struct when *when,
 		   struct err *err)
 {
-	return open_whole(v, path, key, when, NULL, err);
+	return open_whole(v, path, &(struct wanted){.key = key}, when, err);
 }
 
 int view_open_visit(struct view *v, const char *path, const struct when *when,
 		    const struct view_visitor *visitor, struct err *err)
 {
-	return open_whole(v, path, GROUP_STACK, when, visitor, err);
+	return open_whole(v, path, &(struct wanted){.key = GROUP_STACK, .visitor = visitor}, when,
+			  err);
 }
 
 static void forget_blocks(void *arg)
@@ -100,8 +117,15 @@ static void forget_blocks(void *arg)
 int view_open_live(struct view *v, const char *path, const struct when *when,
 		   struct leak_blocks *blocks, struct err *err)
 {
-	return view_open_visit(v, path, when,
-			       &(struct view_visitor){forget_blocks, leak_blocks_add, blocks}, err);
+	return view_open_growth(v, path, when, blocks, NULL, err);
+}
+
+int view_open_growth(struct view *v, const char *path, const struct when *when,
+		     struct leak_blocks *blocks, struct growth_windows *windows, struct err *err)
+{
+	const struct view_visitor visitor = {forget_blocks, leak_blocks_add, blocks};
+
+	return open_whole(v, path, &(struct wanted){GROUP_STACK, &visitor, windows}, when, err);
 }
 
 int view_open_catalog(struct view *v, const char *path, struct err *err)
