@@ -179,7 +179,7 @@ static int record(struct leak_options *o, struct suppressions *suppressions, str
 		output = output_in(folder);
 		o->session.output = output;
 	}
-	status = recording_make(&o->session, false, &end);
+	status = recording_make(&o->session, NULL, false, &end);
 	if (end.is_there) {
 		if (!folder)
 			recording_say_end(&end);

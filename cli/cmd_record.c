@@ -15,6 +15,7 @@
 #include "cli/invoker.h"
 #include "cli/probes.h"
 #include "cli/recording.h"
+#include "cli/triggers.h"
 #include "collector/pairing.h"
 #include "collector/session.h"
 #include "common/format.h"
@@ -57,6 +58,9 @@ static const char help[] =
 	"                        the recording belongs to, the user who called sudo\n"
 	"      --no-demangle     store names of functions as linkers know them\n"
 	"      --no-ptrace       follow COMMAND by signals, as where a debugger has it\n"
+	"      --when 'EXPR' ACTION  when, for example, 'live > 64MiB' comes to be met:\n"
+	"                        mark the moment, stop recording, or exec COMMAND (by\n"
+	"                        the shell, see the manual); several times\n"
 	"      --fail-if 'EXPR'  exit with status 1 if COMMAND's is 0 and, for example,\n"
 	"                        'leaked > 0', 'peak > 100MiB' or 'lost': see the manual;\n"
 	"                        several times\n"
@@ -72,12 +76,13 @@ static const char help[] =
 	"\n"
 	"Examples:\n"
 	"  heaptrail record -- ./server --port 8080\n"
-	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
+	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n"
+	"  heaptrail record --when 'live > 1GiB' stop -p \"$(pidof server)\"\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH,
        OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_PROBE,
        OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
-       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
+       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_WHEN, OPTION_KEEPER };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -97,6 +102,7 @@ static const struct option options[] = {
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
+	{"when", required_argument, NULL, OPTION_WHEN}, /* and its action: see triggers.h */
 	GATES_OPTION,
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
@@ -108,6 +114,7 @@ struct record_options {
 	struct session_options session;
 	struct probe_specs probes;
 	struct gates gates;
+	struct triggers triggers;
 	bool as_root, quiet, done;
 };
 
@@ -215,7 +222,8 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	int option, status;
 
 	while ((option = getopt_long(argc, argv, "+o:p:d:qv", options, NULL)) != -1) {
-		status = parse_option(c, o, option);
+		status = option == OPTION_WHEN ? triggers_parse(c, &o->triggers, argc, argv)
+					       : parse_option(c, o, option);
 		if (status || o->done)
 			return status;
 	}
@@ -230,6 +238,13 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	return probes_finish(&o->probes);
 }
 
+static void release(struct record_options *o)
+{
+	triggers_release(&o->triggers);
+	gates_release(&o->gates);
+	probe_specs_release(&o->probes);
+}
+
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct record_options o = {0};
@@ -240,13 +255,17 @@ static int run(const struct command *c, int argc, char **argv)
 
 	status = parse(c, argc, argv, &o);
 	if (status || o.done) {
-		gates_release(&o.gates);
-		probe_specs_release(&o.probes);
+		release(&o);
 		return status;
 	}
 	if (!o.as_root)
 		invoker_find(&o.session.identity);
-	status = recording_make(&o.session, o.quiet, &end);
+	status = triggers_start(&o.triggers, &o.session.identity);
+	if (status) {
+		release(&o);
+		return status;
+	}
+	status = recording_make(&o.session, &o.triggers, o.quiet, &end);
 	if (!o.quiet && end.is_there) {
 		recording_say_end(&end);
 		fprintf(stderr, "next: heaptrail report %s\n",
@@ -258,8 +277,7 @@ static int run(const struct command *c, int argc, char **argv)
 	if (!status)
 		status = judged ? ERR_FAILED : failed ? GATES_FAILED : 0;
 	recording_release(&end);
-	gates_release(&o.gates);
-	probe_specs_release(&o.probes);
+	release(&o);
 	return status;
 }
 

@@ -16,7 +16,6 @@
 #include "store/loss.h"
 
 #define SITES_SHOWN 3
-#define NS_PER_HOUR 3600e9L
 
 int gates_add(struct gates *g, const char *text)
 {
@@ -204,8 +203,7 @@ static uint64_t whole_number(long double x)
 	return x >= 0x1p64L ? UINT64_MAX : (uint64_t)x;
 }
 
-/* "leaked is 13", "peak is 1.50 MiB (1,572,864 bytes)"; to be freed. */
-static char *describe_value(const struct gate *g, long double x)
+char *gates_describe_value(const struct gate *g, long double x)
 {
 	const char *name = gate_metric_name(g->metric);
 	char a[FORMAT_MAX], b[FORMAT_MAX];
@@ -287,7 +285,7 @@ static bool judge(const struct gate *g, const struct view *v, const struct own *
 
 	if (verdict == GATE_HOLDS)
 		return false;
-	value = describe_value(g, r.value);
+	value = gates_describe_value(g, r.value);
 	why = describe_doubts(v, g->metric);
 	if (verdict == GATE_UNDECIDED) {
 		say("warning: cannot tell whether '%s': %s, but %s", g->text, value,

@@ -13,6 +13,7 @@
 #include "analyzer/rows.h"
 #include "analyzer/command_line.h"
 #include "analyzer/dropped.h"
+#include "analyzer/marks.h"
 #include "analyzer/small.h"
 #include "cli/command.h"
 #include "cli/progress.h"
@@ -493,6 +494,26 @@ static void print_window(const struct view *v)
 		putchar('\n');
 }
 
+#define MARKS_SHOWN 5
+
+/* What record --when marked; the last ones, where there are many. */
+static void print_marks(const struct view *v)
+{
+	char safe[160], t[FORMAT_MAX];
+	size_t at = 0, n = 0, seen = 0;
+	struct mark m;
+
+	while (marks_next(&v->catalog, &at, &m))
+		n++;
+	if (n > MARKS_SHOWN)
+		printf("  Marked      %zu earlier moments: heaptrail info\n", n - MARKS_SHOWN);
+	for (at = 0; marks_next(&v->catalog, &at, &m); seen++)
+		if (seen + MARKS_SHOWN >= n)
+			printf("  Marked      at %s: %s\n",
+			       format_duration(t, view_since_start(v, m.t_ns)),
+			       format_safe(safe, sizeof(safe), m.text));
+}
+
 void view_print_head(const struct view *v, bool exact)
 {
 	const struct analysis *a = &v->analysis;
@@ -520,6 +541,7 @@ void view_print_head(const struct view *v, bool exact)
 	stack_view_print_health(v);
 	view_print_small(v, "  Small       ");
 	view_print_dropped(v, "  Earlier     ");
+	print_marks(v);
 	print_warnings(v);
 }
 
@@ -597,6 +619,21 @@ static void json_dropped(const struct view *v, struct json *j)
 	json_end_object(j);
 }
 
+static void json_marks(const struct view *v, struct json *j)
+{
+	struct mark m;
+	size_t at = 0;
+
+	json_begin_array(j, "marks");
+	while (marks_next(&v->catalog, &at, &m)) {
+		json_begin_object(j, NULL);
+		json_u64(j, "time_ns", view_since_start(v, m.t_ns));
+		json_string(j, "text", m.text);
+		json_end_object(j);
+	}
+	json_end_array(j);
+}
+
 void view_json_recording(const struct view *v, struct json *j)
 {
 	json_begin_object(j, "recording");
@@ -614,6 +651,7 @@ void view_json_recording(const struct view *v, struct json *j)
 	json_small(v, j);
 	json_window(v, j);
 	json_dropped(v, j);
+	json_marks(v, j);
 	json_end_object(j);
 }
 

@@ -158,10 +158,10 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	s->lacks_allocator = !*ret_found;
 	r = probes_attach(s->probes, &plan, err);
 	guard_keep(&s->guard, s->probes);
-	if (!r && *ret_found)
+	if (!r && *ret_found) {
 		put_plan(s, &plan);
-	if (!r && *ret_found)
 		r = user_probes_check(&s->user, s->target.pid, &maps, err);
+	}
 	if (!r)
 		begin_code_watch(s);
 	plan_release(&plan);
@@ -501,13 +501,15 @@ int session_start(const struct session_options *options, struct session **ret, s
 
 /* ---- running -------------------------------------------------------------------------- */
 
+static void sample_rss(struct session *s)
+{
+	process_put_rss(s->target.pid, s->drain.space.id, s->writer, &s->peak_rss_bytes);
+}
+
 /* Its exit stop: the last look at its memory. */
 static void look_at_exit(struct session *s)
 {
-	uint64_t peak = process_status_bytes(s->target.pid, "VmHWM");
-
-	if (peak > s->peak_rss_bytes)
-		s->peak_rss_bytes = peak;
+	sample_rss(s);
 	drain_all(s);
 	call_sites_read_maps(&s->drain.sites, clock_now_ns());
 }
@@ -573,17 +575,6 @@ static void read_signals(struct session *s)
 	s->is_abandoned |= i == INTERRUPT_ABANDON;
 }
 
-static void sample_rss(struct session *s)
-{
-	uint64_t rss = process_status_bytes(s->target.pid, "VmRSS");
-	uint64_t peak = process_status_bytes(s->target.pid, "VmHWM");
-
-	if (peak > s->peak_rss_bytes)
-		s->peak_rss_bytes = peak;
-	if (rss)
-		store_writer_put_rss(s->writer, s->drain.space.id, clock_now_ns(), rss);
-}
-
 static int write_out(struct session *s, uint64_t now, struct err *err)
 {
 	if (now - s->last_flush_ns < FLUSH_NS)
@@ -631,10 +622,14 @@ static int sleep_ms(const struct session *s, uint64_t events, uint64_t now)
 	return ms;
 }
 
-/* What the ring gave, recorded or not. */
-static uint64_t calls_seen(const struct session *s)
+/* Whoever the recording is for may have something to do, or want no more of it. */
+static void tell_turn(struct session *s)
 {
-	return s->drain.counts.events + s->drain.small.alloc_calls + s->drain.small.free_calls;
+	const struct session_turn turn = {s->writer, s->path, s->target.pid, s->start_ns,
+					  s->drain.last_ns, &s->drain.counts, s->losses};
+
+	if (s->options.on_turn && s->drain.last_ns)
+		s->wants_stop |= s->options.on_turn(s->options.on_turn_arg, &turn);
 }
 
 static enum session_end loop(struct session *s, struct err *err, int *ret_error)
@@ -645,12 +640,13 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 
 	*ret_error = 0;
 	for (;;) {
-		uint64_t before = calls_seen(s), now = clock_now_ns();
+		uint64_t before = drain_calls_seen(&s->drain), now = clock_now_ns();
 		bool more;
 
 		s->losses = losses_count(s->probes, &s->drain);
 		probes_take_wakeup(s->probes);
 		more = probes_drain(s->probes, DRAIN_EVENTS);
+		tell_turn(s);
 		follow_mappings(s);
 		code_watch_mind(&s->code);
 		settle(s);
@@ -667,7 +663,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		    now >= s->armed_ns + s->options.duration_ns)
 			return SESSION_DURATION_OVER;
 		if (!more)
-			poll(fds, 3, sleep_ms(s, calls_seen(s) - before, now));
+			poll(fds, 3, sleep_ms(s, drain_calls_seen(&s->drain) - before, now));
 	}
 }
 
@@ -690,6 +686,7 @@ static void let_go(struct session *s, bool ended)
 	do /* nothing comes in any more: all of it, however large the ring is */
 		s->losses = losses_count(s->probes, &s->drain);
 	while (probes_drain(s->probes, DRAIN_EVENTS));
+	tell_turn(s);
 	note_no_allocator(s);
 	user_probes_put(&s->user, s->writer, &s->warning);
 	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)

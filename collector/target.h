@@ -89,6 +89,9 @@ enum target_event target_poll(struct target *t);
 enum target_event target_wait(struct target *t);
 void target_continue(struct target *t);
 
+/* In a child that is to run a program: becomes that user, or ends it with status 125. */
+void target_become(const struct target_identity *id);
+
 /* Lets go of a launched target that is running; it runs on. */
 void target_release(struct target *t);
 /* Ends a launched target that has not been let through the gate. */

@@ -256,6 +256,12 @@ static void pause(struct ui *u, int arg)
 				 : "it is followed again");
 }
 
+static void to_next_mark(struct ui *u, int arg)
+{
+	(void)arg;
+	timeline_to_next_mark(u);
+}
+
 static void follow(struct ui *u, int arg)
 {
 	(void)arg;
@@ -338,6 +344,8 @@ const struct key keys[] = {
 	{{'{'}, "far back in time", NULL, NULL, move_time, -10},
 	{{'}'}, "far on in time", NULL, NULL, move_time, 10},
 	{{'P'}, "to the moment of the peak", NULL, NULL, to_peak, 0},
+	{{'M'}, "to the next moment that record --when has marked", NULL, timeline_has_marks,
+	 to_next_mark, 0},
 	{{'f'}, "to the end, and follow it", NULL, NULL, follow, 0},
 	{{'m'}, "only blocks allocated from this moment on; again: all", NULL, NULL, mark, 0},
 	{{INPUT_F9, 'e'}, "export what is shown: as .csv, else as text", "Export", NULL, export, 0},

@@ -219,6 +219,9 @@ void timeline_show(struct ui *u);
 void timeline_move(struct ui *u, int columns);
 void timeline_click(struct ui *u, int col);
 void timeline_to_peak(struct ui *u);
+/* Moments that the recorder has marked: are there any; to the next one, round about. */
+bool timeline_has_marks(const struct ui *u);
+void timeline_to_next_mark(struct ui *u);
 void timeline_follow(struct ui *u);
 /* What is shown may have moved on, where that moment was dropped from the recording. */
 void timeline_keep_up(struct ui *u);

@@ -96,6 +96,18 @@ def screens():
                 tap.ok(False, f"{name}-{size}: {len(lines)} lines, too wide: {wide}")
 
 
+# of the same story, with moments that record --when has marked
+MARKS = {"marks-overview": "", "marks-first": "M 3", "marks-second": "2*M 3", "marks-round": "3*M 3", "marks-help": "?"}
+
+
+def marks():
+    of = f"{work}/marks.trail"
+    subprocess.check_call([STORY, of, "source", "40000", "marks"])
+    for name, keys in MARKS.items():
+        compare(f"{name}-80x24", dump(keys, "24x80", of=of))
+    compare("marks-ascii-80x24", dump("M", "24x80", "--ascii", of=of))
+
+
 def layers():
     of = f"{work}/layers.trail"
     subprocess.check_call([STORY, of, "source", "40000", "layers"])
@@ -156,7 +168,7 @@ try:
     for name in os.listdir(f"{work}/source"):
         os.utime(f"{work}/source/{name}", (1e9, 1e9))  # older than the recording
     subprocess.check_call([STORY, trail, "source"])
-    for test in (screens, layers, others, scripts, exports):
+    for test in (screens, marks, layers, others, scripts, exports):
         test()
 finally:
     shutil.rmtree(work, ignore_errors=True)
