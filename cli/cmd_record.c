@@ -15,6 +15,7 @@
 #include "cli/invoker.h"
 #include "cli/probes.h"
 #include "cli/recording.h"
+#include "cli/suppression_files.h"
 #include "cli/triggers.h"
 #include "collector/pairing.h"
 #include "collector/session.h"
@@ -64,6 +65,8 @@ static const char help[] =
 	"      --fail-if 'EXPR'  exit with status 1 if COMMAND's is 0 and, for example,\n"
 	"                        'leaked > 0', 'peak > 100MiB' or 'lost': see the manual;\n"
 	"                        several times\n"
+	"      --suppressions FILE, --no-default-suppressions  what is not 'leaked' for\n"
+	"                        --fail-if: as of heaptrail leaks\n"
 	"  -q, --quiet           say nothing but errors\n"
 	"  -v, --verbose         libbpf's messages too\n"
 	"\n"
@@ -104,6 +107,7 @@ static const struct option options[] = {
 	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
 	{"when", required_argument, NULL, OPTION_WHEN}, /* and its action: see triggers.h */
 	GATES_OPTION,
+	SUPPRESSION_OPTIONS,
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -114,6 +118,8 @@ struct record_options {
 	struct session_options session;
 	struct probe_specs probes;
 	struct gates gates;
+	struct suppression_files suppression_files;
+	struct suppressions suppressions;
 	struct triggers triggers;
 	bool as_root, quiet, done;
 };
@@ -198,6 +204,10 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return 0;
 	case OPTION_FAIL_IF:
 		return gates_add(&o->gates, optarg);
+	case OPTION_SUPPRESSIONS:
+	case OPTION_NO_DEFAULT_SUPPRESSIONS:
+		suppression_files_add(&o->suppression_files, option, optarg);
+		return 0;
 	case OPTION_KEEPER:
 		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
 		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
@@ -219,6 +229,7 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 
 static int parse(const struct command *c, int argc, char **argv, struct record_options *o)
 {
+	struct err err;
 	int option, status;
 
 	while ((option = getopt_long(argc, argv, "+o:p:d:qv", options, NULL)) != -1) {
@@ -234,6 +245,9 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	o->session.rotation.max_bytes = o->session.max_size;
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
+	/* what is wrong with them is said before anything runs */
+	if (suppression_files_read(&o->suppressions, &o->suppression_files, &err) < 0)
+		return print_error(&err);
 	o->session.probes = &o->probes;
 	return probes_finish(&o->probes);
 }
@@ -242,6 +256,8 @@ static void release(struct record_options *o)
 {
 	triggers_release(&o->triggers);
 	gates_release(&o->gates);
+	suppression_files_release(&o->suppression_files);
+	suppressions_release(&o->suppressions);
 	probe_specs_release(&o->probes);
 }
 
@@ -272,8 +288,8 @@ static int run(const struct command *c, int argc, char **argv)
 			format_safe(path, sizeof(path), end.result.path));
 	}
 	if (end.is_there && !end.result.abandoned)
-		judged = gates_judge_recording(&o.gates, end.result.path, &(struct when){0},
-					       &failed);
+		judged = gates_judge_recording(&o.gates, &o.suppressions, end.result.path,
+					       &(struct when){0}, &failed);
 	if (!status)
 		status = judged ? ERR_FAILED : failed ? GATES_FAILED : 0;
 	recording_release(&end);

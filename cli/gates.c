@@ -311,11 +311,10 @@ bool gates_judge(const struct gates *g, const struct view *v, const struct own *
 	return failed;
 }
 
-int gates_judge_recording(const struct gates *g, const char *path, const struct when *when,
-			  bool *ret_failed)
+int gates_judge_recording(const struct gates *g, struct suppressions *suppressions,
+			  const char *path, const struct when *when, bool *ret_failed)
 {
 	static const struct leak_filter all = {.until_ns = UINT64_MAX};
-	struct suppressions suppressions = {0};
 	struct leak_blocks blocks = {0};
 	struct leaks leaks;
 	struct view v;
@@ -324,20 +323,18 @@ int gates_judge_recording(const struct gates *g, const char *path, const struct 
 
 	if (!g->n)
 		return 0;
-	if (suppression_files_read(&suppressions, NULL, 0, true, &err) < 0 ||
-	    view_open_live(&v, path, when, &blocks, &err) < 0) {
-		suppressions_release(&suppressions);
+	if (view_open_live(&v, path, when, &blocks, &err) < 0) {
 		leak_blocks_release(&blocks);
 		return print_error(&err);
 	}
 	view_complete_names(&v);
 	own_init(&own, &v.catalog, NULL, 0);
-	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, &suppressions, ROWS_BY_LINE);
+	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, suppressions, ROWS_BY_LINE);
 	*ret_failed = gates_judge(g, &v, &own, &leaks, blocks.max_size);
+	suppression_files_say_unused(suppressions);
 	leaks_release(&leaks);
 	own_release(&own);
 	leak_blocks_release(&blocks);
-	suppressions_release(&suppressions);
 	view_close(&v);
 	return 0;
 }

@@ -42,10 +42,10 @@ char *gates_describe_value(const struct gate *g, long double value);
 bool gates_judge(const struct gates *g, const struct view *v, const struct own *own,
 		 const struct leaks *leaks, uint64_t max_size);
 /*
- * The same of a recording, with the suppressions that are always there.  *@ret_failed:
+ * The same of a recording, where what @suppressions name is not leaked.  *@ret_failed:
  * whether one is met.  Does nothing without conditions.  0, or the exit status of an error.
  */
-int gates_judge_recording(const struct gates *g, const char *path, const struct when *when,
-			  bool *ret_failed);
+int gates_judge_recording(const struct gates *g, struct suppressions *suppressions,
+			  const char *path, const struct when *when, bool *ret_failed);
 
 #endif
