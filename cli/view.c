@@ -494,6 +494,22 @@ static void print_window(const struct view *v)
 		putchar('\n');
 }
 
+/* What the allocator gave for the live blocks, and how much of that is internal fragmentation. */
+static void print_usable(const struct analysis *a, bool exact)
+{
+	uint64_t usable = a->usable_bytes, requested = a->usable_requested_bytes;
+	bool is_partial = requested < a->totals.live_bytes;
+	char x[FORMAT_MAX], y[FORMAT_MAX];
+
+	if (!usable)
+		return;
+	printf("\n  Usable      %s", view_bytes(x, usable, exact));
+	if (is_partial)
+		printf(" for %s of it, as far as it is known", view_bytes(y, requested, exact));
+	printf(", internal fragmentation %s",
+	       format_percent(x, usable > requested ? usable - requested : 0, usable));
+}
+
 #define MARKS_SHOWN 5
 
 /* What record --when marked; the last ones, where there are many. */
@@ -533,8 +549,7 @@ void view_print_head(const struct view *v, bool exact)
 	printf("  %-12s%s in %s blocks",
 	       view_is_past(v) ? "Live" : view_exited(v) ? "Leaked" : "Unfreed",
 	       view_bytes(x, t->live_bytes, exact), format_count(y, t->live_blocks));
-	if (a->usable_bytes)
-		printf(", %s usable", view_bytes(z, a->usable_bytes, exact));
+	print_usable(a, exact);
 	printf("\n  Temporary   %s allocations (%s)\n", format_count(x, t->temporary_allocs),
 	       format_percent(y, t->temporary_allocs, t->alloc_calls));
 	printf("  Lost events %s\n", format_count(x, view_lost_events(v)));
@@ -673,6 +688,7 @@ void view_json_summary(const struct view *v, struct json *j)
 	json_u64(j, "peak_time_ns", view_since_start(v, a->peak_time_ns));
 	json_u64(j, "temporary_allocs", t->temporary_allocs);
 	json_u64(j, "usable_bytes", a->usable_bytes);
+	json_u64(j, "usable_requested_bytes", a->usable_requested_bytes);
 	json_i64(j, "peak_rss_bytes", catalog_number(&v->catalog, "peak_rss_bytes", 0));
 	json_u64(j, "lost_events", view_lost_events(v));
 	json_u64(j, "unknown_frees", a->frees[FREE_UNKNOWN]);

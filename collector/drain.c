@@ -37,6 +37,7 @@ void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 	set_layers(d);
 	d->writer = writer;
 	d->pid = pid;
+	usable_init(&d->usable, pid);
 	timeline_buckets_init(&d->timeline);
 	call_sites_init(&d->sites, writer, pid);
 }
@@ -113,6 +114,7 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	store_writer_put_space(d->writer, &d->space);
 	pairing_reset(&d->pairing);
 	release_others(d);
+	usable_init(&d->usable, d->pid);
 	d->live_bytes = 0;
 	replay_begin_space(&d->heap, d->space.id);
 	d->small.live_blocks = d->small.live_bytes = 0;
@@ -266,7 +268,7 @@ static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool
 	e = make_event(d, h, EVENT_ALLOC, drain_alloc_stack(d, h, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
-	e.usable = family_usable(family_by_id(h->family), r->size, r->size_word);
+	e.usable = usable_of(&d->usable, h->family, r->size, r->size_word);
 	slot = emit(d, &e);
 	if (slot == NO_SLOT)
 		return;
@@ -528,7 +530,7 @@ static void end_realloc_in_two(struct drain *d, const struct realm *realm,
 		add_block(d, &(struct ring_alloc){.head = r->head,
 						  .address = r->address,
 						  .size = r->size,
-						  .size_word = r->size_word,
+						  .size_word = usable_word_alone(r),
 						  .stack = r->stack,
 						  .caller = r->caller}, t->pool);
 }
@@ -542,6 +544,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	struct thread_id thread = {r->head.thread};
 	struct stack_id stack;
 	struct event e;
+	uint64_t old;
 
 	if (!t->is_under_way || t->old_address != r->old_address) {
 		/* its beginning was lost */
@@ -570,7 +573,8 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	e = make_event(d, &r->head, EVENT_REALLOC, stack);
 	e.address = r->address;
 	e.size = r->size;
-	e.usable = family_usable(family, r->size, r->size_word);
+	old = replay_block_in(&d->heap, t->place).usable;
+	e.usable = usable_of_resized(&d->usable, r, old);
 	e.slot = t->place;
 	pairing_put(realm.pairing, r->address, t->place);
 	if (!realm_is_heap(&realm))

@@ -13,6 +13,7 @@
 #include "collector/pools.h"
 #include "collector/ring_events.h"
 #include "collector/stack_mode.h"
+#include "collector/usable.h"
 #include "common/hash.h"
 #include "store/record.h"
 #include "store/replay.h"
@@ -80,6 +81,7 @@ struct drain {
 	struct pairing pairing; /* of the blocks of layer heap */
 	struct pairing *others[PROBE_LAYERS][FAMILY_KINDS]; /* NULL: not needed yet */
 	struct pools pools;
+	struct usable usable;
 	/* of countable things, slot -> the slot that its address led to before; or NO_SLOT - 1 */
 	struct hashmap acquired_before;
 	struct replay heap;

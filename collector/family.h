@@ -101,12 +101,6 @@ uint64_t family_cookie(const struct family *family, const struct family_function
 uint64_t family_exit_cookie(const struct family *family, const struct family_function *f,
 			    const struct exit_site *exit);
 
-/*
- * What the allocator gave for @size bytes, and the size word the probe read; USABLE_UNKNOWN
- * if that is not known.
- */
-uint64_t family_usable(const struct family *family, uint64_t size, uint64_t size_word);
-
 /* Does @name, a symbol, belong to one of the functions of a family? */
 bool families_have(const char *name);
 

@@ -45,6 +45,9 @@ enum usable_rule {
 	USABLE_RULE_NONE,
 	USABLE_RULE_GLIBC, /* the size word before the block */
 	USABLE_RULE_JEMALLOC, /* its size classes */
+	USABLE_RULE_TCMALLOC, /* … those that the library has: see usable.h */
+	USABLE_RULE_MIMALLOC,
+	USABLE_RULE_REQUESTED, /* what was asked for, whatever the alignment */
 };
 
 #define PROBE_LAYERS 16
