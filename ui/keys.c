@@ -175,6 +175,12 @@ static void invert(struct ui *u, int arg)
 
 /* ---- order, search ------------------------------------------------------------------ */
 
+/* A share is not one of its own. */
+static bool is_measure(const struct table *t, int column)
+{
+	return t->columns[column].kind != COLUMN_SHARE && table_has_column(t, column);
+}
+
 static void sort_by_next(struct ui *u, int by)
 {
 	struct page *p = ui_page(u);
@@ -182,14 +188,15 @@ static void sort_by_next(struct ui *u, int by)
 
 	if (!n)
 		return;
+	while (at >= 0 && at < n && !is_measure(&p->table, at))
+		at += by;
 	/* the name comes after the last column, and has no meaning in a tree */
 	if (at >= n)
 		at = is_tree_or_flame(u) || p->table.is_ordered ? 0 : TABLE_SORT_TEXT;
 	else if (at < TABLE_SORT_TEXT || (at < 0 && (is_tree_or_flame(u) || p->table.is_ordered)))
 		at = n - 1;
-	/* a share is not a measure of its own */
-	if (at >= 0 && p->table.columns[at].kind == COLUMN_SHARE)
-		at += by;
+	while (at >= 0 && at < n - 1 && !is_measure(&p->table, at))
+		at++;
 	p->state.sort = at;
 	page_arrange(p);
 }

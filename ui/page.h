@@ -175,6 +175,8 @@ void ui_say(struct ui *u, bool is_bad, const char *fmt, ...) __attribute__((form
 
 /* The total that a table's sort column shows, as an offset in struct heap_totals. */
 size_t page_total_offset(const struct page *p);
+/* Is it of countable things without sizes?  @all: of the layer. */
+bool page_lacks_bytes(const struct ui *u, const struct heap_totals *all);
 /* The columns that all tables of heap totals have; a row's values are put in their order. */
 void page_use_heap_columns(const struct ui *u, struct table *t, const struct heap_totals *totals,
 			   const char *title);

@@ -54,6 +54,7 @@ SCREENS = {
 
 # of the same story, with allocators of its own
 LAYERS = {"layer-heap": "2", "layer-overview": "L", "layer-functions": "L 3", "layer-counted": "2*L", "layer-counted-leaks": "2*L 6",
+          "layer-counted-sorted": "2*L 4 + 3*>",
           "layer-past": "L 2 30*["}
 
 work = tempfile.mkdtemp(prefix="heaptrail-golden.")
