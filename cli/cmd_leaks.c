@@ -4,21 +4,13 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "cli/invoker.h"
 #include "cli/leak_options.h"
 #include "cli/leak_report.h"
 #include "cli/leak_sarif.h"
-#include "cli/recording.h"
+#include "cli/one_shot.h"
 #include "cli/rotated.h"
 #include "cli/suppression_files.h"
-#include "common/buffer.h"
-#include "common/xalloc.h"
-#include "store/copy.h"
 
 /* ---- the report ----------------------------------------------------------------------- */
 
@@ -125,78 +117,25 @@ static int report(const struct leak_options *o, const char *path,
 
 /* ---- a recording of our own ----------------------------------------------------------- */
 
-/* A new folder for it, of the user who runs the command.  To be freed. */
-static char *make_folder(const struct target_identity *id, struct err *err)
+struct one_shot {
+	const struct leak_options *options;
+	struct suppressions *suppressions;
+	struct verdict *verdict;
+};
+
+static int report_once(void *arg, const char *path)
 {
-	const char *tmp = getenv("TMPDIR");
-	char *folder = xasprintf("%s/heaptrail-leaks.XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
+	const struct one_shot *s = arg;
 
-	if (mkdtemp(folder) && (!id->change || !chown(folder, id->uid, id->gid)))
-		return folder;
-	err_set(err, ERR_FAILED, errno, "cannot make the folder '%s'", folder);
-	err_hint(err, "set TMPDIR to a folder that you can write, with room for the recording");
-	free(folder);
-	return NULL;
-}
-
-/* The name of a recording in it.  In those % begins something else: it stands twice. */
-static char *output_in(const char *folder)
-{
-	struct buffer b = {0};
-
-	for (; *folder; folder++) {
-		buffer_append(&b, folder, 1);
-		if (*folder == '%')
-			buffer_append(&b, folder, 1);
-	}
-	buffer_append(&b, "/%c.%p.trail", sizeof("/%c.%p.trail"));
-	return (char *)b.data;
-}
-
-/* Reports go to standard output; what the command wrote there must stay apart from this one. */
-static void report_to_standard_error(void)
-{
-	fflush(stdout);
-	dup2(STDERR_FILENO, STDOUT_FILENO);
+	return report(s->options, path, s->suppressions, s->verdict);
 }
 
 /* `leaks -- COMMAND` and `leaks -p PID`. */
 static int record(struct leak_options *o, struct suppressions *suppressions, struct verdict *ret)
 {
-	char *folder = NULL, *output = NULL;
-	struct recording_end end;
-	struct err err;
-	int status, failed;
+	struct one_shot s = {.options = o, .suppressions = suppressions, .verdict = ret};
 
-	if (!o->as_root)
-		invoker_find(&o->session.identity);
-	if (!o->session.output) {
-		folder = make_folder(&o->session.identity, &err);
-		if (!folder) {
-			status = print_error(&err);
-			return o->session.argv ? ERR_FAILED : status;
-		}
-		output = output_in(folder);
-		o->session.output = output;
-	}
-	status = recording_make(&o->session, NULL, false, &end);
-	if (end.is_there) {
-		if (!folder)
-			recording_say_end(&end);
-		if (o->session.argv)
-			report_to_standard_error();
-		failed = report(o, end.result.path, suppressions, ret);
-		status = !failed ? status : o->session.argv ? ERR_FAILED : failed;
-	}
-	if (folder) {
-		if (end.is_there)
-			store_remove(end.result.path);
-		rmdir(folder);
-	}
-	recording_release(&end);
-	free(output);
-	free(folder);
-	return status;
+	return one_shot_record(&o->session, o->as_root, report_once, &s);
 }
 
 static int run(const struct command *c, int argc, char **argv)

@@ -15,6 +15,7 @@
 #include "cli/invoker.h"
 #include "cli/probes.h"
 #include "cli/recording.h"
+#include "cli/snapshots.h"
 #include "cli/suppression_files.h"
 #include "cli/triggers.h"
 #include "collector/pairing.h"
@@ -41,6 +42,10 @@ static const char help[] =
 	"      --call-graph=HOW  how call stacks are taken: auto (default: by the files'\n"
 	"                        unwind information), fp (by frame pointers alone),\n"
 	"                        caller (only who called the allocator), none\n"
+	"      --frag-every TIME  a snapshot of what is resident every TIME (10s, 1m) for\n"
+	"                        `heaptrail frag`; the process stands still for some\n"
+	"                        milliseconds; COMMAND has always one in its exit\n"
+	"      --frag-peaks      … and near peaks: a tenth more is live than before\n"
 	"      --free-stacks     take the stacks of frees, too, not only their callers:\n"
 	"                        frees cost as much as allocations then\n"
 	"      --min-size SIZE   count blocks below SIZE (64, 4K; 1G at most), but do not\n"
@@ -105,6 +110,7 @@ static const struct option options[] = {
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
+	SNAPSHOTS_OPTIONS,
 	{"when", required_argument, NULL, OPTION_WHEN}, /* and its action: see triggers.h */
 	GATES_OPTION,
 	SUPPRESSION_OPTIONS,
@@ -121,6 +127,7 @@ struct record_options {
 	struct suppression_files suppression_files;
 	struct suppressions suppressions;
 	struct triggers triggers;
+	struct snapshots snapshots;
 	bool as_root, quiet, done;
 };
 
@@ -202,6 +209,9 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_NO_PTRACE:
 		o->session.no_ptrace = true;
 		return 0;
+	case OPTION_FRAG_EVERY:
+	case OPTION_FRAG_PEAKS:
+		return snapshots_parse(c, &o->snapshots, option);
 	case OPTION_FAIL_IF:
 		return gates_add(&o->gates, optarg);
 	case OPTION_SUPPRESSIONS:
@@ -281,7 +291,9 @@ static int run(const struct command *c, int argc, char **argv)
 		release(&o);
 		return status;
 	}
+	snapshots_begin(&o.snapshots, &o.session);
 	status = recording_make(&o.session, &o.triggers, o.quiet, &end);
+	snapshots_release(&o.snapshots);
 	if (!o.quiet && end.is_there) {
 		recording_say_end(&end);
 		fprintf(stderr, "next: heaptrail report %s\n",

@@ -16,6 +16,7 @@ struct command {
 extern const struct command command_record;
 extern const struct command command_report;
 extern const struct command command_leaks;
+extern const struct command command_frag;
 extern const struct command command_info;
 extern const struct command command_annotate;
 extern const struct command command_repair;

@@ -15,9 +15,9 @@
 #include "common/xalloc.h"
 
 static const struct command *const commands[] = {
-	&command_record, &command_top,	  &command_report, &command_leaks,	&command_annotate,
-	&command_view,	 &command_info,  &command_repair, &command_symbolize, &command_doctor,
-	&command_probes,
+	&command_record, &command_top,	  &command_report, &command_leaks,	&command_frag,
+	&command_annotate, &command_view, &command_info,  &command_repair, &command_symbolize,
+	&command_doctor, &command_probes,
 };
 
 static const char before[] =

@@ -26,9 +26,9 @@
 
 #define NAMES_SECONDS_MAX 120
 
-/* @blocks: NULL, or what to put the blocks into that are live then. */
+/* @visitor: NULL, or what sees the blocks that are live then. */
 static int open_once(struct view *v, const char *path, enum group_key key,
-		     const struct when *when, struct leak_blocks *blocks, struct err *err)
+		     const struct when *when, const struct view_visitor *visitor, struct err *err)
 {
 	int r;
 
@@ -41,10 +41,10 @@ static int open_once(struct view *v, const char *path, enum group_key key,
 		r = when_find(when, v->reader, &v->window, err);
 	if (!r)
 		v->layer = layers_find(&v->layers, when->layer ? when->layer : LAYERS_HEAP)->name;
-	if (!r && blocks) {
-		blocks->n = blocks->max_size = 0;
-		r = analysis_make_live(v->reader, &v->window, progress_events, leak_blocks_add,
-				       blocks, &v->analysis, err);
+	if (!r && visitor) {
+		visitor->begin(visitor->arg);
+		r = analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
+				       visitor->arg, &v->analysis, err);
 	} else if (!r) {
 		r = analysis_make(v->reader, key, &v->window, progress_events, &v->analysis, err);
 	}
@@ -67,14 +67,14 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 }
 
 static int open_whole(struct view *v, const char *path, enum group_key key,
-		      const struct when *when, struct leak_blocks *blocks, struct err *err)
+		      const struct when *when, const struct view_visitor *visitor, struct err *err)
 {
-	int r = open_once(v, path, key, when, blocks, err);
+	int r = open_once(v, path, key, when, visitor, err);
 
 	/* it was finished while it was read: what was read is not all of it */
 	if (!r && !store_reader_is_sealed(v->reader) && catalog_text(&v->catalog, "seal")) {
 		view_close(v);
-		r = open_once(v, path, key, when, blocks, err);
+		r = open_once(v, path, key, when, visitor, err);
 	}
 	return r;
 }
@@ -85,10 +85,24 @@ int view_open_when(struct view *v, const char *path, enum group_key key, const s
 	return open_whole(v, path, key, when, NULL, err);
 }
 
+int view_open_visit(struct view *v, const char *path, const struct when *when,
+		    const struct view_visitor *visitor, struct err *err)
+{
+	return open_whole(v, path, GROUP_STACK, when, visitor, err);
+}
+
+static void forget_blocks(void *arg)
+{
+	struct leak_blocks *blocks = arg;
+
+	blocks->n = blocks->max_size = 0;
+}
+
 int view_open_live(struct view *v, const char *path, const struct when *when,
 		   struct leak_blocks *blocks, struct err *err)
 {
-	return open_whole(v, path, GROUP_STACK, when, blocks, err);
+	return view_open_visit(v, path, when,
+			       &(struct view_visitor){forget_blocks, leak_blocks_add, blocks}, err);
 }
 
 int view_open_catalog(struct view *v, const char *path, struct err *err)

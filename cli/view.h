@@ -32,7 +32,15 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 /* The same of a part of it. */
 int view_open_when(struct view *v, const char *path, enum group_key key, const struct when *when,
 		   struct err *err);
-/* The same by stack, with the blocks that are live then: @blocks, which is empty. */
+/* The same by stack; the blocks that are live then are visited, after @begin: perhaps twice. */
+struct view_visitor {
+	void (*begin)(void *arg);
+	totals_visitor *visit;
+	void *arg;
+};
+int view_open_visit(struct view *v, const char *path, const struct when *when,
+		    const struct view_visitor *visitor, struct err *err);
+/* The same with the blocks that are live then: @blocks, which is empty. */
 int view_open_live(struct view *v, const char *path, const struct when *when,
 		   struct leak_blocks *blocks, struct err *err);
 /* The same without a look at the events: there is no analysis. */

@@ -159,11 +159,6 @@ static inline void drain_take(void *drain, const struct ring_head *e, size_t len
 {
 	drain_feed(drain, e, len);
 }
-/* What came so far, recorded or not. */
-static inline uint64_t drain_calls_seen(const struct drain *d)
-{
-	return d->counts.events + d->small.alloc_calls + d->small.free_calls;
-}
 /* Code came or went: what was learnt of addresses is void. */
 void drain_code_changed(struct drain *d);
 /* Writes what changes slowly (the timeline) to the recording. */

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "common/buffer.h"
-#include "common/clock.h"
 #include "common/json.h"
 #include "common/xalloc.h"
 
@@ -134,17 +133,6 @@ uint64_t process_status_bytes(pid_t pid, const char *key)
 			break;
 	fclose(f);
 	return kib * 1024;
-}
-
-void process_put_rss(pid_t pid, struct space_id space, struct store_writer *w, uint64_t *peak)
-{
-	uint64_t rss = process_status_bytes(pid, "VmRSS");
-	uint64_t most = process_status_bytes(pid, "VmHWM");
-
-	if (most > *peak)
-		*peak = most;
-	if (rss)
-		store_writer_put_rss(w, space, clock_now_ns(), rss);
 }
 
 /* /proc/PID/stat from the state on: the name before it may hold anything. */

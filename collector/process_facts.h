@@ -19,8 +19,6 @@ char *process_command(pid_t pid, char *const *argv);
 char *process_executable(pid_t pid);
 /* A value in KiB of /proc/PID/status, such as "VmRSS", in bytes; 0 if it has none. */
 uint64_t process_status_bytes(pid_t pid, const char *key);
-/* Puts how much memory it has now; the most that it had goes into *@peak. */
-void process_put_rss(pid_t pid, struct space_id space, struct store_writer *w, uint64_t *peak);
 /* Its state: 'R', 'T', 'Z', …; 0 if there is no such process. */
 char process_state(pid_t pid);
 /* When it started, in clock ticks since boot: tells apart two processes with one pid.  0: gone. */

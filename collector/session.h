@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "collector/drain.h"
+#include "collector/looks.h"
 #include "collector/probe_spec.h"
 #include "collector/rotation.h"
 #include "collector/stack_mode.h"
@@ -61,6 +62,7 @@ struct session_options {
 	/* after each look at the ring, and once after the last; true: it shall end.  Or NULL */
 	bool (*on_turn)(void *arg, const struct session_turn *turn);
 	void *on_turn_arg;
+	struct looks looks; /* at the target's memory */
 	bool verbose;
 	/*
 	 * A pipe that ends when nobody wants the recording any more: then the process is let go

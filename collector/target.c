@@ -22,6 +22,7 @@
 
 #include "collector/process_facts.h"
 #include "collector/refusal.h"
+#include "common/xalloc.h"
 #include "image/elf_file.h"
 
 /* ---- launching --------------------------------------------------------------------- */
@@ -431,6 +432,10 @@ static enum target_event wait_for(struct target *t, int flags)
 
 	if (t->ended)
 		return TARGET_ENDED;
+	if (t->has_noted) {
+		t->has_noted = false;
+		return interpret(t, t->noted_status);
+	}
 	do
 		r = waitpid(t->pid, &status, flags | __WALL | WUNTRACED);
 	while (r < 0 && errno == EINTR);
@@ -443,8 +448,46 @@ static enum target_event wait_for(struct target *t, int flags)
 	return interpret(t, status);
 }
 
+int target_threads(const struct target *t)
+{
+	struct process_status s;
+
+	return read_status(t->pid, &s) ? 0 : s.threads;
+}
+
+void target_note_status(struct target *t, int status)
+{
+	t->has_noted = true;
+	t->noted_status = status;
+}
+
+void target_let_go_later(struct target *t, pid_t tid)
+{
+	ARRAY_GROW(t->later, t->cap_later, t->n_later);
+	t->later[t->n_later++] = tid;
+}
+
+static void let_go_of_stopped(struct target *t)
+{
+	for (size_t i = t->n_later; i-- > 0;) {
+		int status;
+		pid_t r = waitpid(t->later[i], &status, WNOHANG | __WALL);
+
+		if (!r || (r < 0 && errno == EINTR))
+			continue;
+		if (r > 0 && WIFSTOPPED(status)) {
+			int signal = status >> 16 ? 0 : WSTOPSIG(status);
+
+			ptrace(PTRACE_DETACH, r, NULL, (void *)(intptr_t)signal);
+		}
+		t->later[i] = t->later[--t->n_later];
+	}
+}
+
 enum target_event target_poll(struct target *t)
 {
+	if (t->n_later)
+		let_go_of_stopped(t);
 	if (t->launched)
 		return wait_for(t, WNOHANG);
 	if (!t->ended && poll(&(struct pollfd){.fd = t->pidfd, .events = POLLIN}, 1, 0) > 0)
@@ -488,6 +531,9 @@ void target_release(struct target *t)
 		}
 	}
 	t->traced = false;
+	free(t->later);
+	t->later = NULL;
+	t->n_later = t->cap_later = 0;
 	if (t->gate >= 0)
 		close(t->gate);
 	if (t->exec_error >= 0)

@@ -29,6 +29,10 @@ struct target {
 	int pidfd;	 /* of an attached one: readable when it ends */
 	bool guards_rights; /* who we record for may not see a program that gains rights */
 	bool in_group_stop; /* held by way of SIGSTOP to another thread */
+	bool has_noted; /* a stop or end that somebody else waited for … */
+	int noted_status; /* … and that target_poll() is to tell next */
+	pid_t *later; /* threads that are to be let go of as soon as they stop */
+	size_t n_later, cap_later;
 	/* asked about a launched one that was stopped by SIGSTOP: did the probes want that? */
 	bool (*is_hold)(void *arg);
 	void *is_hold_arg;
@@ -91,6 +95,13 @@ void target_continue(struct target *t);
 
 /* In a child that is to run a program: becomes that user, or ends it with status 125. */
 void target_become(const struct target_identity *id);
+/* How many threads it has; 0: it is gone. */
+int target_threads(const struct target *t);
+
+/* For hold.c.  waitpid() has said @status of the main thread, which nobody has acted on. */
+void target_note_status(struct target *t, int status);
+/* Thread @tid is traced and runs: it is let go of when it stops, at some target_poll(). */
+void target_let_go_later(struct target *t, pid_t tid);
 
 /* Lets go of a launched target that is running; it runs on. */
 void target_release(struct target *t);

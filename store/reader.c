@@ -17,6 +17,7 @@
 #include "store/checkpoint_rows.h"
 #include "store/chunk.h"
 #include "store/seal.h"
+#include "store/snapshot_rows.h"
 
 #define BLOB_BYTES_MAX (64 << 20)
 
@@ -515,6 +516,22 @@ void store_reader_families(struct store_reader *r, store_reader_family *each, vo
 			each(arg, (uint64_t)sqlite3_column_int64(s, 0),
 			     (const char *)sqlite3_column_text(s, 1));
 	sqlite3_finalize(s);
+}
+
+int store_reader_snapshots(struct store_reader *r, store_reader_snapshot_info *each, void *arg,
+			   struct err *err)
+{
+	return snapshot_rows_list(r->db, each, arg) ? 0 : sqlite_failed(r, err);
+}
+
+int store_reader_snapshot(struct store_reader *r, uint64_t id, struct snapshot *ret,
+			  struct err *err)
+{
+	if (snapshot_rows_read(r->db, id, ret))
+		return 0;
+	not_readable(r, "a snapshot of the memory is damaged", err);
+	err_hint(err, DAMAGED_HINT);
+	return -EBADMSG;
 }
 
 /* ---- the summaries ------------------------------------------------------------ */

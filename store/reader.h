@@ -10,6 +10,7 @@
 #include "common/err.h"
 #include "store/catalog.h"
 #include "store/record.h"
+#include "store/snapshot.h"
 
 /*
  * Reads a recording, finished or still being written, without ever writing to
@@ -74,6 +75,15 @@ int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *e
  * the catalog is empty.
  */
 int store_reader_update(struct store_reader *r, struct catalog *c, struct err *err);
+
+/* Snapshots of the process's memory, in their order. */
+typedef void store_reader_snapshot_info(void *arg, const struct snapshot_info *i);
+
+int store_reader_snapshots(struct store_reader *r, store_reader_snapshot_info *each, void *arg,
+			   struct err *err);
+/* One of them; -EBADMSG with @err where it is damaged.  To be released. */
+int store_reader_snapshot(struct store_reader *r, uint64_t id, struct snapshot *ret,
+			  struct err *err);
 
 /* The heap over time, in buckets of equal width, as it was recorded. */
 struct timeline {

@@ -128,6 +128,20 @@ CREATE TABLE checkpoint (	-- the state after a chunk, so that reading can begin 
 	PRIMARY KEY (chunk, kind)
 );
 
+CREATE TABLE snapshot (		-- the process's memory at a moment: what was resident
+	id	INTEGER PRIMARY KEY,
+	space	INTEGER NOT NULL,
+	time_ns	INTEGER NOT NULL,
+	reason	TEXT NOT NULL,		-- why it was taken: 'exit', 'end', 'every', 'peak'
+	held_ns	INTEGER NOT NULL,	-- for how long the process stood still
+	rss_bytes INTEGER NOT NULL,	-- as the kernel counts them
+	heap_bytes INTEGER NOT NULL,	-- of them what is an allocator's
+	live_bytes INTEGER NOT NULL,	-- requested and not freed until then
+	bytes	INTEGER NOT NULL,	-- of what data is when it is unpacked
+	crc	INTEGER NOT NULL,	-- CRC-32 of the numbers above, but the id, and of data
+	data	BLOB NOT NULL		-- a zstd frame: regions, and runs of pages
+);
+
 CREATE TABLE site (		-- after a stop: totals by allocating stack, in the heap layer
 	stack	INTEGER PRIMARY KEY,
 	frame	INTEGER NOT NULL,	-- whose the stack is: the own function is at that frame, …

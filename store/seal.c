@@ -10,6 +10,10 @@
 #include "common/buffer.h"
 #include "common/xalloc.h"
 
+#define SNAPSHOT_SQL \
+	"SELECT id, space, time_ns, reason, held_ns, rss_bytes, heap_bytes, live_bytes," \
+	" bytes, crc FROM snapshot ORDER BY id"
+
 /* In an order that does not depend on how SQLite stored the rows. */
 static const struct {
 	const char *sql; /* or the name of a table with ids, which may be large */
@@ -37,6 +41,8 @@ static const struct {
 	/* ours; users may make more */
 	{"SELECT name, sql FROM sqlite_master WHERE type = 'view'"
 	 " AND name IN ('own', 'file', 'function', 'leak') ORDER BY name", false, false},
+	/* not in recordings of before it came, whose seal is as if there were no such line */
+	{SNAPSHOT_SQL, false, false},
 };
 
 _Static_assert(COUNT_OF(tables) == SEAL_TABLES, "a part for each");
@@ -124,11 +130,26 @@ static int read_rows(sqlite3 *db, const char *sql, struct reading *r)
 	return code == SQLITE_DONE ? 0 : code;
 }
 
+static bool has_snapshots(sqlite3 *db)
+{
+	sqlite3_stmt *s = NULL;
+	bool has = sqlite3_prepare_v2(db, "SELECT 1 FROM snapshot", -1, &s, NULL) == SQLITE_OK &&
+		   sqlite3_step(s) == SQLITE_ROW;
+
+	sqlite3_finalize(s);
+	return has;
+}
+
 static int read_table(sqlite3 *db, size_t i, const struct seal_taker *takers,
 		      struct seal_part *ret)
 {
 	struct reading r = {.part.is_known = true};
 	int code;
+
+	if (!strcmp(tables[i].sql, SNAPSHOT_SQL) && !has_snapshots(db)) {
+		*ret = r.part;
+		return 0;
+	}
 
 	for (; takers && takers->table; takers++)
 		if (!strcmp(takers->table, tables[i].sql))

@@ -24,6 +24,7 @@ enum statement {
 	PUT_SITE,
 	PUT_CHUNK,
 	PUT_CHECKPOINT,
+	PUT_SNAPSHOT,
 	DROP_CHUNKS,
 	DROP_CHECKPOINTS,
 	THIN_RSS,
@@ -57,6 +58,7 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_SITE] = "INSERT OR REPLACE INTO site VALUES (?,?,?,?,?,?,?,?,?,?)",
 	[PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[PUT_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?)",
+	[PUT_SNAPSHOT] = "INSERT INTO snapshot VALUES (NULL,?,?,?,?,?,?,?,?,?,?)",
 	[DROP_CHUNKS] = "DELETE FROM chunk WHERE id <= ?",
 	[DROP_CHECKPOINTS] = "DELETE FROM checkpoint WHERE chunk < ?",
 	[THIN_RSS] = "DELETE FROM rss WHERE time_ns <= ? AND rowid % 64 <> 0"

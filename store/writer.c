@@ -20,6 +20,7 @@
 #include "store/continuation.h"
 #include "store/new_file.h"
 #include "store/seal.h"
+#include "store/snapshot_rows.h"
 #include "store/statements.h"
 #include "store/wal.h"
 #include "store/write_error.h"
@@ -691,6 +692,19 @@ uint64_t store_writer_end_chunk(struct store_writer *w)
 {
 	w->chunk_has_ended = true;
 	return w->chunk.info.id;
+}
+
+void store_writer_put_snapshot(struct store_writer *w, const struct snapshot_info *i,
+			       const struct snapshot *snapshot)
+{
+	sqlite3_stmt *s = prepare(w, PUT_SNAPSHOT);
+	struct buffer packed = {0};
+
+	if (!s)
+		return;
+	snapshot_rows_bind(s, i, snapshot, &packed);
+	step(w, s);
+	buffer_release(&packed);
 }
 
 /* ---- checkpoints --------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include "common/err.h"
 #include "store/checkpoint_pack.h"
 #include "store/record.h"
+#include "store/snapshot.h"
 
 /*
  * The one writer of a recording.
@@ -128,6 +129,9 @@ void store_writer_add_to_checkpoint(void *writer, const void *data, size_t len);
 bool store_writer_end_checkpoint(struct store_writer *w);
 /* The same at once, of one that was packed elsewhere; it is empty then. */
 bool store_writer_put_checkpoint(struct store_writer *w, struct checkpoint_packer *p);
+/* @i->id does not matter. */
+void store_writer_put_snapshot(struct store_writer *w, const struct snapshot_info *i,
+			       const struct snapshot *snapshot);
 /* Bytes of all chunks that are full, and of checkpoints, so far; the chunk put last. */
 struct store_writer_sizes {
 	uint64_t chunks, checkpoints, last_chunk;

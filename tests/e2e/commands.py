@@ -34,7 +34,7 @@ def refused(name, status, message, *args, hint=None, **kw):
 
 def usage():
     refused("no such command", 2, "there is no command 'frobnicate'", "frobnicate", hint="--help")
-    for command in ("record", "top", "report", "leaks", "annotate", "view", "symbolize", "info", "repair", "doctor", "probes"):
+    for command in ("record", "top", "report", "leaks", "frag", "annotate", "view", "symbolize", "info", "repair", "doctor", "probes"):
         r = run(command, "--help")
         tap.ok(r.returncode == 0 and r.stdout.startswith(f"usage: heaptrail {command}") and not r.stderr,
                f"{command} --help")

@@ -27,7 +27,7 @@ def main():
                            stderr=subprocess.STDOUT, text=True)
         tap.ok(not r.stdout, f"{page} is well-formed {r.stdout[:500]}")
     text = plain("heaptrail.1")
-    for command in ("record", "top", "report", "leaks", "annotate", "view", "symbolize", "info", "repair", "doctor", "probes"):
+    for command in ("record", "top", "report", "leaks", "frag", "annotate", "view", "symbolize", "info", "repair", "doctor", "probes"):
         usage = subprocess.check_output([HEAPTRAIL, command, "--help"], text=True)
         missing = [o for o in set(re.findall(r"^\s+(?:-\w, )?(--[a-z-]+)", usage, re.M))
                    if not re.search(re.escape(o) + r"(?![a-z-])", text)]

@@ -218,7 +218,12 @@ def answers(trail, own):
 
     nameless = [(x["module"], x["allocated_bytes"]) for x in info["without_debug_information"]]
     lost = sorted((k, n) for k, n in info["losses"].items() if n)
-    return {"What makes up the peak": peak, "What was not freed": leaks, "The source lines": lines, "The whole stacks": stacks,
+    def snapshots(rows):
+        summary = ask("report", "--json", trail)["summary"]
+        (time, reason, rss_bytes, heap, live, ratio), = rows
+        return reason == "exit" and live == summary["live_bytes"] and rss_bytes > heap > 0 and abs(ratio - heap / live) < 0.01
+
+    return {"What makes up the peak": peak, "What the heap held": snapshots, "What was not freed": leaks, "The source lines": lines, "The whole stacks": stacks,
             "The heap over time": timeline, "The resident set": rss, "Calls that allocate": programs,
             "Is the recording complete": lambda rows: rows == [(1, 1, 0)],
             "What was lost": lambda rows: sorted(rows) == lost,
