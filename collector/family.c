@@ -48,6 +48,7 @@ static const struct family_function jemalloc_functions[] = {
 	C_FUNCTIONS(""), CXX_FUNCTIONS,
 	{.symbol = "mallocx", .op = PROBE_ALLOC, .size = 1, .aligns = true},
 	{.symbol = "rallocx", .op = PROBE_REALLOC, .size = 2, .pointer = 1, .aligns = true},
+	{.symbol = "xallocx", .op = PROBE_RESIZE, .size = 2, .pointer = 1},
 	{.symbol = "dallocx", .op = PROBE_FREE, .pointer = 1},
 	{.symbol = "sdallocx", .op = PROBE_FREE, .pointer = 1},
 	{.symbol = "free_sized", .op = PROBE_FREE, .pointer = 1},

@@ -478,7 +478,7 @@ static uint64_t usable(struct usable *u, uint8_t id, const struct call *call)
 	case USABLE_RULE_GLIBC:
 		return glibc_usable(call->size_word);
 	case USABLE_RULE_JEMALLOC:
-		return jemalloc_usable(call->size);
+		return call->size_word > 1 ? call->size_word : jemalloc_usable(call->size);
 	case USABLE_RULE_TCMALLOC:
 		return is_known(u, &u->tcmalloc) ? tcmalloc_usable(&u->tcmalloc, call)
 						 : USABLE_UNKNOWN;

@@ -124,16 +124,20 @@ int main(int argc, char **argv)
 """
 
 
-def recorded_usable(trail):
-    """What is recorded of the blocks that are live at the end, by address; None: not known."""
+def recorded_blocks(trail):
+    """Size and usable bytes of the blocks that are live at the end, by address; None: not known."""
     live = {}
     for line in subprocess.check_output([f"{os.environ['TARGETS']}/dump", "--long", trail], text=True).splitlines():
-        kind, _, _, _, _, _, address, usable, _, old = line.split()[:10]
+        kind, _, _, size, _, _, address, usable, _, old = line.split()[:10]
         if kind in ("free", "realloc"):
             live.pop(old if kind == "realloc" else address, None)
         if kind in ("alloc", "realloc"):
-            live[address] = None if usable == "-1" else int(usable)
+            live[address] = int(size), None if usable == "-1" else int(usable)
     return live
+
+
+def recorded_usable(trail):
+    return {a: usable for a, (_, usable) in recorded_blocks(trail).items()}
 
 
 def compare_usable(own, recorded):
@@ -179,6 +183,67 @@ def usable_bytes():
         one("static musl", True, ["musl-gcc", "-static"])
 
 
+# xallocx() of jemalloc: what it cannot do changes nothing; and a realloc() by the same thread afterwards.
+RESIZED = r"""
+#include <jemalloc/jemalloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+static size_t calls, size;
+__attribute__((noinline)) static void resize(void *p, size_t to, size_t extra)
+{
+	if (xallocx(p, to, extra, 0) < to)
+		return;
+	size = to;
+	calls++;
+}
+int main(void)
+{
+	static const size_t starts[] = {1, 100, 5000, 40000, 1 << 20, 10 << 20};
+	static const size_t percents[] = {100, 90, 103, 50, 75, 300, 100, 10, 1000, 101};
+	static char out[BUFSIZ]; /* or printf() would allocate one */
+	setvbuf(stdout, out, _IOFBF, sizeof(out));
+	for (int i = 0; i < 6; i++) {
+		void *p = mallocx(starts[i], 0);
+		size = starts[i];
+		calls++;
+		for (int k = 0; k < 10; k++) {
+			size_t to = starts[i] * percents[k] / 100 + 1;
+			resize(p, to, k % 3 * 64);
+			if (k == 4 && (p = realloc(p, to + 7))) {
+				size = to + 7;
+				calls++;
+			}
+		}
+		printf("%llx %zu %zu\n", (unsigned long long)p, size, sallocx(p, 0));
+	}
+	printf("%zu\n", calls);
+	return 0;
+}
+"""
+
+
+def resized_in_place():
+    with open(f"{work}/resized.c", "w") as f:
+        f.write(RESIZED)
+    for way, options in (("shared", ["-l:libjemalloc.so.2"]), ("static", [f"{LIB}/libjemalloc.a", "-lstdc++", "-lm", "-lpthread"])):
+        r = subprocess.run(["gcc", "-g", "-O1", "-fno-builtin", "-o", f"{work}/resized", f"{work}/resized.c", *options],
+                           stderr=subprocess.PIPE, text=True)
+        if r.returncode:
+            tap.skip(f"xallocx, {way}", r.stderr.strip()[-80:])
+            continue
+        trail = f"{work}/x.trail"
+        r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--", f"{work}/resized"], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True, timeout=tap.PATIENCE, env={**os.environ, "LD_LIBRARY_PATH": libs})
+        *blocks, calls = [line.split() for line in r.stdout.splitlines()]
+        own = {a: (int(size), int(usable)) for a, size, usable in blocks}
+        recorded = {a: x for a, x in recorded_blocks(trail).items() if a in own}
+        s = report(trail, "function")
+        n = sum(x["alloc_calls"] for x in s["rows"] if re.match(r"(resize|main)\b", x["function"] or ""))
+        tap.ok(r.returncode == 0 and not r.stderr and recorded == own and n == int(calls[0]) > 20 and
+               not any(s["summary"][k] for k in ("lost_events", "unknown_frees", "double_frees", "mismatched_frees")),
+               f"xallocx, {way}: {n} calls of {calls}, {recorded} and {own} {r.stderr}")
+
+
 SHARED = {"jemalloc": "libjemalloc.so.2", "tcmalloc_minimal": "libtcmalloc_minimal.so.4", "tcmalloc": "libtcmalloc.so.4",
           "mimalloc": "libmimalloc.so.2"}
 tap_seed = tap.seed()
@@ -201,6 +266,7 @@ for compiler in ("gcc", "g++"):
                             *(["-lunwind"] if allocator == "tcmalloc" else []))
         cell(allocator, "static", compiler, linked, why)
 usable_bytes()
+resized_in_place()
 for way, option in (("shared", []), ("static", ["-static"])):
     cell("musl", way, "gcc", *build(f"musl-{way}", "musl-gcc", *option), private=False)
 
