@@ -161,10 +161,6 @@ static inline void drain_take(void *drain, const struct ring_head *e, size_t len
 }
 /* Code came or went: what was learnt of addresses is void. */
 void drain_code_changed(struct drain *d);
-/* Writes what changes slowly (the timeline) to the recording. */
-void drain_write_slow(struct drain *d);
-/* Writes what was set right or could not be told (table loss). */
-void drain_write_counts(struct drain *d);
 /* Writes what there was of blocks that are not recorded (table recording), if it has changed. */
 void drain_write_small(struct drain *d);
 /* Writes all threads and counts; those that live are asked for their names. */

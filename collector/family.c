@@ -285,6 +285,12 @@ bool family_frees(const struct family *family)
 	return in_pools && has_pools_that_end(family);
 }
 
+bool family_takes_back(const struct family *family)
+{
+	return family->kind == FAMILY_BLOCKS &&
+	       (has_op(family, PROBE_FREE) || has_op(family, PROBE_REALLOC));
+}
+
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
 		       uint32_t stack_bytes, bool at_exits)
 {

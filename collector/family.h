@@ -91,6 +91,8 @@ bool family_function_returns(const struct family_function *f); /* its result is 
 bool family_function_frees(const struct family_function *f);   /* or else allocates */
 /* Has it a way to give its blocks back?  Else they end with the memory below. */
 bool family_frees(const struct family *family);
+/* … one by one? */
+bool family_takes_back(const struct family *family);
 /*
  * @stack_bytes: by how much the stack has grown at the probe since the function's entry.
  * @at_exits: its ends are probed, not its return.

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector/drain_write.h"
 #include "collector/losses.h"
 #include "collector/naming.h"
 #include "collector/privileges.h"
