@@ -26,6 +26,20 @@ int fragmentation_list_read(struct fragmentation_list *ret, struct store_reader 
 	return store_reader_snapshots(r, add_info, ret, err);
 }
 
+int fragmentation_list_open(struct fragmentation_list *ret, const char *path, struct err *err)
+{
+	struct store_reader *reader;
+	int r = store_reader_open(path, &reader, err);
+
+	if (r) {
+		fragmentation_list_release(ret);
+		return r;
+	}
+	r = fragmentation_list_read(ret, reader, err);
+	store_reader_close(reader);
+	return r;
+}
+
 void fragmentation_list_release(struct fragmentation_list *l)
 {
 	for (size_t i = 0; i < l->n; i++)

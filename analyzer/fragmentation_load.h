@@ -22,6 +22,8 @@ struct fragmentation_list {
 /* What is in @ret goes. */
 int fragmentation_list_read(struct fragmentation_list *ret, struct store_reader *r,
 			    struct err *err);
+/* The same of the recording @path. */
+int fragmentation_list_open(struct fragmentation_list *ret, const char *path, struct err *err);
 void fragmentation_list_release(struct fragmentation_list *l);
 /* The last one until then; the list's length where there is none. */
 size_t fragmentation_list_at(const struct fragmentation_list *l, uint64_t t_ns);

@@ -144,48 +144,10 @@ static int find(struct frag *f, const char *path, const struct options *o, struc
 	if (!r)
 		r = store_reader_snapshot(reader, f->list.items[f->at].id, &f->snapshot, err);
 	store_reader_close(reader);
-	*ret = (struct when){.has_until = true,
-			     .until_ns = r ? 0 : f->list.items[f->at].t_ns - start};
+	*ret = (struct when){.has_until = true};
+	if (!r)
+		ret->until_ns = f->list.items[f->at].t_ns - start;
 	return r;
-}
-
-/* ---- the map ------------------------------------------------------------------------- */
-
-static uint64_t heap_pages(const struct snapshot *s)
-{
-	uint64_t pages = 0;
-
-	for (size_t i = 0; i < s->n_regions; i++)
-		for (size_t k = 0; k < s->regions[i].n_runs; k++) {
-			const struct snapshot_run *run = &s->runs[s->regions[i].first_run + k];
-
-			pages += run->state == SNAPSHOT_RESIDENT ? run->pages : 0;
-		}
-	return pages;
-}
-
-static void add_cells(void *arg, const struct fragmentation_pages *p)
-{
-	struct frag_map *m = arg;
-	uint64_t at = p->address, left = p->pages, bytes = m->pages_each * SNAPSHOT_PAGE_BYTES;
-
-	while (left > 0 && p->state != SNAPSHOT_ABSENT) {
-		uint64_t begin = at / bytes * bytes, n = (begin + bytes - at) / SNAPSHOT_PAGE_BYTES;
-		struct frag_cells *c = m->n ? &m->cells[m->n - 1] : NULL;
-
-		n = n < left ? n : left;
-		if (!c || c->address != begin) {
-			ARRAY_GROW(m->cells, m->cap, m->n);
-			c = &m->cells[m->n++];
-			*c = (struct frag_cells){.address = begin, .pages = m->pages_each};
-		}
-		if (p->state == SNAPSHOT_RESIDENT) {
-			c->resident += n;
-			c->live_bytes += n * p->live;
-		}
-		at += n * SNAPSHOT_PAGE_BYTES;
-		left -= n;
-	}
 }
 
 /* ---- all of it ----------------------------------------------------------------------- */
@@ -205,8 +167,8 @@ static void take_apart(struct frag *f, struct fragmentation_blocks *blocks,
 					   .n_sites = f->view->catalog.n_stacks};
 
 	if (o->show.map) {
-		f->map.pages_each = heap_pages(&f->snapshot) / MAP_CELLS + 1;
-		fo.visit = add_cells;
+		f->map.pages_each = heap_map_pages_each(&f->snapshot, MAP_CELLS);
+		fo.visit = heap_map_add;
 		fo.arg = &f->map;
 	}
 	fragmentation_make(&f->f, &f->snapshot, blocks, &fo);
@@ -215,7 +177,7 @@ static void take_apart(struct frag *f, struct fragmentation_blocks *blocks,
 	else
 		frag_print(f, &o->show);
 	fragmentation_release(&f->f);
-	free(f->map.cells);
+	heap_map_release(&f->map);
 	free(sites);
 }
 

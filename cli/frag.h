@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "analyzer/fragmentation_load.h"
+#include "analyzer/heap_map.h"
 #include "analyzer/own.h"
 #include "cli/view.h"
 
@@ -17,13 +18,7 @@ struct frag {
 	size_t at; /* in it: the one that is shown */
 	struct snapshot snapshot;
 	struct fragmentation f;
-	struct frag_map {
-		struct frag_cells {
-			uint64_t address, pages, resident, live_bytes;
-		} *cells;
-		size_t n, cap;
-		uint64_t pages_each;
-	} map; /* where it is wanted */
+	struct heap_map map; /* where it is wanted */
 	char *unknown; /* why it is not known what is free; NULL: it is */
 };
 

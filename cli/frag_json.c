@@ -99,11 +99,11 @@ static void put_map(const struct frag *f, struct json *j)
 {
 	json_begin_array(j, "map");
 	for (size_t i = 0; i < f->map.n; i++) {
-		const struct frag_cells *c = &f->map.cells[i];
+		const struct heap_cell *c = &f->map.cells[i];
 
 		json_begin_object(j, NULL);
 		json_u64(j, "address", c->address);
-		json_u64(j, "pages", c->pages);
+		json_u64(j, "pages", f->map.pages_each);
 		json_u64(j, "resident_pages", c->resident);
 		json_u64(j, "live_bytes", c->live_bytes);
 		json_end_object(j);

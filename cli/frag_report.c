@@ -53,6 +53,7 @@ const char *frag_reason_text(const char *reason)
 		{"exit", "in its exit"},
 		{"end", "at the end of the recording"},
 		{"every", "every so often"},
+		{"asked", "asked for"},
 		{"peak", "near a peak"},
 	};
 
@@ -329,8 +330,8 @@ static void print_trend(const struct frag *frag, const struct frag_options *o)
 
 static void print_map(const struct frag *frag, const struct frag_options *o)
 {
-	static const char *const shades[] = {"·", "░", "▒", "▓", "█"};
-	const struct frag_map *m = &frag->map;
+	static const char *const shades[HEAP_MAP_SHADES] = {"·", "░", "▒", "▓", "█"};
+	const struct heap_map *m = &frag->map;
 	char x[FORMAT_MAX];
 	uint64_t next = 0;
 	int column = 0;
@@ -340,9 +341,8 @@ static void print_map(const struct frag *frag, const struct frag_options *o)
 	       o->ascii ? "' ' not resident, '.' all free, then ':' '-' '=' '#' by what is live"
 			: "' ' not resident, '·' all free, then ░ ▒ ▓ █ by what is live");
 	for (size_t i = 0; i < m->n; i++) {
-		const struct frag_cells *c = &m->cells[i];
-		uint64_t whole = c->resident * SNAPSHOT_PAGE_BYTES;
-		int shade = !c->live_bytes ? 0 : 1 + (int)(c->live_bytes * 4 / (whole + 1));
+		const struct heap_cell *c = &m->cells[i];
+		int shade = heap_map_shade(c);
 
 		if (column == MAP_COLUMNS || c->address != next) {
 			if (column)
@@ -351,14 +351,14 @@ static void print_map(const struct frag *frag, const struct frag_options *o)
 		}
 		if (!column)
 			printf("%14" PRIx64 "  ", c->address);
-		if (!c->resident)
+		if (shade < 0)
 			putchar(' ');
 		else if (o->ascii)
 			putchar(".:-=#"[shade]);
 		else
 			fputs(shades[shade], stdout);
 		column++;
-		next = c->address + c->pages * SNAPSHOT_PAGE_BYTES;
+		next = c->address + m->pages_each * SNAPSHOT_PAGE_BYTES;
 	}
 	if (column)
 		putchar('\n');

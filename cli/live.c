@@ -194,6 +194,11 @@ static const char *command(void *arg, enum ui_command what, const char *text)
 		return detach(l);
 	case UI_SAVE:
 		return save(l, text);
+	case UI_SNAPSHOT:
+		if (!recorder_is_running(l->recorder))
+			return "nothing is recorded any more";
+		recorder_take_snapshot(l->recorder);
+		return "a snapshot of the memory is taken: view 9 shows it";
 	}
 	return NULL;
 }

@@ -27,7 +27,7 @@
 /* A recorder that nobody needs has so long to let go; then its guard does. */
 #define LET_GO_NS 20000000000ull
 
-enum operation { OPERATION_START, OPERATION_STOP };
+enum operation { OPERATION_START, OPERATION_STOP, OPERATION_SNAPSHOT, OPERATIONS };
 
 struct request {
 	uint32_t operation;
@@ -296,7 +296,9 @@ static bool serve(struct broker *b)
 		start(b, q.pid);
 	else if (q.operation == OPERATION_STOP && b->pid)
 		kill(b->pid, SIGTERM);
-	return q.operation <= OPERATION_STOP;
+	else if (q.operation == OPERATION_SNAPSHOT && b->pid)
+		kill(b->pid, SIGUSR1);
+	return q.operation < OPERATIONS;
 }
 
 /* Nobody is there any more. */
@@ -488,6 +490,12 @@ void recorder_stop(struct recorder *r)
 {
 	if (r->is_running)
 		ask(r, OPERATION_STOP, 0);
+}
+
+void recorder_take_snapshot(struct recorder *r)
+{
+	if (r->is_running)
+		ask(r, OPERATION_SNAPSHOT, 0);
 }
 
 bool recorder_is_running(const struct recorder *r)

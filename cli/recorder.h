@@ -58,6 +58,8 @@ void recorder_forget(struct recorder *r);
 int recorder_start(struct recorder *r, pid_t pid, char **ret_path, struct err *err);
 /* Asks it to end: it completes the recording, which may take a while. */
 void recorder_stop(struct recorder *r);
+/* Asks it for a snapshot of what is resident, see snapshots.h. */
+void recorder_take_snapshot(struct recorder *r);
 bool recorder_is_running(const struct recorder *r);
 
 struct recorder_end {

@@ -118,6 +118,7 @@ static void put(struct snapshots *s, const struct look *l, uint64_t held_ns)
 		.t_ns = l->t_ns,
 		.reason = l->when == LOOK_AT_EXIT  ? "exit"
 			  : l->when == LOOK_AT_END ? "end"
+			  : l->when == LOOK_ASKED  ? "asked"
 						   : s->reason,
 		.held_ns = held_ns,
 		.rss_bytes = s->snapshot.rss_bytes,
@@ -146,7 +147,7 @@ static void after(void *arg, const struct look *l, uint64_t held_ns, const struc
 
 	if (!failure)
 		put(s, l, held_ns);
-	else if (s->is_asked)
+	else if (s->is_asked || l->when == LOOK_ASKED)
 		say_failure(failure);
 	if (!failure && l->drain->live_bytes > s->peak_bytes)
 		s->peak_bytes = l->drain->live_bytes;
@@ -167,13 +168,12 @@ int snapshots_parse(const struct command *c, struct snapshots *s, int option)
 
 void snapshots_begin(struct snapshots *s, struct session_options *o)
 {
-	bool only_exit = !s->at_end && !s->is_asked;
+	bool at_end = s->at_end || (s->is_asked && o->pid);
 
-	if (only_exit && o->pid)
-		return; /* what was attached to has no stop in its exit */
 	looks_add(&o->looks, &(struct look_observer){
 		.arg = s,
-		.at = o->pid ? LOOK_AT_END : LOOK_AT_EXIT | (s->at_end ? LOOK_AT_END : 0),
+		/* what was attached to has no stop in its exit */
+		.at = LOOK_ASKED | (o->pid ? 0 : LOOK_AT_EXIT) | (at_end ? LOOK_AT_END : 0),
 		.needs_heap = true,
 		.is_due = s->every_ns || s->at_peaks ? is_due : NULL,
 		.held = held,

@@ -66,7 +66,8 @@ static int ask(struct hold *h, pid_t tid, struct err *err)
 	bool is_ours = !(h->target->traced && tid == h->target->pid);
 	struct hold_thread *t;
 
-	if (is_ours && ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0) {
+	/* one that did not stop the last time may still be traced by us */
+	if (is_ours && !target_keep(h->target, tid) && ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0) {
 		int r = refuse(h, tid, errno, err);
 
 		return r == -ESRCH ? 0 : r;
@@ -150,6 +151,13 @@ static int no_target(const struct target *t, struct err *err)
 	return err_set(err, ERR_FAILED, ESRCH, "cannot hold process %d for a moment", (int)t->pid);
 }
 
+static int no_stop(const struct target *t, struct err *err)
+{
+	err_set(err, ERR_FAILED, 0, "cannot hold process %d for a moment: a thread does not stop",
+		(int)t->pid);
+	return -ETIMEDOUT;
+}
+
 static int stop_all(struct hold *h, uint64_t deadline_ns, struct err *err)
 {
 	for (;;) {
@@ -161,9 +169,7 @@ static int stop_all(struct hold *h, uint64_t deadline_ns, struct err *err)
 			return n;
 		while (count_running(h) > 0) {
 			if (clock_now_ns() > deadline_ns)
-				return err_set(err, ERR_FAILED, ETIMEDOUT,
-					       "cannot hold process %d for a moment: a thread "
-					       "does not stop", (int)h->target->pid);
+				return no_stop(h->target, err);
 			pause_a_little();
 		}
 		/* who stands still starts no threads: what was seen last is all there is */

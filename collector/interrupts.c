@@ -17,6 +17,7 @@ int interrupts_begin(struct interrupts *i, int keeper, struct err *err)
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &mask, &i->old_mask);
 	i->fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (i->fd < 0)
@@ -33,6 +34,10 @@ enum interrupt interrupts_read(struct interrupts *i, bool launched)
 	while (read(i->fd, &s, sizeof(s)) == sizeof(s)) {
 		if (s.ssi_signo == SIGCHLD)
 			continue;
+		if (s.ssi_signo == SIGUSR1) {
+			i->asks_look = true;
+			continue;
+		}
 		/* the terminal sends the first Ctrl-C to the command too: end with it */
 		if (s.ssi_signo != SIGINT || !launched || i->count++)
 			what = INTERRUPT_STOP;

@@ -16,6 +16,7 @@ struct interrupts {
 	int fd; /* a signalfd; -1: not begun */
 	int keeper; /* the pipe; 0: none */
 	int count; /* of SIGINT */
+	bool asks_look; /* a SIGUSR1 has come: a look at the memory is wanted */
 	sigset_t old_mask;
 };
 

@@ -6,7 +6,9 @@
 
 #include "common/clock.h"
 
-#define TIMEOUT_NS_DEFAULT 100000000ull
+#define TIMEOUT_NS_DEFAULT 500000000ull
+/* A thread that waits for the recorder, at a hook of ld.so say, does not stop: it is served. */
+#define TRY_NS 10000000ull
 
 void looks_add(struct looks *l, const struct look_observer *o)
 {
@@ -20,8 +22,16 @@ static int hold(const struct look_observer *o, const struct look_context *c, enu
 	uint64_t timeout = o->timeout_ns ? o->timeout_ns : TIMEOUT_NS_DEFAULT;
 	int r;
 
-	if (when != LOOK_AT_EXIT)
-		return hold_start(c->target, timeout, ret, err);
+	if (when != LOOK_AT_EXIT) {
+		uint64_t deadline = clock_now_ns() + timeout, try = TRY_NS;
+
+		while ((r = hold_start(c->target, try, ret, err)) == -ETIMEDOUT &&
+		       clock_now_ns() < deadline) {
+			c->serve(c->session);
+			try *= 2;
+		}
+		return r;
+	}
 	r = hold_at_exit(c->target, timeout, ret);
 	return r ? err_set(err, ERR_FAILED, -r, "cannot look at process %d at its exit: other "
 			   "threads outlive its main thread", (int)c->target->pid) : 0;
@@ -34,6 +44,8 @@ static void take(const struct look_observer *o, const struct look_context *c, en
 	struct err err;
 	int r = hold(o, c, when, &h, &err);
 
+	if (r == -ESRCH && when != LOOK_AT_EXIT)
+		return; /* its end comes up next */
 	look.t_ns = clock_now_ns();
 	if (!r) {
 		look.hold = &h;
@@ -59,7 +71,7 @@ void looks_take(struct looks *l, const struct look_context *c, enum look_when wh
 {
 	if (l->taken & when)
 		return;
-	l->taken |= when;
+	l->taken |= when & (LOOK_AT_EXIT | LOOK_AT_END);
 	for (size_t i = 0; i < l->n; i++) {
 		if (l->of[i].at & when)
 			take(&l->of[i], c, when);

@@ -16,6 +16,7 @@
  */
 enum look_when {
 	LOOK_NOW,	   /* is_due() said so */
+	LOOK_ASKED = 4,	   /* somebody asked for one, by SIGUSR1 to the recorder */
 	LOOK_AT_EXIT = 1,  /* at its exit stop; only what was launched and is traced has one */
 	LOOK_AT_END = 2,   /* before it is let go of, running */
 };
@@ -33,7 +34,7 @@ struct look_observer {
 	void *arg;
 	unsigned int at; /* LOOK_AT_… */
 	bool needs_heap; /* the ring shall be empty while it is held */
-	uint64_t timeout_ns; /* for its threads to stop; 0: 100 ms */
+	uint64_t timeout_ns; /* for its threads to stop; 0: 500 ms */
 	/* is one wanted now?  Asked at each turn of the recorder; may be NULL */
 	bool (*is_due)(void *arg, const struct drain *drain, uint64_t now_ns);
 	/* it is held: be quick */
@@ -53,19 +54,21 @@ struct looks {
 	unsigned int taken; /* LOOK_AT_… */
 };
 
-/* What a look takes; @empty_ring(@session) empties it. */
+/* What a look takes, and what is called with @session. */
 struct look_context {
 	struct target *target;
 	const struct drain *drain;
 	struct store_writer *writer;
 	void (*empty_ring)(void *session);
+	/* does what the target may be waiting for: it does not stop before */
+	void (*serve)(void *session);
 	void *session;
 };
 
 void looks_add(struct looks *l, const struct look_observer *o);
 /* Those that are due, of a target that runs. */
 void looks_take_due(struct looks *l, const struct look_context *c, uint64_t now_ns);
-/* Those of that moment, once. */
+/* Those of that moment; in the exit and at the end once. */
 void looks_take(struct looks *l, const struct look_context *c, enum look_when when);
 /* It has ended.  Those that should have been taken at its exit, and were not, are told so. */
 void looks_end(struct looks *l, const struct look_context *c);

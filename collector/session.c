@@ -42,18 +42,31 @@ static void empty_ring(void *session)
 	session_drain_all(session);
 }
 
+static void serve(void *session)
+{
+	struct session *s = session;
+
+	session_drain_all(s);
+	session_follow_mappings(s);
+	code_watch_mind(&s->code);
+}
+
 static struct look_context look_context(struct session *s)
 {
 	return (struct look_context){.target = &s->target, .drain = &s->drain, .writer = s->writer,
-				     .empty_ring = empty_ring, .session = s};
+				     .empty_ring = empty_ring, .serve = serve, .session = s};
 }
 
 static void look_if_due(struct session *s, uint64_t now)
 {
 	struct look_context c = look_context(s);
 
-	if (s->options.looks.n && s->is_armed && !s->target.ended)
-		looks_take_due(&s->options.looks, &c, now);
+	if (!s->options.looks.n || !s->is_armed || s->target.ended)
+		return;
+	looks_take_due(&s->options.looks, &c, now);
+	if (s->interrupts.asks_look)
+		looks_take(&s->options.looks, &c, LOOK_ASKED);
+	s->interrupts.asks_look = false;
 }
 
 static void look(struct session *s, enum look_when when)

@@ -467,6 +467,17 @@ void target_let_go_later(struct target *t, pid_t tid)
 	t->later[t->n_later++] = tid;
 }
 
+bool target_keep(struct target *t, pid_t tid)
+{
+	for (size_t i = 0; i < t->n_later; i++) {
+		if (t->later[i] == tid) {
+			t->later[i] = t->later[--t->n_later];
+			return true;
+		}
+	}
+	return false;
+}
+
 static void let_go_of_stopped(struct target *t)
 {
 	for (size_t i = t->n_later; i-- > 0;) {

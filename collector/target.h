@@ -102,6 +102,8 @@ int target_threads(const struct target *t);
 void target_note_status(struct target *t, int status);
 /* Thread @tid is traced and runs: it is let go of when it stops, at some target_poll(). */
 void target_let_go_later(struct target *t, pid_t tid);
+/* It is not to be let go of after all; false where that was not going to happen. */
+bool target_keep(struct target *t, pid_t tid);
 
 /* Lets go of a launched target that is running; it runs on. */
 void target_release(struct target *t);

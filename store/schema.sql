@@ -132,7 +132,7 @@ CREATE TABLE snapshot (		-- the process's memory at a moment: what was resident
 	id	INTEGER PRIMARY KEY,
 	space	INTEGER NOT NULL,
 	time_ns	INTEGER NOT NULL,
-	reason	TEXT NOT NULL,		-- why it was taken: 'exit', 'end', 'every', 'peak'
+	reason	TEXT NOT NULL,		-- why: 'exit', 'end', 'every', 'peak', 'asked'
 	held_ns	INTEGER NOT NULL,	-- for how long the process stood still
 	rss_bytes INTEGER NOT NULL,	-- as the kernel counts them
 	heap_bytes INTEGER NOT NULL,	-- of them what is an allocator's

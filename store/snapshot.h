@@ -67,7 +67,7 @@ struct snapshot_info {
 	uint64_t id;
 	struct space_id space;
 	uint64_t t_ns;
-	const char *reason; /* "exit", "end", "every", "peak"; valid as the call says */
+	const char *reason; /* "exit", "end", "every", "peak", "asked"; valid as the call says */
 	uint64_t held_ns;   /* how long the process stood still */
 	uint64_t rss_bytes, heap_bytes; /* resident; @heap_bytes: what is an allocator's */
 	uint64_t live_bytes; /* requested, of layer heap, as recorded until then */

@@ -25,9 +25,19 @@ static bool is_tree_or_flame(const struct ui *u)
 	return is_tree(u) || is_flame(u);
 }
 
+static bool is_map(const struct ui *u)
+{
+	return ui_page(u)->view == VIEW_MAP;
+}
+
+static bool is_frag(const struct ui *u)
+{
+	return ui_page(u)->view == VIEW_FRAG;
+}
+
 static bool has_rows(const struct ui *u)
 {
-	return !is_flame(u);
+	return !is_flame(u) && !is_map(u);
 }
 
 static bool has_recorder(const struct ui *u)
@@ -39,7 +49,8 @@ static bool has_scopes(const struct ui *u)
 {
 	enum view_kind v = ui_page(u)->view;
 
-	return v != VIEW_HELP && v != VIEW_SOURCE && !is_tree_or_flame(u);
+	return v != VIEW_HELP && v != VIEW_SOURCE && v != VIEW_PAGES && !is_map(u) &&
+	       !is_tree_or_flame(u);
 }
 
 /* ---- rows --------------------------------------------------------------------------- */
@@ -137,6 +148,13 @@ static void go_to_scope(struct ui *u, int view)
 		return;
 	ui_push(u, (enum view_kind)view, &scope);
 	scope_release(&scope);
+}
+
+static void show_map(struct ui *u, int arg)
+{
+	(void)arg;
+	if (is_frag(u))
+		ui_push(u, VIEW_MAP, NULL);
 }
 
 static void help(struct ui *u, int arg)
@@ -312,6 +330,9 @@ const struct key keys[] = {
 	{{'6'}, "leaks: unfreed blocks by call stack", NULL, NULL, go_to_view, VIEW_LEAKS},
 	{{'7'}, "sizes", NULL, NULL, go_to_view, VIEW_SIZES},
 	{{'8'}, "threads", NULL, NULL, go_to_view, VIEW_THREADS},
+	{{'9'}, "fragmentation: where resident memory goes, and who pins it", NULL, NULL,
+	 go_to_view, VIEW_FRAG},
+	{{'M'}, "the heap by address (fragmentation)", NULL, is_frag, show_map, 0},
 	{{INPUT_F2, INPUT_TAB}, "the next view", "View", NULL, go_to_next_view, 1},
 	{{INPUT_BACK_TAB}, "the view before", NULL, NULL, go_to_next_view, -1},
 	{{INPUT_ENTER}, "into the row: lines, source, call stack; zoom", NULL, NULL, go_into, 0},
@@ -360,6 +381,8 @@ const struct key keys[] = {
 	 0},
 	{{'a'}, "attach to another process", NULL, has_recorder, command, UI_ATTACH},
 	{{'d'}, "detach from the process", NULL, has_recorder, command, UI_DETACH},
+	{{'S'}, "a snapshot of what is resident, for fragmentation", NULL, has_recorder, command,
+	 UI_SNAPSHOT},
 	{{'w'}, "save what was recorded so far", NULL, has_recorder, command, UI_SAVE},
 	{{INPUT_F10, 'Q', CTRL('C')}, "quit", "Quit", NULL, quit, 0},
 };
@@ -403,13 +426,15 @@ static void click(struct ui *u, const struct input *in)
 	else if (in->row >= t->row && in->row < t->row + t->rows && in->col >= t->col &&
 		 in->col < t->col + t->cols)
 		timeline_click(u, in->col);
-	else if (!is_flame(u))
+	else if (has_rows(u))
 		click_row(u, in);
 }
 
 void keys_input(struct ui *u, const struct input *in)
 {
 	if (is_flame(u) && flame_input(ui_page(u), in))
+		return;
+	if (is_map(u) && heap_map_input(u, ui_page(u), in))
 		return;
 	if (in->key == INPUT_MOUSE) {
 		click(u, in);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "analyzer/call_tree.h"
+#include "analyzer/fragmentation_load.h"
 #include "analyzer/history.h"
 #include "analyzer/own.h"
 #include "analyzer/rows.h"
@@ -25,12 +26,16 @@ enum view_kind {
 	VIEW_LEAKS,
 	VIEW_SIZES,
 	VIEW_THREADS,
+	VIEW_FRAG,
 	ROOT_VIEWS, /* those before have a key of their own, the others are come to */
 	VIEW_LINES = ROOT_VIEWS,
 	VIEW_SOURCE,
 	VIEW_STACKS,
 	VIEW_STACK,
 	VIEW_BLOCKS,
+	VIEW_MAP,
+	VIEW_PAGES,
+	VIEW_PAGE,
 	VIEW_HELP,
 	VIEWS
 };
@@ -45,12 +50,14 @@ struct scope {
 		SCOPE_STACK,	/* those that read as @stack does */
 		SCOPE_THREAD,	/* @key */
 		SCOPE_SIZE,	/* the class of @key */
+		SCOPE_PINNED,	/* mostly empty pages with blocks of site @key */
+		SCOPE_PAGES,	/* the pages from @key to @end */
 	} kind;
 	char *file, *function; /* owned; may be NULL */
 	struct module_id module;
 	uint32_t line;
 	struct stack_id stack;
-	uint64_t key;
+	uint64_t key, end;
 };
 
 /* Where the user is, and what it shows. */
@@ -67,7 +74,7 @@ struct page {
 	uint64_t generation;	/* the tree's when the nodes below were looked for */
 	bool bottom_up;
 	struct hashmap open; /* [path of functions] 1: it is */
-	uint32_t zoom, selected; /* of the flame graph: nodes */
+	uint32_t zoom, selected; /* of the flame graph: nodes; of the map: a cell */
 	uint64_t zoom_path, selected_path;
 	uint32_t zoom_node, selected_node; /* that have these paths; 0: none is known */
 	bool is_zoomed; /* by the user; else to where the first branches are */
@@ -102,6 +109,7 @@ struct ui {
 	uint64_t own_version; /* of the catalog when it was made */
 	struct stack_texts *texts;
 	struct counted_tree trees[2]; /* top down, bottom up */
+	struct frag *frag; /* frag.c's */
 	struct page roots[ROOT_VIEWS];
 	struct page *pages[PAGES_MAX]; /* the last is shown; the first is a root */
 	size_t n_pages;
@@ -159,7 +167,6 @@ bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row
 		       struct scope *ret);
 void scope_release(struct scope *s);
 void scope_copy(struct scope *to, const struct scope *from);
-void stack_texts_free(struct stack_texts *t);
 /* In words: "of main.c"; to be freed. */
 char *scope_text(const struct ui *u, const struct scope *s);
 /* Is the stack in it? */
@@ -202,6 +209,34 @@ void flame_draw(struct ui *u, struct page *p, struct canvas *c, struct box box);
 /* Moves the selection; false: the key is not its own. */
 bool flame_input(struct page *p, const struct input *in);
 bool flame_search(struct ui *u, struct page *p, bool backwards);
+
+/* ---- stack_texts.c ------------------------------------------------------------------ */
+
+/* A stack by its own function and who called it; to be freed. */
+char *stack_texts_get(const struct ui *u, struct stack_id id);
+/* The names of a table's rows are those of the stacks that their items are. */
+void stack_texts_use(struct ui *u, struct table *t, const char *title);
+void stack_texts_free(struct stack_texts *t);
+
+/* ---- frag.c, heap_map.c ------------------------------------------------------------- */
+
+/* What is resident, as it was at the last snapshot; NULL: there is none. */
+const struct fragmentation_look *frag_look(const struct ui *u);
+void frag_release(struct ui *u);
+void frag_make(struct ui *u, struct page *p);
+/* Above the table: the parts, and how it went.  Returns the rows that it took. */
+int frag_draw_head(struct ui *u, struct canvas *c, struct box box);
+/* Pages, and the blocks of one. */
+void frag_make_pages(struct ui *u, struct page *p);
+void frag_make_page(struct ui *u, struct page *p);
+/* What Enter goes to; false: nowhere. */
+bool frag_drill(struct ui *u, struct page *p, const struct table_row *row,
+		enum view_kind *ret_view, struct scope *ret_scope);
+
+void heap_map_make(struct ui *u, struct page *p);
+void heap_map_draw(struct ui *u, struct page *p, struct canvas *c, struct box box);
+/* Moves the selection; false: the key is not its own. */
+bool heap_map_input(struct ui *u, struct page *p, const struct input *in);
 
 /* ---- source.c ----------------------------------------------------------------------- */
 

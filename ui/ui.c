@@ -91,6 +91,7 @@ void ui_free(struct ui *u)
 	for (int i = 0; i < ROOT_VIEWS; i++)
 		page_release(&u->roots[i]);
 	trees_release(u);
+	frag_release(u);
 	own_release(&u->own);
 	stack_texts_free(u->texts);
 	history_close(u->history);
@@ -407,7 +408,7 @@ static void draw_status(struct ui *u, struct canvas *c, int row, int *ret_col)
 			    ALIGN_LEFT, CUT_MIDDLE);
 		return;
 	}
-	if (p->state.n_shown && p->view != VIEW_FLAME)
+	if (p->state.n_shown && p->view != VIEW_FLAME && p->view != VIEW_MAP)
 		snprintf(text, sizeof(text), "%s of %s%s%s%s%s",
 			 format_count(at, p->state.cursor + 1), format_count(n, p->state.n_shown),
 			 p->state.filter[0] ? "  filter: " : "", p->state.filter,
@@ -488,9 +489,17 @@ static void draw_page(struct ui *u, struct page *p, struct canvas *c, struct box
 		b.row += rows;
 		b.rows -= rows;
 	}
+	if (p->view == VIEW_FRAG) {
+		int rows = frag_draw_head(u, c, (struct box){b.row, 1, b.rows, b.cols - 2});
+
+		b.row += rows;
+		b.rows -= rows;
+	}
 	p->box = (struct box){b.row, b.col + 1, b.rows, b.cols - 2};
 	if (p->view == VIEW_FLAME)
 		flame_draw(u, p, c, p->box);
+	else if (p->view == VIEW_MAP)
+		heap_map_draw(u, p, c, p->box);
 	else
 		table_draw(&p->table, &p->state, c, p->box);
 }

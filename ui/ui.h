@@ -20,7 +20,7 @@ struct ui;
  * What is done to the recording, where there is a recorder to do it; `top` has one.  After
  * UI_ATTACH the interface is over, for another one, or to be resumed.
  */
-enum ui_command { UI_ATTACH, UI_DETACH, UI_SAVE };
+enum ui_command { UI_ATTACH, UI_DETACH, UI_SAVE, UI_SNAPSHOT };
 
 struct ui_options {
 	const char *path;

@@ -199,6 +199,10 @@ char *scope_text(const struct ui *u, const struct scope *s)
 	case SCOPE_THREAD:
 	case SCOPE_SIZE:
 		return xstrdup(s->function ? s->function : "");
+	case SCOPE_PINNED:
+		return xasprintf("mostly empty, kept by %s", s->function ? s->function : "?");
+	case SCOPE_PAGES:
+		return xasprintf("0x%" PRIx64 " to 0x%" PRIx64, s->key, s->end);
 	case SCOPE_ALL:
 		break;
 	}
@@ -334,101 +338,6 @@ static void make_sizes(struct ui *u, struct page *p)
 
 /* ---- stacks ------------------------------------------------------------------------- */
 
-/* Of a frame what place_name() says. */
-static void put_place(struct buffer *text, const struct catalog *c, struct frame_id id)
-{
-	const struct catalog_frame *f = catalog_frame(c, id);
-	char *name;
-
-	if (f->function) {
-		buffer_append(text, f->function, strlen(f->function));
-		return;
-	}
-	name = place_name(c, f);
-	buffer_append(text, name, strlen(name));
-	free(name);
-}
-
-/* What place_where() says. */
-static void put_where(struct buffer *text, const struct catalog *c, const struct catalog_frame *f)
-{
-	const char *module = catalog_module_path(c, f->module);
-	const char *where = f->file ? path_base(f->file) : module ? path_base(module) : NULL;
-	char line[16], *digit = line + sizeof(line);
-
-	if (!f->function || !where)
-		return;
-	buffer_append(text, "  ", 2);
-	buffer_append(text, where, strlen(where));
-	if (!f->file)
-		return;
-	for (uint32_t n = f->line; digit == line + sizeof(line) || n; n /= 10)
-		*--digit = (char)('0' + n % 10);
-	*--digit = ':';
-	buffer_append(text, digit, (size_t)(line + sizeof(line) - digit));
-}
-
-/* A stack by its own function, where that is, and who called it. */
-static char *make_stack_text(const struct ui *u, struct stack_id id)
-{
-	static const char arrow[] = " ← ";
-	const struct catalog *c = history_catalog(u->history);
-	struct buffer text = {0};
-	struct stack_walk w;
-	size_t at;
-
-	stacks_walk(c, id, &w);
-	if (!w.n)
-		return xasprintf("[%s]", stacks_end_text(w.end));
-	at = own_frame(&u->own, &w);
-	put_place(&text, c, w.frames[at]);
-	put_where(&text, c, catalog_frame(c, w.frames[at]));
-	for (size_t i = at + 1; i < w.n && i < at + 6; i++) {
-		buffer_append(&text, arrow, strlen(arrow));
-		put_place(&text, c, w.frames[i]);
-	}
-	buffer_append(&text, "", 1);
-	return (char *)text.data;
-}
-
-/* The same, as long as no name changes made once only; to be freed. */
-static char *stack_text(const struct ui *u, struct stack_id id)
-{
-	struct stack_texts *t = u->texts;
-
-	if (id.v >= history_catalog(u->history)->n_stacks)
-		return make_stack_text(u, id);
-	ARRAY_GROW(t->texts, t->cap, id.v);
-	if (!t->texts[id.v])
-		t->texts[id.v] = make_stack_text(u, id);
-	return xstrdup(t->texts[id.v]);
-}
-
-void stack_texts_free(struct stack_texts *t)
-{
-	for (size_t i = 0; t && i < t->cap; i++)
-		free(t->texts[i]);
-	if (t) {
-		free(t->texts);
-		free(t->alike);
-		hashmap_release(&t->identities);
-	}
-	free(t);
-}
-
-static char *row_stack_text(void *arg, const struct table_row *r)
-{
-	return stack_text(arg, (struct stack_id){r->item});
-}
-
-static void use_stack_texts(struct ui *u, struct table *t, const char *title)
-{
-	t->text_title = title;
-	t->text_columns = 40;
-	t->make_text = row_stack_text;
-	t->text_arg = u;
-}
-
 /* The first that was shown of those that read the same. */
 static struct stack_id first_alike(struct ui *u, struct stack_id id)
 {
@@ -504,7 +413,7 @@ static void make_leaks(struct ui *u, struct page *p)
 	p->table.columns = leak_columns[2 * counted + has_ended];
 	p->table.n_columns = COUNT_OF(leak_columns[0]);
 	p->table.hidden = page_lacks_bytes(u, &a.totals) ? 1u << LEAK_BYTES : 0;
-	use_stack_texts(u, &p->table, counted ? "ACQUIRED BY" : "ALLOCATED BY");
+	stack_texts_use(u, &p->table, counted ? "ACQUIRED BY" : "ALLOCATED BY");
 	p->table.totals[LEAK_BYTES] = a.totals.live_bytes;
 	p->table.totals[LEAK_BLOCKS] = a.totals.live_blocks;
 	p->table.empty = counted ? "everything has been released" : "every block has been freed";
@@ -532,7 +441,7 @@ static void make_stacks(struct ui *u, struct page *p)
 	history_analysis(u->history, GROUP_STACK, false, &a);
 	rows = groups_alike(u, &p->scope, &a);
 	page_use_heap_columns(u, &p->table, &a.totals, "");
-	use_stack_texts(u, &p->table, "CALL STACK");
+	stack_texts_use(u, &p->table, "CALL STACK");
 	for (size_t i = 0; i < rows.n; i++) {
 		struct table_row *t = table_add(&p->table, NULL);
 
@@ -604,7 +513,7 @@ static void make_blocks(struct ui *u, struct page *p)
 
 	p->table.columns = block_columns;
 	p->table.n_columns = COUNT_OF(block_columns);
-	use_stack_texts(u, &p->table, "ALLOCATED BY");
+	stack_texts_use(u, &p->table, "ALLOCATED BY");
 	p->table.text_columns = 0;
 	p->table.empty = "no block of these is live at this moment";
 	while (replay_next_live(replay, &at, &b)) {
@@ -654,6 +563,7 @@ const struct view views[VIEWS] = {
 	[VIEW_LEAKS] = {"Leaks", NULL, make_leaks, LEAK_BYTES, LEAK_BLOCKS, true},
 	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED, HEAP_CALLS},
 	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED, HEAP_CALLS},
+	[VIEW_FRAG] = {"Frag", NULL, frag_make, 0, 0},
 	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK, HEAP_CALLS},
 	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK, HEAP_CALLS},
 	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK, HEAP_CALLS},
@@ -661,6 +571,9 @@ const struct view views[VIEWS] = {
 			TABLE_SORT_TEXT},
 	[VIEW_BLOCKS] = {"Blocks", "Live blocks", make_blocks, BLOCK_SIZE, BLOCK_AGE,
 			 true},
+	[VIEW_MAP] = {"Map", "The heap by address", heap_map_make, 0, 0},
+	[VIEW_PAGES] = {"Pages", "Pages", frag_make_pages, 0, 0},
+	[VIEW_PAGE] = {"Page", "Live blocks of a page", frag_make_page, 0, 0},
 	[VIEW_HELP] = {"Help", "Help", make_help, TABLE_SORT_TEXT, TABLE_SORT_TEXT},
 };
 
@@ -714,7 +627,7 @@ static void scope_of_stack(const struct ui *u, struct stack_id stack, struct sco
 	*ret = (struct scope){.kind = SCOPE_STACK,
 			      .stack = stack,
 			      .key = own_stack_identity(&u->own, stack),
-			      .function = stack_text(u, stack)};
+			      .function = stack_texts_get(u, stack)};
 }
 
 bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row,
@@ -744,6 +657,8 @@ bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row
 	case VIEW_LEAKS:
 	case VIEW_STACKS:
 	case VIEW_BLOCKS:
+	case VIEW_FRAG:
+	case VIEW_PAGE:
 		scope_of_stack(u, (struct stack_id){row->item}, ret);
 		return true;
 	case VIEW_STACK:
@@ -762,10 +677,12 @@ bool page_drill(struct ui *u, struct page *p, const struct table_row *row,
 		[VIEW_FUNCTIONS] = VIEW_STACKS, [VIEW_LINES] = VIEW_SOURCE,
 		[VIEW_LEAKS] = VIEW_STACK,	[VIEW_STACKS] = VIEW_STACK,
 		[VIEW_THREADS] = VIEW_BLOCKS,	[VIEW_SIZES] = VIEW_BLOCKS,
-		[VIEW_BLOCKS] = VIEW_STACK,
+		[VIEW_BLOCKS] = VIEW_STACK,	[VIEW_PAGE] = VIEW_STACK,
 	};
 	const struct catalog *c = history_catalog(u->history);
 
+	if (p->view == VIEW_FRAG || p->view == VIEW_PAGES)
+		return frag_drill(u, p, row, ret_view, ret_scope);
 	if (p->view == VIEW_STACK) { /* the source of a frame */
 		const struct catalog_frame *f = catalog_frame(c, (struct frame_id){row->item});
 

@@ -8,6 +8,7 @@ import collections
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -288,6 +289,25 @@ def refused():
     tap.ok(r.returncode == 1, f"followed by signals there is no stop in the exit: {r.stdout}")
 
 
+def asked():
+    """SIGUSR1 to the recorder."""
+    with subprocess.Popen([f"{TARGETS}/fragmenter", "half"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as t:
+        while t.stdout.readline() not in ("ready\n", ""):
+            pass
+        with subprocess.Popen([HEAPTRAIL, "record", "--force", "-o", trail, "-p", str(t.pid)], env=env, text=True,
+                              stderr=subprocess.PIPE) as p:
+            p.stderr.readline()
+            p.send_signal(signal.SIGUSR1)
+            beside.expect(lambda: beside.sql(trail, "SELECT count(*) FROM snapshot")[0][0], "a snapshot")
+            resident = rss(mappings(t.pid))
+            p.send_signal(signal.SIGINT)
+            p.wait(timeout=tap.PATIENCE)
+        t.stdin.write("\n")
+    data = frag(trail)
+    same("asked for: one snapshot", [s["reason"] for s in data["snapshots"]], ["asked"])
+    same("its resident bytes", data["rss_bytes"], resident)
+
+
 def one_shot():
     r = subprocess.run([HEAPTRAIL, "frag", "--json", "--", f"{TARGETS}/fragmenter", "survivor"], env=env, text=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=tap.PATIENCE)
@@ -431,7 +451,7 @@ def attached():
 
 def main():
     try:
-        tap.run_as_root([modes, moments, refused, one_shot, jemalloc, story, attached])
+        tap.run_as_root([modes, moments, refused, asked, one_shot, jemalloc, story, attached])
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

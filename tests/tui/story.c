@@ -17,11 +17,13 @@
 #include "analyzer/marks.h"
 #include "common/xalloc.h"
 #include "store/slots.h"
+#include "store/snapshot.h"
 #include "store/writer.h"
 
 #define START_NS 1000000000ull
 #define SECONDS 60
 #define BUCKETS 512
+#define BLOCKS_AT 0x55d0c0000000ull
 
 enum { PLAYER = 1, LIBC, LIBLUA, LIBVIDEO, MODULES };
 
@@ -106,7 +108,7 @@ static uint32_t allocate(uint32_t stack, uint32_t thread, uint64_t size)
 					       .stack = {stack},
 					       .slot = slot,
 					       .t_ns = now_ns,
-					       .address = 0x55d0c0000000 + 4096 * (uint64_t)slot,
+					       .address = BLOCKS_AT + 4096 * (uint64_t)slot,
 					       .size = size,
 					       .usable = (size + 8 + 15) / 16 * 16 - 8});
 	live_bytes += size;
@@ -217,6 +219,29 @@ static void put_world(void)
 		store_writer_put_module(writer, &(struct module_record){{i}, paths[i], NULL});
 }
 
+/* Of the blocks' pages seven in eight are resident; the rest of the process is small. */
+static void put_snapshot(const char *reason)
+{
+	struct snapshot s = {0};
+	struct snapshot_info i = {.space = {1}, .t_ns = now_ns, .reason = reason,
+				  .held_ns = 1234567, .live_bytes = live_bytes};
+	struct snapshot_region code = {.start = 0x55d0b0000000, .end = 0x55d0b0200000,
+				       .kind = SNAPSHOT_FILE, .rss = 1 << 20},
+			       heap = {.start = BLOCKS_AT, .kind = SNAPSHOT_BRK};
+
+	snapshot_add_region(&s, &code, "/usr/bin/player");
+	heap.end = heap.start + ((uint64_t)slots.next + 8) / 8 * 8 * SNAPSHOT_PAGE_BYTES;
+	snapshot_add_region(&s, &heap, "[heap]");
+	for (uint64_t at = heap.start; at < heap.end; at += 8 * SNAPSHOT_PAGE_BYTES) {
+		snapshot_add_pages(&s, 7, SNAPSHOT_RESIDENT);
+		snapshot_add_pages(&s, 1, at / 65536 % 3 ? SNAPSHOT_ABSENT : SNAPSHOT_SWAPPED);
+	}
+	i.heap_bytes = s.regions[1].rss = (heap.end - heap.start) / 8 * 7;
+	i.rss_bytes = s.rss_bytes = i.heap_bytes + (1 << 20);
+	store_writer_put_snapshot(writer, &i, &s);
+	snapshot_release(&s);
+}
+
 struct ring {
 	uint32_t slots[64];
 	size_t n, next;
@@ -269,6 +294,8 @@ static void play(uint64_t n_steps)
 			release(scratch, 1);
 		}
 		bucket()->live_bytes = live_bytes;
+		if (n_steps >= 12 && (i + 1) % (n_steps / 12) == 0)
+			put_snapshot("every");
 	}
 }
 

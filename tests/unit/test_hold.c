@@ -258,6 +258,7 @@ static void test_stuck(void)
 
 	ok(moves(&shared->counts[0]), "a process waits for the child of its vfork()");
 	ok(hold_start(&t, SECOND / 10, &h, &err) == -ETIMEDOUT, "it cannot be held: %s", err.what);
+	ok(hold_start(&t, SECOND / 10, &h, &err) == -ETIMEDOUT, "nor the next time: %s", err.what);
 	shared->may_exit = true;
 	for (int i = 0; i < 60000 && !r; i++) {
 		if (t.n_later)
