@@ -448,8 +448,10 @@ static void find_ages(struct totals *t, enum group_key key, const struct replay 
 			g->oldest_ns = b.t_ns;
 		if (b.t_ns > g->newest_ns)
 			g->newest_ns = b.t_ns;
-		if (b.usable != USABLE_UNKNOWN)
-			a->usable_bytes += b.usable;
+		if (b.usable == USABLE_UNKNOWN)
+			continue;
+		a->usable_bytes += b.usable;
+		a->usable_requested_bytes += b.size;
 	}
 }
 

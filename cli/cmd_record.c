@@ -16,6 +16,8 @@
 #include "cli/probes.h"
 #include "cli/recording.h"
 #include "cli/snapshots.h"
+#include "cli/suppression_files.h"
+#include "cli/triggers.h"
 #include "collector/pairing.h"
 #include "collector/session.h"
 #include "common/format.h"
@@ -69,9 +71,14 @@ static const char help[] =
 	"                        the recording belongs to, the user who called sudo\n"
 	"      --no-demangle     store names of functions as linkers know them\n"
 	"      --no-ptrace       follow COMMAND by signals, as where a debugger has it\n"
+	"      --when 'EXPR' ACTION  when, for example, 'live > 64MiB' comes to be met:\n"
+	"                        mark the moment, stop recording, or exec COMMAND (by\n"
+	"                        the shell, see the manual); several times\n"
 	"      --fail-if 'EXPR'  exit with status 1 if COMMAND's is 0 and, for example,\n"
 	"                        'leaked > 0', 'peak > 100MiB' or 'lost': see the manual;\n"
 	"                        several times\n"
+	"      --suppressions FILE, --no-default-suppressions  what is not 'leaked' for\n"
+	"                        --fail-if: as of heaptrail leaks\n"
 	"  -q, --quiet           say nothing but errors\n"
 	"  -v, --verbose         libbpf's messages too\n"
 	"\n"
@@ -84,13 +91,14 @@ static const char help[] =
 	"\n"
 	"Examples:\n"
 	"  heaptrail record -- ./server --port 8080\n"
-	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
+	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n"
+	"  heaptrail record --when 'live > 1GiB' stop -p \"$(pidof server)\"\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH,
        OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_MMAP, OPTION_PROBE,
        OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
        OPTION_WALK_HEAP, OPTION_MAX_PAUSE,
-       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
+       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_WHEN, OPTION_KEEPER };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -114,7 +122,9 @@ static const struct option options[] = {
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
 	SNAPSHOTS_OPTIONS,
+	{"when", required_argument, NULL, OPTION_WHEN}, /* and its action: see triggers.h */
 	GATES_OPTION,
+	SUPPRESSION_OPTIONS,
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -125,6 +135,9 @@ struct record_options {
 	struct session_options session;
 	struct probe_specs probes;
 	struct gates gates;
+	struct suppression_files suppression_files;
+	struct suppressions suppressions;
+	struct triggers triggers;
 	struct snapshots snapshots;
 	bool as_root, quiet, done;
 };
@@ -226,6 +239,10 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return snapshots_parse(c, &o->snapshots, option);
 	case OPTION_FAIL_IF:
 		return gates_add(&o->gates, optarg);
+	case OPTION_SUPPRESSIONS:
+	case OPTION_NO_DEFAULT_SUPPRESSIONS:
+		suppression_files_add(&o->suppression_files, option, optarg);
+		return 0;
 	case OPTION_KEEPER:
 		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
 		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
@@ -247,10 +264,12 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 
 static int parse(const struct command *c, int argc, char **argv, struct record_options *o)
 {
+	struct err err;
 	int option, status;
 
 	while ((option = getopt_long(argc, argv, "+o:p:d:qv", options, NULL)) != -1) {
-		status = parse_option(c, o, option);
+		status = option == OPTION_WHEN ? triggers_parse(c, &o->triggers, argc, argv)
+					       : parse_option(c, o, option);
 		if (status || o->done)
 			return status;
 	}
@@ -266,8 +285,20 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 				      "all blocks are recorded");
 	if (o->session.max_pause_ns && !o->session.walk_heap)
 		return usage_error(c, "--max-pause goes with --walk-heap");
+	/* what is wrong with them is said before anything runs */
+	if (suppression_files_read(&o->suppressions, &o->suppression_files, &err) < 0)
+		return print_error(&err);
 	o->session.probes = &o->probes;
 	return probes_finish(&o->probes);
+}
+
+static void release(struct record_options *o)
+{
+	triggers_release(&o->triggers);
+	gates_release(&o->gates);
+	suppression_files_release(&o->suppression_files);
+	suppressions_release(&o->suppressions);
+	probe_specs_release(&o->probes);
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -280,14 +311,18 @@ static int run(const struct command *c, int argc, char **argv)
 
 	status = parse(c, argc, argv, &o);
 	if (status || o.done) {
-		gates_release(&o.gates);
-		probe_specs_release(&o.probes);
+		release(&o);
 		return status;
 	}
 	if (!o.as_root)
 		invoker_find(&o.session.identity);
+	status = triggers_start(&o.triggers, &o.session.identity);
+	if (status) {
+		release(&o);
+		return status;
+	}
 	snapshots_begin(&o.snapshots, &o.session);
-	status = recording_make(&o.session, o.quiet, &end);
+	status = recording_make(&o.session, &o.triggers, o.quiet, &end);
 	snapshots_release(&o.snapshots);
 	if (!o.quiet && end.is_there) {
 		recording_say_end(&end);
@@ -295,13 +330,12 @@ static int run(const struct command *c, int argc, char **argv)
 			format_safe(path, sizeof(path), end.result.path));
 	}
 	if (end.is_there && !end.result.abandoned)
-		judged = gates_judge_recording(&o.gates, end.result.path, &(struct when){0},
-					       &failed);
+		judged = gates_judge_recording(&o.gates, &o.suppressions, end.result.path,
+					       &(struct when){0}, &failed);
 	if (!status)
 		status = judged ? ERR_FAILED : failed ? GATES_FAILED : 0;
 	recording_release(&end);
-	gates_release(&o.gates);
-	probe_specs_release(&o.probes);
+	release(&o);
 	return status;
 }
 

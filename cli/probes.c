@@ -51,6 +51,7 @@ const char *probes_operation(const struct family *family, const struct family_fu
 {
 	switch (f->op) {
 	case PROBE_REALLOC:
+	case PROBE_RESIZE:
 		return "realloc";
 	case PROBE_FREE:
 		return family->kind == FAMILY_COUNTED ? "release" : "free";

@@ -10,9 +10,11 @@
 #include "collector/drain_realms.h"
 #include "collector/drain_small.h"
 #include "collector/drain_stacks.h"
+#include "collector/drain_write.h"
 #include "collector/family.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+#include "store/layers.h"
 #include "store/loss.h"
 
 /* A serial number beyond this is no thread's: the raw event is damaged. */
@@ -27,6 +29,7 @@ void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 	realms_set_layers(d);
 	d->writer = writer;
 	d->pid = pid;
+	usable_init(&d->usable, pid);
 	timeline_buckets_init(&d->timeline);
 	call_sites_init(&d->sites, writer, pid);
 }
@@ -104,6 +107,7 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	store_writer_put_space(d->writer, &d->space);
 	pairing_reset(&d->pairing);
 	release_others(d);
+	usable_init(&d->usable, d->pid);
 	d->live_bytes = 0;
 	replay_begin_space(&d->heap, d->space.id);
 	d->small.live_blocks = d->small.live_bytes = 0;
@@ -256,7 +260,7 @@ static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool
 	e = drain_event(d, h, EVENT_ALLOC, drain_alloc_stack(d, h, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
-	e.usable = family_usable(family_by_id(h->family), r->size, r->size_word);
+	e.usable = usable_of(&d->usable, h->family, r->size, r->size_word);
 	slot = drain_emit(d, &e);
 	if (slot == NO_SLOT)
 		return;
@@ -351,11 +355,11 @@ static void end_block(struct drain *d, const struct realm *realm, const struct r
 }
 
 /*
- * The heap's own free ends a block past the function of the layer that handed it out.
- * Returns whether there was one.
+ * The heap's own free ends a block past the function of the layer that handed it out; so does
+ * its realloc, of a layer that takes back single blocks.  Returns whether there was one.
  */
 static bool end_above(struct drain *d, const struct ring_head *h, uint64_t address,
-		      struct stack_id stack)
+		      struct stack_id stack, bool is_resized)
 {
 	struct event e = drain_event(d, h, EVENT_FREE, stack);
 	bool any = false;
@@ -368,6 +372,8 @@ static bool end_above(struct drain *d, const struct ring_head *h, uint64_t addre
 			continue;
 		e.family = members.family = (uint8_t)replay_at(&d->heap, e.slot)->family;
 		realm = realm_of(d, e.family);
+		if (is_resized && !family_takes_back(family_by_id(e.family)))
+			continue; /* memory of the layer's own, that grows */
 		members.free_class = FREE_WITH_POOL;
 		end_members(d, &realm, address, &members);
 		e.free_class = FREE_OF_BLOCK;
@@ -412,7 +418,7 @@ static void free_block(struct drain *d, const struct ring_free *r)
 
 	if (found != PAIRING_SMALL || n_user_families)
 		stack = freeing_stack(d, r);
-	if (n_user_families && realm_is_heap(&realm) && end_above(d, h, r->address, stack) &&
+	if (n_user_families && realm_is_heap(&realm) && end_above(d, h, r->address, stack, false) &&
 	    !pairing_is_block(found))
 		return;
 	if (pairing_is_block(found))
@@ -518,7 +524,7 @@ static void end_realloc_in_two(struct drain *d, const struct realm *realm,
 		add_block(d, &(struct ring_alloc){.head = r->head,
 						  .address = r->address,
 						  .size = r->size,
-						  .size_word = r->size_word,
+						  .size_word = usable_word_alone(r),
 						  .stack = r->stack,
 						  .caller = r->caller}, t->pool);
 }
@@ -532,6 +538,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	struct thread_id thread = {r->head.thread};
 	struct stack_id stack;
 	struct event e;
+	uint64_t old;
 
 	if (!t->is_under_way || t->old_address != r->old_address) {
 		/* its beginning was lost */
@@ -551,6 +558,8 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 		imply_block(d, &realm, thread, r->head.family, r->address,
 			    r->address != r->old_address);
 	stack = drain_alloc_stack(d, &r->head, r->stack, r->caller);
+	if (n_user_families && realm_is_heap(&realm))
+		end_above(d, &r->head, r->old_address, stack, true);
 	if (t->found != PAIRING_LIVE || frees ||
 	    (realm_is_heap(&realm) &&
 	     (r->size < d->min_size || is_mismatched(d, t->place, r->head.family, stack)))) {
@@ -560,7 +569,8 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	e = drain_event(d, &r->head, EVENT_REALLOC, stack);
 	e.address = r->address;
 	e.size = r->size;
-	e.usable = family_usable(family, r->size, r->size_word);
+	old = replay_block_in(&d->heap, t->place).usable;
+	e.usable = usable_of_resized(&d->usable, r, old);
 	e.slot = t->place;
 	pairing_put(realm.pairing, r->address, t->place);
 	if (!realm_is_heap(&realm))
@@ -743,34 +753,6 @@ static void ask_for_name(struct drain_thread *t)
 		set_name(t, name, sizeof(name));
 	}
 	fclose(f);
-}
-
-void drain_write_counts(struct drain *d)
-{
-	const struct drain_counts *c = &d->counts;
-	const struct {
-		enum loss kind;
-		uint64_t count;
-	} losses[] = {
-		{LOSS_IMPLIED_FREES, c->implied_frees},
-		{LOSS_UNKNOWN_FREES, c->unknown_frees},
-		{LOSS_INTERNAL_FREES, c->internal_frees},
-		{LOSS_DOUBLE_FREES, c->double_frees},
-		{LOSS_MISMATCHED_FREES, c->mismatched_frees},
-		{LOSS_UNFINISHED_REALLOCS, c->unfinished_reallocs},
-		{LOSS_MALFORMED_EVENTS, c->malformed},
-		{LOSS_GUESSED_FRAMES, c->guessed_frames},
-	};
-
-	for (size_t i = 0; i < COUNT_OF(losses); i++)
-		store_writer_put_loss(d->writer, loss_kinds[losses[i].kind].name, losses[i].count);
-}
-
-void drain_write_slow(struct drain *d)
-{
-	const struct timeline_buckets *t = &d->timeline;
-
-	store_writer_put_timeline(d->writer, t->buckets, t->n, t->start_ns, t->width_ns);
 }
 
 void drain_finish(struct drain *d)

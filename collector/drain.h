@@ -14,6 +14,7 @@
 #include "collector/pools.h"
 #include "collector/ring_events.h"
 #include "collector/stack_mode.h"
+#include "collector/usable.h"
 #include "common/hash.h"
 #include "store/record.h"
 #include "store/replay.h"
@@ -82,6 +83,7 @@ struct drain {
 	struct pairing *others[PROBE_LAYERS][FAMILY_KINDS]; /* NULL: not needed yet */
 	struct pools pools;
 	struct mappings mappings; /* layer mmap's */
+	struct usable usable;
 	/* of countable things, slot -> the slot that its address led to before; or NO_SLOT - 1 */
 	struct hashmap acquired_before;
 	struct replay heap;
@@ -175,10 +177,6 @@ struct event drain_event(const struct drain *d, const struct ring_head *h, enum 
 uint32_t drain_emit(struct drain *d, struct event *e);
 /* Code came or went: what was learnt of addresses is void. */
 void drain_code_changed(struct drain *d);
-/* Writes what changes slowly (the timeline) to the recording. */
-void drain_write_slow(struct drain *d);
-/* Writes what was set right or could not be told (table loss). */
-void drain_write_counts(struct drain *d);
 /* Writes what there was of blocks that are not recorded (table recording), if it has changed. */
 void drain_write_small(struct drain *d);
 /* Writes all threads and counts; those that live are asked for their names. */

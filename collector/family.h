@@ -109,6 +109,8 @@ bool family_function_returns(const struct family_function *f); /* its result is 
 bool family_function_frees(const struct family_function *f);   /* or else allocates */
 /* Has it a way to give its blocks back?  Else they end with the memory below. */
 bool family_frees(const struct family *family);
+/* … one by one? */
+bool family_takes_back(const struct family *family);
 /*
  * @stack_bytes: by how much the stack has grown at the probe since the function's entry.
  * @at_exits: its ends are probed, not its return.
@@ -118,12 +120,6 @@ uint64_t family_cookie(const struct family *family, const struct family_function
 /* Of a probe at @exit of it, which throws. */
 uint64_t family_exit_cookie(const struct family *family, const struct family_function *f,
 			    const struct exit_site *exit);
-
-/*
- * What the allocator gave for @size bytes, and the size word the probe read; USABLE_UNKNOWN
- * if that is not known.
- */
-uint64_t family_usable(const struct family *family, uint64_t size, uint64_t size_word);
 
 /* Does @name, a symbol, belong to one of the functions of a family? */
 bool families_have(const char *name);

@@ -446,9 +446,9 @@ int probe_unwinding_entry(struct pt_regs *ctx)
 }
 
 static __always_inline void end_realloc(ht_u64 caller, struct thread_state *st,
-					struct call_in_flight *call, ht_u64 address, ht_u64 cookie)
+					struct call_in_flight *call, ht_u64 address, ht_u64 word,
+					ht_u64 cookie)
 {
-	ht_u64 word = address ? size_word(address, cookie) : 0;
 	struct ring_realloc_end *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
 	if (!e) {
@@ -473,7 +473,12 @@ static __always_inline void end_call(struct thread_state *st, struct call_in_fli
 
 	call->sp = 0;
 	if (call->is_reallocating) {
-		end_realloc(caller, st, call, result, cookie);
+		end_realloc(caller, st, call, result, result ? size_word(result, cookie) : 0,
+			    cookie);
+	} else if (COOKIE_OP(cookie) == PROBE_RESIZE) { /* nobody else gets it meanwhile */
+		if (!call->pointer || result < call->size)
+			return;
+		end_realloc(caller, st, call, call->pointer, result, cookie);
 	} else {
 		if (!is_success(result, cookie))
 			return;

@@ -31,6 +31,7 @@ enum probe_op {
 	PROBE_ALLOC_ENTRY, /* … at the entry: there is no return probe */
 	PROBE_POOL_RESET,  /* the blocks of a pool end */
 	PROBE_POOL_DESTROY, /* … and the pool */
+	PROBE_RESIZE, /* of a block that stays: returns what it has; if that is less, as before */
 };
 
 /* Which results of a call make it count. */
@@ -45,6 +46,9 @@ enum usable_rule {
 	USABLE_RULE_NONE,
 	USABLE_RULE_GLIBC, /* the size word before the block */
 	USABLE_RULE_JEMALLOC, /* its size classes */
+	USABLE_RULE_TCMALLOC, /* … those that the library has: see usable.h */
+	USABLE_RULE_MIMALLOC,
+	USABLE_RULE_REQUESTED, /* what was asked for, whatever the alignment */
 };
 
 #define PROBE_LAYERS 16
@@ -121,7 +125,8 @@ struct ring_head {
 struct ring_alloc {
 	struct ring_head head;
 	ht_u64 address, size;
-	ht_u64 size_word; /* of the glibc chunk; 1: by the allocator's size classes; 0: not known */
+	/* of the glibc chunk; what PROBE_RESIZE says; 1: by the classes; 0: not known */
+	ht_u64 size_word;
 	ht_u64 caller;	  /* return address of the call */
 	ht_u64 stack;	  /* id of a RING_STACK, or RING_NO_STACK() */
 };

@@ -108,6 +108,7 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	s->has_hook = plan_has_hook(&plan);
 	*ret_found = user_probes_are_in_place(&s->user, &plan);
 	s->lacks_allocator = !*ret_found;
+	usable_learn(&s->drain.usable, &plan);
 	r = probes_attach(s->probes, &plan, err);
 	guard_keep(&s->guard, s->probes);
 	if (!r && *ret_found)

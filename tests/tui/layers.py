@@ -45,7 +45,10 @@ def table(trail, layer, keys):
     beside.remove(path)
     screen(trail, layer, f"{keys} e ^U 'view.csv' Enter")
     with open(path, newline="") as f:
-        return list(csv.DictReader(f))
+        rows = list(csv.DictReader(f))
+    if rows and "BALANCE" in rows[0] and "ACQUIRED" in rows[0]:  # of countable things; where none has bytes, these are not there
+        rows = [{**dict.fromkeys(COLUMNS, "0"), **r, "CALLS": r["ACQUIRED"], "BLOCKS": r["BALANCE"]} for r in rows]
+    return rows
 
 
 def report(trail, layer, *options):
@@ -102,7 +105,7 @@ def blocks(trail):
         for time, back in PAST.items():
             s = report(trail, layer, *at_option(trail, layer, back))["summary"]
             leaks = table(trail, layer, f"2 {time} 6")
-            found = [sum(int(r[c]) for r in leaks for c in r if c in names) for names in (("LEAKED", "UNFREED"), ("BLOCKS",))]
+            found = [sum(int(r[c]) for r in leaks for c in r if c in names) for names in (("LEAKED", "UNFREED"), ("BLOCKS", "BALANCE"))]
             if found != [s["live_bytes"], s["live_blocks"]]:
                 bad.append((layer, time, "leaks", found))
             single = table(trail, layer, f"2 {time} b")
