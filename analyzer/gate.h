@@ -66,4 +66,10 @@ enum gate_verdict {
 struct gate_range gate_range(const struct gate *g, const struct gate_values *v);
 enum gate_verdict gate_judge(const struct gate *g, const struct gate_range *r);
 
+/*
+ * Has @value come beyond the limit?  That is so once, until it has been a tenth below the
+ * limit in between; *@is_beyond keeps that, and is false at first.
+ */
+bool gate_crosses(const struct gate *g, long double value, bool *is_beyond);
+
 #endif

@@ -187,8 +187,7 @@ static int run(const struct command *c, int argc, char **argv)
 	status = leak_options_parse(c, argc, argv, &o);
 	if (!status && !o.done) {
 		/* what is wrong with them is said before anything runs */
-		if (suppression_files_read(&suppressions, o.suppressions, o.n_suppressions,
-					   !o.no_default_suppressions, &err) < 0)
+		if (suppression_files_read(&suppressions, &o.suppressions, &err) < 0)
 			status = print_error(&err);
 		else if (!o.n_paths)
 			status = record(&o, &suppressions, &verdict);

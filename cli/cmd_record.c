@@ -16,11 +16,15 @@
 #include "cli/probes.h"
 #include "cli/recording.h"
 #include "cli/snapshots.h"
+#include "cli/suppression_files.h"
+#include "cli/triggers.h"
 #include "collector/pairing.h"
 #include "collector/session.h"
 #include "common/format.h"
 
 #define EVERY_MIN_NS 1000000000ull
+#define PAUSE_MIN_NS 1000000ull
+#define PAUSE_MAX_NS 60000000000ull
 
 static const char help[] =
 	"usage: heaptrail record [OPTION...] -- COMMAND [ARGUMENT...]\n"
@@ -32,7 +36,10 @@ static const char help[] =
 	"  -o, --output FILE     the recording; %p is the pid, %c the program's name\n"
 	"                        (default: heaptrail.%c.%p.trail)\n"
 	"      --force           overwrite a recording of that name\n"
-	"  -p, --pid PID         attach to a running process; it is never stopped\n"
+	"  -p, --pid PID         attach to a running process; it is not stopped\n"
+	"      --walk-heap       with -p: also record the blocks that are there already\n"
+	"                        (glibc's malloc); for that the process is stopped once,\n"
+	"      --max-pause TIME  … for so long at most (default 50ms), or it is given up\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
 	"      --every TIME      a new file each TIME (10m, 1h): FILE.1.trail, then\n"
 	"                        FILE.2.trail; each has the totals since the start;\n"
@@ -51,6 +58,8 @@ static const char help[] =
 	"      --probe SPEC      also record an allocator of the program's own, such as\n"
 	"                        'my_malloc: alloc size=arg1'; several times\n"
 	"      --probe-file FILE  such specs, one a line\n"
+	"      --mmap            also record what the program maps: mmap, munmap, mremap,\n"
+	"                        brk, shmat, in layer mmap (report --layer mmap)\n"
 	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least):\n"
 	"                        the oldest events are dropped, totals stay exact\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
@@ -62,9 +71,14 @@ static const char help[] =
 	"                        the recording belongs to, the user who called sudo\n"
 	"      --no-demangle     store names of functions as linkers know them\n"
 	"      --no-ptrace       follow COMMAND by signals, as where a debugger has it\n"
+	"      --when 'EXPR' ACTION  when, for example, 'live > 64MiB' comes to be met:\n"
+	"                        mark the moment, stop recording, or exec COMMAND (by\n"
+	"                        the shell, see the manual); several times\n"
 	"      --fail-if 'EXPR'  exit with status 1 if COMMAND's is 0 and, for example,\n"
 	"                        'leaked > 0', 'peak > 100MiB' or 'lost': see the manual;\n"
 	"                        several times\n"
+	"      --suppressions FILE, --no-default-suppressions  what is not 'leaked' for\n"
+	"                        --fail-if: as of heaptrail leaks\n"
 	"  -q, --quiet           say nothing but errors\n"
 	"  -v, --verbose         libbpf's messages too\n"
 	"\n"
@@ -77,12 +91,14 @@ static const char help[] =
 	"\n"
 	"Examples:\n"
 	"  heaptrail record -- ./server --port 8080\n"
-	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
+	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n"
+	"  heaptrail record --when 'live > 1GiB' stop -p \"$(pidof server)\"\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH,
-       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_PROBE,
+       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_MMAP, OPTION_PROBE,
        OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
-       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
+       OPTION_WALK_HEAP, OPTION_MAX_PAUSE,
+       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_WHEN, OPTION_KEEPER };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -93,17 +109,22 @@ static const struct option options[] = {
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"free-stacks", no_argument, NULL, OPTION_FREE_STACKS},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
+	{"mmap", no_argument, NULL, OPTION_MMAP},
 	{"probe", required_argument, NULL, OPTION_PROBE},
 	{"probe-file", required_argument, NULL, OPTION_PROBE_FILE},
 	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
+	{"walk-heap", no_argument, NULL, OPTION_WALK_HEAP},
+	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
 	SNAPSHOTS_OPTIONS,
+	{"when", required_argument, NULL, OPTION_WHEN}, /* and its action: see triggers.h */
 	GATES_OPTION,
+	SUPPRESSION_OPTIONS,
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -114,6 +135,9 @@ struct record_options {
 	struct session_options session;
 	struct probe_specs probes;
 	struct gates gates;
+	struct suppression_files suppression_files;
+	struct suppressions suppressions;
+	struct triggers triggers;
 	struct snapshots snapshots;
 	bool as_root, quiet, done;
 };
@@ -133,6 +157,13 @@ static int parse_amount(const struct command *c, struct record_options *o, int o
 		    o->session.min_size > PAIRING_SMALL_MAX)
 			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
 					      "not '%s'", optarg);
+		return 0;
+	case OPTION_MAX_PAUSE:
+		if (!parse_duration(optarg, &o->session.max_pause_ns) ||
+		    o->session.max_pause_ns < PAUSE_MIN_NS ||
+		    o->session.max_pause_ns > PAUSE_MAX_NS)
+			return usage_error(c, "--max-pause is a time from 1ms to 1m, not '%s'",
+					   optarg);
 		return 0;
 	case OPTION_MAX_SIZE:
 		if (!parse_bytes(optarg, &o->session.max_size) ||
@@ -164,11 +195,18 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_FREE_STACKS:
 		o->session.free_stacks = true;
 		return 0;
+	case OPTION_MMAP:
+		families_set_mappings(true);
+		return 0;
 	case OPTION_PROBE:
 	case OPTION_PROBE_FILE:
 		return probes_parse(&o->probes, option == OPTION_PROBE_FILE, optarg);
+	case OPTION_WALK_HEAP:
+		o->session.walk_heap = true;
+		return 0;
 	case OPTION_EVERY:
 	case OPTION_MIN_SIZE:
+	case OPTION_MAX_PAUSE:
 	case OPTION_MAX_SIZE:
 		return parse_amount(c, o, option);
 	case OPTION_ON_FULL:
@@ -201,6 +239,10 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return snapshots_parse(c, &o->snapshots, option);
 	case OPTION_FAIL_IF:
 		return gates_add(&o->gates, optarg);
+	case OPTION_SUPPRESSIONS:
+	case OPTION_NO_DEFAULT_SUPPRESSIONS:
+		suppression_files_add(&o->suppression_files, option, optarg);
+		return 0;
 	case OPTION_KEEPER:
 		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
 		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
@@ -222,10 +264,12 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 
 static int parse(const struct command *c, int argc, char **argv, struct record_options *o)
 {
+	struct err err;
 	int option, status;
 
 	while ((option = getopt_long(argc, argv, "+o:p:d:qv", options, NULL)) != -1) {
-		status = parse_option(c, o, option);
+		status = option == OPTION_WHEN ? triggers_parse(c, &o->triggers, argc, argv)
+					       : parse_option(c, o, option);
 		if (status || o->done)
 			return status;
 	}
@@ -236,8 +280,25 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	o->session.rotation.max_bytes = o->session.max_size;
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
+	if (o->session.walk_heap && !o->session.pid)
+		return usage_error(c, "--walk-heap is for running processes (-p): of a command "
+				      "all blocks are recorded");
+	if (o->session.max_pause_ns && !o->session.walk_heap)
+		return usage_error(c, "--max-pause goes with --walk-heap");
+	/* what is wrong with them is said before anything runs */
+	if (suppression_files_read(&o->suppressions, &o->suppression_files, &err) < 0)
+		return print_error(&err);
 	o->session.probes = &o->probes;
 	return probes_finish(&o->probes);
+}
+
+static void release(struct record_options *o)
+{
+	triggers_release(&o->triggers);
+	gates_release(&o->gates);
+	suppression_files_release(&o->suppression_files);
+	suppressions_release(&o->suppressions);
+	probe_specs_release(&o->probes);
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -250,14 +311,18 @@ static int run(const struct command *c, int argc, char **argv)
 
 	status = parse(c, argc, argv, &o);
 	if (status || o.done) {
-		gates_release(&o.gates);
-		probe_specs_release(&o.probes);
+		release(&o);
 		return status;
 	}
 	if (!o.as_root)
 		invoker_find(&o.session.identity);
+	status = triggers_start(&o.triggers, &o.session.identity);
+	if (status) {
+		release(&o);
+		return status;
+	}
 	snapshots_begin(&o.snapshots, &o.session);
-	status = recording_make(&o.session, o.quiet, &end);
+	status = recording_make(&o.session, &o.triggers, o.quiet, &end);
 	snapshots_release(&o.snapshots);
 	if (!o.quiet && end.is_there) {
 		recording_say_end(&end);
@@ -265,13 +330,12 @@ static int run(const struct command *c, int argc, char **argv)
 			format_safe(path, sizeof(path), end.result.path));
 	}
 	if (end.is_there && !end.result.abandoned)
-		judged = gates_judge_recording(&o.gates, end.result.path, &(struct when){0},
-					       &failed);
+		judged = gates_judge_recording(&o.gates, &o.suppressions, end.result.path,
+					       &(struct when){0}, &failed);
 	if (!status)
 		status = judged ? ERR_FAILED : failed ? GATES_FAILED : 0;
 	recording_release(&end);
-	gates_release(&o.gates);
-	probe_specs_release(&o.probes);
+	release(&o);
 	return status;
 }
 

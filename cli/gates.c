@@ -239,8 +239,7 @@ static uint64_t whole_number(long double x)
 	return x >= 0x1p64L ? UINT64_MAX : (uint64_t)x;
 }
 
-/* "leaked is 13", "peak is 1.50 MiB (1,572,864 bytes)"; to be freed. */
-static char *describe_value(const struct gate *g, long double x)
+char *gates_describe_value(const struct gate *g, long double x)
 {
 	const char *name = gate_metric_name(g->metric);
 	char a[FORMAT_MAX], b[FORMAT_MAX];
@@ -346,7 +345,7 @@ static bool judge(const struct gate *g, const struct judging *j)
 
 	if (verdict == GATE_HOLDS)
 		return false;
-	value = describe_value(g, r.value);
+	value = gates_describe_value(g, r.value);
 	why = describe_doubts(j, g->metric);
 	if (verdict == GATE_UNDECIDED) {
 		say("warning: cannot tell whether '%s': %s, but %s", g->text, value,
@@ -381,11 +380,10 @@ bool gates_need_growth(const struct gates *g)
 	return false;
 }
 
-int gates_judge_recording(const struct gates *g, const char *path, const struct when *when,
-			  bool *ret_failed)
+int gates_judge_recording(const struct gates *g, struct suppressions *suppressions,
+			  const char *path, const struct when *when, bool *ret_failed)
 {
 	static const struct leak_filter all = {.until_ns = UINT64_MAX};
-	struct suppressions suppressions = {0};
 	struct growth_found growth = {.from_ns = 0};
 	struct growth_windows *windows = NULL;
 	struct leak_blocks blocks = {0};
@@ -398,9 +396,7 @@ int gates_judge_recording(const struct gates *g, const char *path, const struct 
 		return 0;
 	if (gates_need_growth(g))
 		windows = growth_windows_new(GROWTH_BYTES);
-	if (suppression_files_read(&suppressions, NULL, 0, true, &err) < 0 ||
-	    view_open_growth(&v, path, when, &blocks, windows, &err) < 0) {
-		suppressions_release(&suppressions);
+	if (view_open_growth(&v, path, when, &blocks, windows, &err) < 0) {
 		leak_blocks_release(&blocks);
 		growth_windows_free(windows);
 		return print_error(&err);
@@ -408,15 +404,15 @@ int gates_judge_recording(const struct gates *g, const char *path, const struct 
 	view_complete_names(&v);
 	own_init(&own, &v.catalog, NULL, 0);
 	if (windows)
-		growth_find(&growth, &v, &own, windows, &blocks, &suppressions, 0, ROWS_BY_STACK);
-	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, &suppressions, ROWS_BY_LINE);
+		growth_find(&growth, &v, &own, windows, &blocks, suppressions, 0, ROWS_BY_STACK);
+	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, suppressions, ROWS_BY_LINE);
 	*ret_failed = gates_judge(g, &v, &own, &leaks, blocks.max_size, &growth);
+	suppression_files_say_unused(suppressions);
 	growth_found_release(&growth);
 	growth_windows_free(windows);
 	leaks_release(&leaks);
 	own_release(&own);
 	leak_blocks_release(&blocks);
-	suppressions_release(&suppressions);
 	view_close(&v);
 	return 0;
 }

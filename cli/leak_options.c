@@ -81,7 +81,7 @@ const char leak_options_help[] =
 	"  heaptrail leaks --older 30s -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_SKIP, OPTION_BYTES, OPTION_BY,
-       OPTION_OLDER, OPTION_MIN_SIZE, OPTION_SUPPRESSIONS, OPTION_NO_DEFAULT_SUPPRESSIONS,
+       OPTION_OLDER, OPTION_MIN_SIZE,
        OPTION_GEN_SUPPRESSIONS, OPTION_ERROR_EXIT, OPTION_NO_SYMBOLIZE, OPTION_JSON, OPTION_SARIF,
        OPTION_SOURCE_ROOT, OPTION_GROWTH, OPTION_WARMUP,
        OPTION_FORCE, OPTION_AS_ROOT };
@@ -97,8 +97,7 @@ static const struct option options[] = {
 	{"frames", required_argument, NULL, OPTION_FRAMES},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
 	WHEN_OPTIONS,
-	{"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS},
-	{"no-default-suppressions", no_argument, NULL, OPTION_NO_DEFAULT_SUPPRESSIONS},
+	SUPPRESSION_OPTIONS,
 	{"gen-suppressions", no_argument, NULL, OPTION_GEN_SUPPRESSIONS},
 	GATES_OPTION,
 	{"error-exit", required_argument, NULL, OPTION_ERROR_EXIT},
@@ -157,12 +156,8 @@ static int parse_filter(const struct command *c, struct leak_options *o, int opt
 		ARRAY_GROW(o->skip, o->cap_skip, o->n_skip);
 		o->skip[o->n_skip++] = optarg;
 		return 0;
-	case OPTION_SUPPRESSIONS:
-		ARRAY_GROW(o->suppressions, o->cap_suppressions, o->n_suppressions);
-		o->suppressions[o->n_suppressions++] = optarg;
-		return 0;
 	default:
-		o->no_default_suppressions = true;
+		suppression_files_add(&o->suppressions, option, optarg);
 		return 0;
 	}
 }
@@ -314,6 +309,6 @@ int leak_options_parse(const struct command *c, int argc, char **argv, struct le
 void leak_options_release(struct leak_options *o)
 {
 	free(o->skip);
-	free(o->suppressions);
+	suppression_files_release(&o->suppressions);
 	gates_release(&o->gates);
 }

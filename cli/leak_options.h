@@ -9,6 +9,7 @@
 #include "analyzer/rows.h"
 #include "cli/command.h"
 #include "cli/gates.h"
+#include "cli/suppression_files.h"
 #include "cli/when.h"
 #include "collector/session.h"
 
@@ -22,9 +23,8 @@ struct leak_options {
 	uint64_t rows, frames;
 	const char **skip; /* patterns */
 	size_t n_skip, cap_skip;
-	const char **suppressions; /* files */
-	size_t n_suppressions, cap_suppressions;
-	bool no_default_suppressions, generate;
+	struct suppression_files suppressions;
+	bool generate;
 	bool bytes, wide, no_symbolize, json, sarif, done;
 	const char *json_path, *sarif_path; /* NULL: standard output */
 	const char *source_root; /* NULL: where we are */

@@ -111,7 +111,8 @@ int recording_parse(const struct command *c, struct session_options *o, int opti
 	return 0;
 }
 
-int recording_make(struct session_options *o, bool quiet, struct recording_end *ret)
+int recording_make(struct session_options *o, struct triggers *triggers, bool quiet,
+		   struct recording_end *ret)
 {
 	struct checkpoints sums;
 	struct session *session;
@@ -130,6 +131,12 @@ int recording_make(struct session_options *o, bool quiet, struct recording_end *
 	sums.bound.max_size = o->max_size;
 	sums.bound.on_too_small = quiet ? NULL : say_bound_is_too_small;
 	o->observer = checkpoints_observer(&sums);
+	if (triggers && triggers->n) {
+		triggers->totals = &sums.totals;
+		triggers->quiet = quiet;
+		o->on_turn = triggers_turn;
+		o->on_turn_arg = triggers;
+	}
 	r = session_start(o, &session, &err);
 	if (r < 0) {
 		checkpoints_release(&sums);

@@ -28,6 +28,7 @@ enum statement {
 	DROP_CHUNKS,
 	DROP_CHECKPOINTS,
 	THIN_RSS,
+	DROP_SNAPSHOTS,
 	DELETE_SEAL,
 	DELETE_SYMBOLS,
 	DELETE_SITES,
@@ -63,6 +64,7 @@ static const char *const statement_sql[STATEMENTS] = {
 	[DROP_CHECKPOINTS] = "DELETE FROM checkpoint WHERE chunk < ?",
 	[THIN_RSS] = "DELETE FROM rss WHERE time_ns <= ? AND rowid % 64 <> 0"
 		     " AND rowid < (SELECT max(rowid) FROM rss) - 4096",
+	[DROP_SNAPSHOTS] = "DELETE FROM snapshot WHERE time_ns <= ?",
 	[DELETE_SEAL] = "DELETE FROM recording WHERE key = '" SEAL_KEY "'",
 	[DELETE_SYMBOLS] = "DELETE FROM symbol WHERE frame = ?",
 	[DELETE_SITES] = "DELETE FROM site",

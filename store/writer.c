@@ -761,6 +761,7 @@ void store_writer_drop(struct store_writer *w, const struct dropped_events *d)
 	store_writer_put_number(w, DROPPED_UNTIL_KEY, (int64_t)d->until_ns);
 	delete_by(w, DROP_CHECKPOINTS, d->chunks);
 	delete_by(w, THIN_RSS, d->until_ns);
+	delete_by(w, DROP_SNAPSHOTS, d->until_ns); /* their blocks are not known any more */
 	w->dropped = d->chunks;
 }
 

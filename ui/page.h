@@ -186,6 +186,8 @@ void ui_say(struct ui *u, bool is_bad, const char *fmt, ...) __attribute__((form
 
 /* The total that a table's sort column shows, as an offset in struct heap_totals. */
 size_t page_total_offset(const struct page *p);
+/* Is it of countable things without sizes?  @all: of the layer. */
+bool page_lacks_bytes(const struct ui *u, const struct heap_totals *all);
 /* The columns that all tables of heap totals have; a row's values are put in their order. */
 void page_use_heap_columns(const struct ui *u, struct table *t, const struct heap_totals *totals,
 			   const char *title);
@@ -263,6 +265,9 @@ void timeline_show(struct ui *u);
 void timeline_move(struct ui *u, int columns);
 void timeline_click(struct ui *u, int col);
 void timeline_to_peak(struct ui *u);
+/* Moments that the recorder has marked: are there any; to the next one, round about. */
+bool timeline_has_marks(const struct ui *u);
+void timeline_to_next_mark(struct ui *u);
 void timeline_follow(struct ui *u);
 /* What is shown may have moved on, where that moment was dropped from the recording. */
 void timeline_keep_up(struct ui *u);

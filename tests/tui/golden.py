@@ -64,6 +64,7 @@ SCREENS = {
 
 # of the same story, with allocators of its own
 LAYERS = {"layer-heap": "2", "layer-overview": "L", "layer-functions": "L 3", "layer-counted": "2*L", "layer-counted-leaks": "2*L 6",
+          "layer-counted-sorted": "2*L 4 + 3*>",
           "layer-past": "L 2 30*["}
 
 work = tempfile.mkdtemp(prefix="heaptrail-golden.")
@@ -104,6 +105,18 @@ def screens():
             wide = [line for line in lines if columns(line) > cols]
             if len(lines) != rows or wide or "\033" in text:
                 tap.ok(False, f"{name}-{size}: {len(lines)} lines, too wide: {wide}")
+
+
+# of the same story, with moments that record --when has marked
+MARKS = {"marks-overview": "", "marks-first": "M 3", "marks-second": "2*M 3", "marks-round": "3*M 3", "marks-help": "?"}
+
+
+def marks():
+    of = f"{work}/marks.trail"
+    subprocess.check_call([STORY, of, "source", "40000", "marks"])
+    for name, keys in MARKS.items():
+        compare(f"{name}-80x24", dump(keys, "24x80", of=of))
+    compare("marks-ascii-80x24", dump("M", "24x80", "--ascii", of=of))
 
 
 def layers():
@@ -167,7 +180,7 @@ try:
     for name in os.listdir(f"{work}/source"):
         os.utime(f"{work}/source/{name}", (1e9, 1e9))  # older than the recording
     subprocess.check_call([STORY, trail, "source"])
-    for test in (screens, layers, others, scripts, exports):
+    for test in (screens, marks, layers, others, scripts, exports):
         test()
 finally:
     shutil.rmtree(work, ignore_errors=True)
