@@ -23,6 +23,8 @@
 #include "common/format.h"
 
 #define EVERY_MIN_NS 1000000000ull
+#define PAUSE_MIN_NS 1000000ull
+#define PAUSE_MAX_NS 60000000000ull
 
 static const char help[] =
 	"usage: heaptrail record [OPTION...] -- COMMAND [ARGUMENT...]\n"
@@ -34,7 +36,10 @@ static const char help[] =
 	"  -o, --output FILE     the recording; %p is the pid, %c the program's name\n"
 	"                        (default: heaptrail.%c.%p.trail)\n"
 	"      --force           overwrite a recording of that name\n"
-	"  -p, --pid PID         attach to a running process; it is never stopped\n"
+	"  -p, --pid PID         attach to a running process; it is not stopped\n"
+	"      --walk-heap       with -p: also record the blocks that are there already\n"
+	"                        (glibc's malloc); for that the process is stopped once,\n"
+	"      --max-pause TIME  … for so long at most (default 50ms), or it is given up\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
 	"      --every TIME      a new file each TIME (10m, 1h): FILE.1.trail, then\n"
 	"                        FILE.2.trail; each has the totals since the start;\n"
@@ -53,6 +58,8 @@ static const char help[] =
 	"      --probe SPEC      also record an allocator of the program's own, such as\n"
 	"                        'my_malloc: alloc size=arg1'; several times\n"
 	"      --probe-file FILE  such specs, one a line\n"
+	"      --mmap            also record what the program maps: mmap, munmap, mremap,\n"
+	"                        brk, shmat, in layer mmap (report --layer mmap)\n"
 	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least):\n"
 	"                        the oldest events are dropped, totals stay exact\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
@@ -88,8 +95,9 @@ static const char help[] =
 	"  heaptrail record --when 'live > 1GiB' stop -p \"$(pidof server)\"\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH,
-       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_PROBE,
+       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_MMAP, OPTION_PROBE,
        OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
+       OPTION_WALK_HEAP, OPTION_MAX_PAUSE,
        OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_WHEN, OPTION_KEEPER };
 
 static const struct option options[] = {
@@ -101,11 +109,14 @@ static const struct option options[] = {
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"free-stacks", no_argument, NULL, OPTION_FREE_STACKS},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
+	{"mmap", no_argument, NULL, OPTION_MMAP},
 	{"probe", required_argument, NULL, OPTION_PROBE},
 	{"probe-file", required_argument, NULL, OPTION_PROBE_FILE},
 	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
+	{"walk-heap", no_argument, NULL, OPTION_WALK_HEAP},
+	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
@@ -147,6 +158,13 @@ static int parse_amount(const struct command *c, struct record_options *o, int o
 			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
 					      "not '%s'", optarg);
 		return 0;
+	case OPTION_MAX_PAUSE:
+		if (!parse_duration(optarg, &o->session.max_pause_ns) ||
+		    o->session.max_pause_ns < PAUSE_MIN_NS ||
+		    o->session.max_pause_ns > PAUSE_MAX_NS)
+			return usage_error(c, "--max-pause is a time from 1ms to 1m, not '%s'",
+					   optarg);
+		return 0;
 	case OPTION_MAX_SIZE:
 		if (!parse_bytes(optarg, &o->session.max_size) ||
 		    o->session.max_size < BOUND_MIN || o->session.max_size > INT64_MAX)
@@ -177,11 +195,18 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_FREE_STACKS:
 		o->session.free_stacks = true;
 		return 0;
+	case OPTION_MMAP:
+		families_set_mappings(true);
+		return 0;
 	case OPTION_PROBE:
 	case OPTION_PROBE_FILE:
 		return probes_parse(&o->probes, option == OPTION_PROBE_FILE, optarg);
+	case OPTION_WALK_HEAP:
+		o->session.walk_heap = true;
+		return 0;
 	case OPTION_EVERY:
 	case OPTION_MIN_SIZE:
+	case OPTION_MAX_PAUSE:
 	case OPTION_MAX_SIZE:
 		return parse_amount(c, o, option);
 	case OPTION_ON_FULL:
@@ -255,6 +280,11 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	o->session.rotation.max_bytes = o->session.max_size;
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
+	if (o->session.walk_heap && !o->session.pid)
+		return usage_error(c, "--walk-heap is for running processes (-p): of a command "
+				      "all blocks are recorded");
+	if (o->session.max_pause_ns && !o->session.walk_heap)
+		return usage_error(c, "--max-pause goes with --walk-heap");
 	/* what is wrong with them is said before anything runs */
 	if (suppression_files_read(&o->suppressions, &o->suppression_files, &err) < 0)
 		return print_error(&err);

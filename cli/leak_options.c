@@ -22,6 +22,10 @@ const char leak_options_help[] =
 	"seen, else unfreed.\n"
 	"\n"
 	"      --by KEY      stack (default), line, function, file or module\n"
+	"      --growth      what grows instead, the steepest first: places whose live\n"
+	"                    bytes rise as long as it was recorded, told from caches\n"
+	"                    that fill, sawteeth and rhythms\n"
+	"      --warmup TIME  with --growth: so much of the start does not count\n"
 	"      --older TIME  only blocks that old, or older, at the end (10s, 5m)\n"
 	"      --min-size SIZE  only blocks of so many bytes, or more (64, 4K)\n"
 	"      --since TIME, --until TIME  only blocks that were allocated between these\n"
@@ -73,16 +77,19 @@ const char leak_options_help[] =
 	"Examples:\n"
 	"  heaptrail leaks server.trail\n"
 	"  heaptrail leaks --error-exit 99 -- ./test\n"
+	"  heaptrail leaks --growth -p \"$(pidof server)\" -d 60s\n"
 	"  heaptrail leaks --older 30s -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_SKIP, OPTION_BYTES, OPTION_BY,
        OPTION_OLDER, OPTION_MIN_SIZE,
        OPTION_GEN_SUPPRESSIONS, OPTION_ERROR_EXIT, OPTION_NO_SYMBOLIZE, OPTION_JSON, OPTION_SARIF,
-       OPTION_SOURCE_ROOT,
+       OPTION_SOURCE_ROOT, OPTION_GROWTH, OPTION_WARMUP,
        OPTION_FORCE, OPTION_AS_ROOT };
 
 static const struct option options[] = {
 	{"by", required_argument, NULL, OPTION_BY},
+	{"growth", no_argument, NULL, OPTION_GROWTH},
+	{"warmup", required_argument, NULL, OPTION_WARMUP},
 	{"older", required_argument, NULL, OPTION_OLDER},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
 	{"rows", required_argument, NULL, OPTION_ROWS},
@@ -155,6 +162,14 @@ static int parse_filter(const struct command *c, struct leak_options *o, int opt
 	}
 }
 
+static int parse_growth(const struct command *c, struct leak_options *o, int option)
+{
+	o->growth |= option == OPTION_GROWTH;
+	if (option == OPTION_WARMUP && !parse_duration(optarg, &o->warmup_ns))
+		return usage_error(c, "'%s' is not a time such as 10s, 500ms or 5m", optarg);
+	return 0;
+}
+
 /* What is written for machines. */
 static int parse_format(struct leak_options *o, int option)
 {
@@ -211,6 +226,9 @@ static int parse_option(const struct command *c, struct leak_options *o, int opt
 	case OPTION_SARIF:
 	case OPTION_SOURCE_ROOT:
 		return parse_format(o, option);
+	case OPTION_GROWTH:
+	case OPTION_WARMUP:
+		return parse_growth(c, o, option);
 	case OPTION_OLDER:
 	case OPTION_MIN_SIZE:
 	case OPTION_SKIP:
@@ -246,6 +264,13 @@ static int check(const struct command *c, const struct leak_options *o, bool has
 	if (o->n_paths && (s->output || s->overwrite || s->duration_ns || o->as_root))
 		return usage_error(c, "-o, --force, -d and --as-root are for -p PID or "
 				      "-- COMMAND");
+	if (o->warmup_ns && !o->growth)
+		return usage_error(c, "--warmup is for --growth");
+	if (o->growth && (o->older_ns || o->min_size || o->when.later_is_in))
+		return usage_error(c, "--growth is of all blocks: not with --older, --min-size or "
+				      "--until; --at ends it earlier");
+	if (o->growth && (o->sarif || o->generate))
+		return usage_error(c, "neither --sarif nor --gen-suppressions goes with --growth");
 	if (has_at && o->when.later_is_in)
 		return usage_error(c, "either --at or --until");
 	if (o->sarif && o->by != ROWS_BY_STACK)

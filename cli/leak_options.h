@@ -17,6 +17,8 @@
 struct leak_options {
 	struct when when;
 	uint64_t older_ns, min_size;
+	bool growth;
+	uint64_t warmup_ns; /* of growth */
 	enum rows_by by;
 	uint64_t rows, frames;
 	const char **skip; /* patterns */

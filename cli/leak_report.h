@@ -15,6 +15,8 @@ struct leak_report {
 	const struct leak_options *options;
 	const struct leaks *leaks;
 	const struct suppressions *suppressions;
+	const struct own *own;
+	const struct growth_found *growth; /* or NULL */
 };
 
 /* The moment at which what is shown was live. */

@@ -26,9 +26,30 @@
 
 #define NAMES_SECONDS_MAX 120
 
-/* @visitor: NULL, or what sees the blocks that are live then. */
-static int open_once(struct view *v, const char *path, enum group_key key,
-		     const struct when *when, const struct view_visitor *visitor, struct err *err)
+/* What a report wants of the events. */
+struct wanted {
+	enum group_key key;
+	const struct view_visitor *visitor; /* NULL, or what sees the blocks that are live then */
+	struct growth_windows *windows;	    /* NULL, or what each stack had over time */
+};
+
+static int analyse(struct view *v, const struct wanted *w, struct err *err)
+{
+	const struct view_visitor *visitor = w->visitor;
+
+	if (!visitor)
+		return analysis_make(v->reader, w->key, &v->window, progress_events, &v->analysis,
+				     err);
+	visitor->begin(visitor->arg);
+	if (!w->windows)
+		return analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
+					  visitor->arg, &v->analysis, err);
+	return analysis_make_growth(v->reader, &v->window, progress_events, visitor->visit,
+				    visitor->arg, w->windows, &v->analysis, err);
+}
+
+static int open_once(struct view *v, const char *path, const struct wanted *w,
+		     const struct when *when, struct err *err)
 {
 	int r;
 
@@ -41,13 +62,8 @@ static int open_once(struct view *v, const char *path, enum group_key key,
 		r = when_find(when, v->reader, &v->window, err);
 	if (!r)
 		v->layer = layers_find(&v->layers, when->layer ? when->layer : LAYERS_HEAP)->name;
-	if (!r && visitor) {
-		visitor->begin(visitor->arg);
-		r = analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
-				       visitor->arg, &v->analysis, err);
-	} else if (!r) {
-		r = analysis_make(v->reader, key, &v->window, progress_events, &v->analysis, err);
-	}
+	if (!r)
+		r = analyse(v, w, err);
 	progress_end();
 	/* afterwards: names that came while the events were read are in it */
 	if (!r)
@@ -66,15 +82,15 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 	return view_open_when(v, path, key, &(struct when){0}, err);
 }
 
-static int open_whole(struct view *v, const char *path, enum group_key key,
-		      const struct when *when, const struct view_visitor *visitor, struct err *err)
+static int open_whole(struct view *v, const char *path, const struct wanted *w,
+		      const struct when *when, struct err *err)
 {
-	int r = open_once(v, path, key, when, visitor, err);
+	int r = open_once(v, path, w, when, err);
 
 	/* it was finished while it was read: what was read is not all of it */
 	if (!r && !store_reader_is_sealed(v->reader) && catalog_text(&v->catalog, "seal")) {
 		view_close(v);
-		r = open_once(v, path, key, when, visitor, err);
+		r = open_once(v, path, w, when, err);
 	}
 	return r;
 }
@@ -82,13 +98,14 @@ static int open_whole(struct view *v, const char *path, enum group_key key,
 int view_open_when(struct view *v, const char *path, enum group_key key, const struct when *when,
 		   struct err *err)
 {
-	return open_whole(v, path, key, when, NULL, err);
+	return open_whole(v, path, &(struct wanted){.key = key}, when, err);
 }
 
 int view_open_visit(struct view *v, const char *path, const struct when *when,
 		    const struct view_visitor *visitor, struct err *err)
 {
-	return open_whole(v, path, GROUP_STACK, when, visitor, err);
+	return open_whole(v, path, &(struct wanted){.key = GROUP_STACK, .visitor = visitor}, when,
+			  err);
 }
 
 static void forget_blocks(void *arg)
@@ -101,8 +118,15 @@ static void forget_blocks(void *arg)
 int view_open_live(struct view *v, const char *path, const struct when *when,
 		   struct leak_blocks *blocks, struct err *err)
 {
-	return view_open_visit(v, path, when,
-			       &(struct view_visitor){forget_blocks, leak_blocks_add, blocks}, err);
+	return view_open_growth(v, path, when, blocks, NULL, err);
+}
+
+int view_open_growth(struct view *v, const char *path, const struct when *when,
+		     struct leak_blocks *blocks, struct growth_windows *windows, struct err *err)
+{
+	const struct view_visitor visitor = {forget_blocks, leak_blocks_add, blocks};
+
+	return open_whole(v, path, &(struct wanted){GROUP_STACK, &visitor, windows}, when, err);
 }
 
 int view_open_catalog(struct view *v, const char *path, struct err *err)
@@ -443,6 +467,19 @@ void view_print_small(const struct view *v, const char *head)
 	free(text);
 }
 
+static void print_from_before(const struct view *v, const char *head)
+{
+	struct from_before before;
+	char *text;
+
+	if (!from_before_read(&v->catalog, &before))
+		return;
+	text = from_before_text(&before);
+	fputs(head, stdout);
+	print_wrapped(text, (int)strlen(head));
+	free(text);
+}
+
 void view_print_dropped(const struct view *v, const char *head)
 {
 	struct dropped dropped;
@@ -568,6 +605,7 @@ void view_print_head(const struct view *v, bool exact)
 	       format_percent(y, t->temporary_allocs, t->alloc_calls));
 	printf("  Lost events %s\n", format_count(x, view_lost_events(v)));
 	stack_view_print_health(v);
+	print_from_before(v, "  Before      ");
 	view_print_small(v, "  Small       ");
 	view_print_dropped(v, "  Earlier     ");
 	print_marks(v);
@@ -617,6 +655,22 @@ static void json_small(const struct view *v, struct json *j)
 	json_u64(j, "allocated_bytes", s.allocated_bytes);
 	json_u64(j, "live_blocks", s.live_blocks);
 	json_u64(j, "live_bytes", s.live_bytes);
+	json_end_object(j);
+}
+
+static void json_from_before(const struct view *v, struct json *j)
+{
+	struct from_before b;
+
+	if (!from_before_read(&v->catalog, &b)) {
+		json_string(j, "from_before", NULL);
+		return;
+	}
+	json_begin_object(j, "from_before");
+	json_u64(j, "blocks", b.blocks);
+	json_u64(j, "bytes", b.bytes);
+	json_u64(j, "held_ns", b.held_ns);
+	json_string(j, "error", b.error);
 	json_end_object(j);
 }
 
@@ -678,6 +732,7 @@ void view_json_recording(const struct view *v, struct json *j)
 	json_u64(j, "events", v->analysis.events);
 	json_u64(j, "bytes_on_disk", store_bytes_on_disk(v->path));
 	json_small(v, j);
+	json_from_before(v, j);
 	json_window(v, j);
 	json_dropped(v, j);
 	json_marks(v, j);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/drain_mappings.h"
 #include "collector/drain_realms.h"
 #include "collector/drain_small.h"
 #include "collector/drain_stacks.h"
@@ -14,19 +15,10 @@
 #include "common/format.h"
 #include "common/xalloc.h"
 #include "store/layers.h"
+#include "store/loss.h"
 
 /* A serial number beyond this is no thread's: the raw event is damaged. */
 #define THREADS_MAX (1u << 24)
-
-static void set_layers(struct drain *d)
-{
-	struct layers l;
-
-	layers_init(&l);
-	for (size_t i = 0; i < n_user_families; i++)
-		layers_add(&l, user_families[i].id, user_families[i].layer_name);
-	d->heap.layers = l.replay;
-}
 
 void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 {
@@ -34,7 +26,7 @@ void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 
 	memset(d, 0, sizeof(*d));
 	d->losses_so_far = &none;
-	set_layers(d);
+	realms_set_layers(d);
 	d->writer = writer;
 	d->pid = pid;
 	usable_init(&d->usable, pid);
@@ -68,6 +60,7 @@ static void release_others(struct drain *d)
 			d->others[i][k] = NULL;
 		}
 	pools_release(&d->pools);
+	mappings_release(&d->mappings);
 	hashmap_release(&d->acquired_before);
 }
 
@@ -133,8 +126,7 @@ void drain_end_space(struct drain *d, const char *how, uint64_t t_ns)
 
 /* ---- events ------------------------------------------------------------------------ */
 
-/* Its slot is found; NO_SLOT where there is no such event. */
-static uint32_t emit(struct drain *d, struct event *e)
+uint32_t drain_emit(struct drain *d, struct event *e)
 {
 	const struct drain_observer *o = &d->observer;
 	uint64_t before = d->live_bytes, chunk;
@@ -147,7 +139,7 @@ static uint32_t emit(struct drain *d, struct event *e)
 	if (step.made)
 		e->slot = step.slot;
 	d->counts.events++;
-	d->counts.alloc_calls += event_allocates(e);
+	d->counts.alloc_calls += event_is_alloc_call(e);
 	d->counts.free_calls += event_frees(e);
 	if (!replay_layer_of(&d->heap.layers, e->family)) {
 		d->live_bytes += (step.made ? step.made->size : 0) -
@@ -164,8 +156,8 @@ static uint32_t emit(struct drain *d, struct event *e)
 
 /* ---- what is common to events -------------------------------------------------------- */
 
-static struct event make_event(struct drain *d, const struct ring_head *h, enum event_kind kind,
-			       struct stack_id stack)
+struct event drain_event(const struct drain *d, const struct ring_head *h, enum event_kind kind,
+			 struct stack_id stack)
 {
 	return (struct event){
 		.kind = (uint8_t)kind,
@@ -196,7 +188,7 @@ static void end_with_pool(void *arg, uint32_t slot, uint64_t address)
 	realm = realm_of(p->drain, e.family);
 	pairing_remove(realm.pairing, address);
 	p->drain->counts.implied_frees += p->is_implied;
-	emit(p->drain, &e);
+	drain_emit(p->drain, &e);
 }
 
 /* All that is in the pool at @address ends as @e says. */
@@ -235,7 +227,7 @@ static void imply_block(struct drain *d, const struct realm *realm, struct threa
 	if (found == PAIRING_SMALL)
 		drain_end_small(d, e.slot);
 	else
-		emit(d, &e);
+		drain_emit(d, &e);
 }
 
 /* ---- blocks ------------------------------------------------------------------------ */
@@ -243,11 +235,11 @@ static void imply_block(struct drain *d, const struct realm *realm, struct threa
 /* The block that comes next is of that pool, or of none: that is said where it changes. */
 static void enter_pool(struct drain *d, const struct ring_head *h, uint8_t layer, uint64_t pool)
 {
-	struct event e = make_event(d, h, EVENT_IN_POOL, (struct stack_id){0});
+	struct event e = drain_event(d, h, EVENT_IN_POOL, (struct stack_id){0});
 
 	e.address = pool;
 	if (pools_enter(&d->pools, h->thread, layer, pool))
-		emit(d, &e);
+		drain_emit(d, &e);
 }
 
 static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool)
@@ -265,11 +257,11 @@ static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool
 	}
 	if (!realm_is_heap(&realm) && realm.kind != FAMILY_COUNTED)
 		enter_pool(d, h, realm.layer, pool == r->address ? 0 : pool);
-	e = make_event(d, h, EVENT_ALLOC, drain_alloc_stack(d, h, r->stack, r->caller));
+	e = drain_event(d, h, EVENT_ALLOC, drain_alloc_stack(d, h, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
 	e.usable = usable_of(&d->usable, h->family, r->size, r->size_word);
-	slot = emit(d, &e);
+	slot = drain_emit(d, &e);
 	if (slot == NO_SLOT)
 		return;
 	if (realm.kind == FAMILY_COUNTED)
@@ -343,7 +335,7 @@ static void end_block(struct drain *d, const struct realm *realm, const struct r
 		      enum pairing_found found, uint32_t place, uint64_t address,
 		      struct stack_id stack)
 {
-	struct event e = make_event(d, h, EVENT_FREE, stack);
+	struct event e = drain_event(d, h, EVENT_FREE, stack);
 
 	if (found == PAIRING_SMALL) {
 		drain_end_small(d, place);
@@ -359,7 +351,7 @@ static void end_block(struct drain *d, const struct realm *realm, const struct r
 		e.address = address;
 		e.free_class = (uint8_t)classify(d, realm, &e, found);
 	}
-	emit(d, &e);
+	drain_emit(d, &e);
 }
 
 /*
@@ -369,7 +361,7 @@ static void end_block(struct drain *d, const struct realm *realm, const struct r
 static bool end_above(struct drain *d, const struct ring_head *h, uint64_t address,
 		      struct stack_id stack, bool is_resized)
 {
-	struct event e = make_event(d, h, EVENT_FREE, stack);
+	struct event e = drain_event(d, h, EVENT_FREE, stack);
 	bool any = false;
 
 	for (uint8_t layer = LAYER_HEAP + 1; layer < PROBE_LAYERS; layer++) {
@@ -391,7 +383,7 @@ static bool end_above(struct drain *d, const struct ring_head *h, uint64_t addre
 			call_sites_write_form(&d->sites, stack);
 		}
 		realm_forget(d, &realm, address, e.slot);
-		emit(d, &e);
+		drain_emit(d, &e);
 		any = true;
 	}
 	return any;
@@ -439,7 +431,7 @@ static void end_pool(struct drain *d, const struct ring_free *r)
 {
 	const struct ring_head *h = &r->head;
 	struct realm realm = realm_of(d, h->family), blocks = realm;
-	struct event e = make_event(d, h, EVENT_FREE, freeing_stack(d, r));
+	struct event e = drain_event(d, h, EVENT_FREE, freeing_stack(d, r));
 	uint32_t place = NO_SLOT;
 	enum pairing_found found;
 
@@ -491,7 +483,7 @@ static void drop_realloc(struct drain *d, uint32_t serial, struct drain_realloc 
 	if (r->found == PAIRING_SMALL)
 		drain_end_small(d, r->place);
 	else if (r->found == PAIRING_LIVE)
-		emit(d, &e);
+		drain_emit(d, &e);
 }
 
 static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
@@ -574,7 +566,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 		end_realloc_in_two(d, &realm, r, t, stack);
 		return;
 	}
-	e = make_event(d, &r->head, EVENT_REALLOC, stack);
+	e = drain_event(d, &r->head, EVENT_REALLOC, stack);
 	e.address = r->address;
 	e.size = r->size;
 	old = replay_block_in(&d->heap, t->place).usable;
@@ -585,7 +577,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 		pools_move(&d->pools, realm.layer, r->old_address, r->address);
 	if (t->pool)
 		pools_add(&d->pools, realm.layer, t->pool, t->place, r->address);
-	emit(d, &e);
+	drain_emit(d, &e);
 }
 
 /* ---- threads and the process ------------------------------------------------------- */
@@ -688,6 +680,7 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		[RING_POOL_ALLOC] = sizeof(struct ring_pool_alloc),
 		[RING_POOL_RESET] = sizeof(struct ring_free),
 		[RING_POOL_DESTROY] = sizeof(struct ring_free),
+		[RING_MAPPING] = sizeof(struct ring_mapping),
 	};
 	const struct ring_free *f = (const void *)h;
 	unsigned int kind = len < sizeof(*h) ? RING_KINDS : kind_of(h);
@@ -732,6 +725,9 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		drain_code_changed(d);
 		if (d->on_maps)
 			d->on_maps(d->on_arg);
+		break;
+	case RING_MAPPING:
+		drain_note_mapping(d, (const void *)h);
 		break;
 	case RING_STACK:
 		drain_note_stack(d, (const void *)h);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/xalloc.h"
+#include "store/layers.h"
 #include "store/record.h"
 
 /* What C's allocators all have, @prefix before it where they are not in libc's place. */
@@ -113,6 +114,7 @@ const struct family families[] = {
 		.id = 2,
 		.name = "jemalloc",
 		.name_in_program = "static jemalloc",
+		.is_library = true,
 		.layer = LAYER_HEAP,
 		.layer_name = "heap",
 		.markers = {"mallocx", "je_mallocx"},
@@ -126,6 +128,7 @@ const struct family families[] = {
 		.id = 3,
 		.name = "tcmalloc",
 		.name_in_program = "static tcmalloc",
+		.is_library = true,
 		.layer = LAYER_HEAP,
 		.layer_name = "heap",
 		.markers = {"tc_malloc"},
@@ -138,6 +141,7 @@ const struct family families[] = {
 		.id = 4,
 		.name = "mimalloc",
 		.name_in_program = "static mimalloc",
+		.is_library = true,
 		.layer = LAYER_HEAP,
 		.layer_name = "heap",
 		.markers = {"mi_malloc"},
@@ -205,10 +209,28 @@ void families_set_user(const struct family *f, size_t n)
 	n_user_families = n;
 }
 
+const struct family_record mapping_families[] = {
+	{FAMILY_ANONYMOUS, "mmap anonymous", LAYERS_MMAP},
+	{FAMILY_FILE, "mmap file", LAYERS_MMAP},
+	{FAMILY_BREAK, "brk", LAYERS_MMAP},
+	{FAMILY_SEGMENT, "shmat", LAYERS_MMAP},
+	{FAMILY_THREAD_STACK, "thread stack", LAYERS_MMAP},
+	{FAMILY_LOADER, "loader", LAYERS_MMAP},
+	{FAMILY_ALLOCATOR, "allocator", LAYERS_MMAP},
+};
+size_t n_mapping_families;
+
+void families_set_mappings(bool on)
+{
+	n_mapping_families = on ? COUNT_OF(mapping_families) : 0;
+}
+
 uint64_t families_above_heap(void)
 {
 	uint64_t bits = 0;
 
+	for (size_t i = 0; i < n_mapping_families; i++)
+		bits |= 1ull << mapping_families[i].id;
 	for (size_t i = 0; i < n_user_families; i++)
 		if (user_families[i].layer != LAYER_HEAP)
 			bits |= 1ull << (user_families[i].id & 63);
@@ -336,5 +358,7 @@ static void put(struct store_writer *w, const struct family *f, size_t n)
 void families_put(struct store_writer *w)
 {
 	put(w, families, n_families);
+	for (size_t i = 0; i < n_mapping_families; i++)
+		store_writer_put_family(w, &mapping_families[i]);
 	put(w, user_families, n_user_families);
 }

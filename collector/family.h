@@ -56,6 +56,7 @@ struct family {
 	enum family_kind kind;
 	const char *name;
 	const char *name_in_program; /* for people, where it is linked statically */
+	bool is_library; /* as a library it has an allocator and nothing else */
 	uint8_t layer; /* a number below PROBE_LAYERS … */
 	const char *layer_name;
 	/* an object is this allocator if it has this soname (NULL: by symbols only) … */
@@ -81,6 +82,23 @@ extern size_t n_user_families;
 void families_set_user(const struct family *f, size_t n);
 /* Bits of the ids of those that are in other layers than heap. */
 uint64_t families_above_heap(void);
+
+/*
+ * What the program maps is a layer of its own, with these families, if that is recorded: then
+ * they are n_mapping_families, else 0.  Their ids are below those of the user's.
+ */
+enum mapping_family {
+	FAMILY_ANONYMOUS = 24,
+	FAMILY_FILE = 25,
+	FAMILY_BREAK = 26,
+	FAMILY_SEGMENT = 27,
+	FAMILY_THREAD_STACK = 28,
+	FAMILY_LOADER = 29,
+	FAMILY_ALLOCATOR = 30,
+};
+extern const struct family_record mapping_families[];
+extern size_t n_mapping_families;
+void families_set_mappings(bool on);
 
 /* NULL where there is none of that id. */
 const struct family *family_by_id(uint8_t id);

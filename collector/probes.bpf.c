@@ -71,6 +71,7 @@ const volatile ht_u64 tables_ns_max; /* so long a thread that loads code waits f
 const volatile ht_u32 stop_for_tables; /* or, if 1, is stopped: a wait is not enough */
 /* For measuring: 1: the probes do nothing at all, 2: entries take the stack and nothing else. */
 const volatile ht_u32 empty;
+const volatile ht_u32 free_stacks; /* of what ends mappings: see mappings.bpf.h */
 
 /* Sizes that no argument tells, see ring_events.h. */
 ht_u64 constants[256];
@@ -561,6 +562,8 @@ int probe_unwind(struct pt_regs *ctx)
 	return 0;
 }
 
+#include "collector/mappings.bpf.h"
+
 /* Has one that frees only jumped to another: operator delete to free()? */
 static __always_inline int is_continued(const struct thread_state *st, ht_u64 sp, ht_u64 address,
 					ht_u64 caller, ht_u64 cookie)
@@ -709,6 +712,7 @@ int BPF_PROG(on_exec, struct task_struct *task)
 	__sync_fetch_and_add(&code_generation, 1);
 	last_exec_pages = 0;
 	code_changes = 0;
+	last_break = 0;
 	mark(RING_EXEC, &ids);
 	if (hold_at_exec && !closed)
 		hold();

@@ -385,6 +385,7 @@ int session_close(struct session *s, struct err *err)
 		return 0;
 	if (!s->target.ended) /* after a failed start: else it would hold the probes a while */
 		guard_stop(&s->guard);
+	before_release(&s->before);
 	code_watch_release(&s->code);
 	user_probes_release(&s->user);
 	probes_free(s->probes);

@@ -50,6 +50,8 @@ struct session_options {
 	bool linkage_names; /* functions' names are not demangled */
 	enum stack_mode stack_mode;
 	bool free_stacks; /* of frees, too */
+	bool walk_heap; /* attached: blocks from before are recorded, too */
+	uint64_t max_pause_ns; /* for that the target stands still so long at most; 0: default */
 	const struct probe_specs *probes; /* the user's, finished; NULL: none */
 	uint64_t min_size; /* smaller blocks are counted, not recorded; at most PAIRING_SMALL_MAX */
 	uint64_t max_size; /* the observer keeps the file below that; 0: it may grow */

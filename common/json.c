@@ -220,6 +220,16 @@ void json_i64(struct json *j, const char *key, int64_t value)
 	put_u64(j, value < 0 ? -(uint64_t)value : (uint64_t)value);
 }
 
+void json_double(struct json *j, const char *key, double value)
+{
+	lead(j, key);
+	/* neither "nan" nor "inf" is JSON */
+	if (value - value == 0)
+		fprintf(j->out, "%.6g", value);
+	else
+		fputs("null", j->out);
+}
+
 void json_bool(struct json *j, const char *key, bool value)
 {
 	lead(j, key);

@@ -333,6 +333,8 @@ const struct key keys[] = {
 	{{'9'}, "fragmentation: where resident memory goes, and who pins it", NULL, NULL,
 	 go_to_view, VIEW_FRAG},
 	{{'M'}, "the heap by address (fragmentation)", NULL, is_frag, show_map, 0},
+	{{'0'}, "growth: what grows without end, up to this moment", NULL, NULL, go_to_view,
+	 VIEW_GROWTH},
 	{{INPUT_F2, INPUT_TAB}, "the next view", "View", NULL, go_to_next_view, 1},
 	{{INPUT_BACK_TAB}, "the view before", NULL, NULL, go_to_next_view, -1},
 	{{INPUT_ENTER}, "into the row: lines, source, call stack; zoom", NULL, NULL, go_into, 0},

@@ -564,6 +564,7 @@ const struct view views[VIEWS] = {
 	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED, HEAP_CALLS},
 	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED, HEAP_CALLS},
 	[VIEW_FRAG] = {"Frag", NULL, frag_make, 0, 0},
+	[VIEW_GROWTH] = {"Growth", NULL, growth_make, 0, 0, .needs_growth = true},
 	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK, HEAP_CALLS},
 	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK, HEAP_CALLS},
 	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK, HEAP_CALLS},
@@ -593,6 +594,8 @@ void page_release(struct page *p)
 	table_state_release(&p->state);
 	hashmap_release(&p->open);
 	scope_release(&p->scope);
+	growth_words_free(p->words);
+	p->words = NULL;
 	free(p->note);
 	p->note = NULL;
 }
@@ -655,6 +658,7 @@ bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row
 	}
 	switch (p->view) {
 	case VIEW_LEAKS:
+	case VIEW_GROWTH:
 	case VIEW_STACKS:
 	case VIEW_BLOCKS:
 	case VIEW_FRAG:
@@ -678,6 +682,7 @@ bool page_drill(struct ui *u, struct page *p, const struct table_row *row,
 		[VIEW_LEAKS] = VIEW_STACK,	[VIEW_STACKS] = VIEW_STACK,
 		[VIEW_THREADS] = VIEW_BLOCKS,	[VIEW_SIZES] = VIEW_BLOCKS,
 		[VIEW_BLOCKS] = VIEW_STACK,	[VIEW_PAGE] = VIEW_STACK,
+		[VIEW_GROWTH] = VIEW_STACK,
 	};
 	const struct catalog *c = history_catalog(u->history);
 

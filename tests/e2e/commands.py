@@ -127,7 +127,8 @@ def reports():
     data = json.loads(run("report", "--json", trail).stdout)
     tap.ok(set(data) == want and data["schema"] == "heaptrail-report/1", "the keys of the report")
     tap.ok(list(data["recording"]) == ["path", "pid", "command", "engine", "started", "duration_ns", "complete", "exited",
-                                       "stack_mode", "events", "bytes_on_disk", "small", "window", "dropped", "marks"], "the keys of its recording")
+                                       "stack_mode", "events", "bytes_on_disk", "small", "from_before", "window", "dropped", "marks"],
+            "the keys of its recording")
     tap.ok(list(data["summary"]) == [
         "alloc_calls", "free_calls", "allocated_bytes", "live_bytes", "live_blocks", "leaked_bytes", "leaked_blocks",
         "peak_bytes", "peak_blocks", "peak_time_ns", "temporary_allocs", "usable_bytes", "usable_requested_bytes", "peak_rss_bytes", "lost_events",

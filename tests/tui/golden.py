@@ -41,6 +41,9 @@ SCREENS = {
     "frag-pages": "9 M Enter",
     "frag-pinned": "9 Down Enter",
     "frag-page": "9 Enter Enter",
+    "growth": "0",
+    "growth-past": "0 30*[",
+    "growth-stack": "0 Enter",
     "lines": "2 Enter",
     "source": "2 '/subt' Enter Enter Enter",
     "source-missing": "2 Enter Enter",
@@ -130,6 +133,7 @@ def layers():
 
 def others():
     compare("overview-ascii-80x24", dump("", "24x80", "--ascii"))
+    compare("growth-ascii-80x24", dump("0", "24x80", "--ascii"))
     compare("tree-ascii-80x24", dump("4 +", "24x80", "--ascii"))
     tap.ok(dump("5", "24x80", "--ascii").isascii(), "--ascii has nothing else")
     compare("styles-80x24", dump("2 '/frame' Enter", "24x80", "--dump-styles"))

@@ -142,6 +142,17 @@ def since(trail):
     tap.ok(not bad, f"a range {bad}")
 
 
+def mappings():
+    """Blocks of which parts go: pieces are no calls, and as old as the whole."""
+    trail = f"{work}/mappings.trail"
+    subprocess.run([HEAPTRAIL, "record", "-q", "-o", trail, "--mmap", "--", f"{TARGETS}/mappings", "random", str(tap.seed()), "3000", "2"],
+                   env=env, check=True, stdout=subprocess.DEVNULL)
+    LAYERS[:] = ["heap", "mmap"]
+    views(trail, list(PAST))
+    blocks(trail)
+    since(trail)
+
+
 def one_layer():
     trail = f"{work}/plain.trail"
     subprocess.run([HEAPTRAIL, "record", "-q", "-o", trail, "--", f"{TARGETS}/layers"], env=env, check=True, stdout=subprocess.DEVNULL)
@@ -205,6 +216,6 @@ def all_tests():
 
 
 try:
-    tap.run_as_root([all_tests, one_layer, dropped, growing])
+    tap.run_as_root([all_tests, one_layer, dropped, growing, mappings])
 finally:
     shutil.rmtree(work, ignore_errors=True)
