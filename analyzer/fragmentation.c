@@ -47,6 +47,7 @@ void fragmentation_add(void *arg, const struct replay_block *b)
 		.t_ns = b->t_ns,
 		.stack = b->stack,
 		.header = header_of(b),
+		.is_before = b->thread.v == THREAD_OF_BEFORE,
 	};
 	to->usable_unknown += !is_known;
 }
@@ -74,7 +75,8 @@ struct making {
 	const struct fragmentation_block *blocks;
 	size_t n;
 	size_t next; /* the first block that ends behind where we are */
-	struct hashmap sites, classes; /* site -> place; size -> place */
+	size_t next_mapping; /* of @options->mappings, as @next */
+	struct hashmap sites, classes, mapped; /* site -> place; size -> place; site -> place */
 	/* the hole that we are in */
 	struct fragmentation_hole hole;
 	struct fragmentation_arena *arena;
@@ -239,7 +241,7 @@ static void add_free(struct making *m, uint64_t start, uint64_t end, bool is_res
 /* ---- pages ------------------------------------------------------------------------- */
 
 struct page_use {
-	uint64_t requested, rounding, headers;
+	uint64_t requested, rounding, headers, before;
 	size_t from, to; /* the blocks on it */
 };
 
@@ -280,7 +282,8 @@ static void use_page(struct making *m, uint64_t at, bool is_resident, struct pag
 		if (begin_of(b) > pos)
 			end_hole(m);
 		ret->headers += overlap(begin_of(b), b->address, pos, end);
-		ret->requested += overlap(b->address, b->address + b->size, pos, end);
+		*(b->is_before ? &ret->before : &ret->requested) +=
+			overlap(b->address, b->address + b->size, pos, end);
 		ret->rounding += overlap(b->address + b->size, end_of(b), pos, end);
 		pos = end_of(b) < end ? end_of(b) : end;
 		ret->to = i + 1;
@@ -289,8 +292,9 @@ static void use_page(struct making *m, uint64_t at, bool is_resident, struct pag
 	add_free(m, pos, end, is_resident);
 }
 
-/* So many pages from @at on are full of one block's requested bytes. */
-static uint64_t full_pages(const struct making *m, uint64_t at, uint64_t pages)
+/* So many pages from @at on are full of one block's requested bytes, or of one from before. */
+static uint64_t full_pages(const struct making *m, uint64_t at, uint64_t pages,
+			   struct page_use *ret)
 {
 	const struct fragmentation_block *b;
 	size_t i = m->next;
@@ -300,6 +304,7 @@ static uint64_t full_pages(const struct making *m, uint64_t at, uint64_t pages)
 	b = i < m->n ? &m->blocks[i] : NULL;
 	if (!b || b->address > at || b->address + b->size < at + PAGE)
 		return 0;
+	*(b->is_before ? &ret->before : &ret->requested) = PAGE;
 	return (b->address + b->size - at) / PAGE < pages ? (b->address + b->size - at) / PAGE
 							  : pages;
 }
@@ -330,15 +335,21 @@ static void visit(struct making *m, uint64_t at, uint64_t pages, enum snapshot_p
 							       .live = (uint32_t)live});
 }
 
+static uint64_t live_of(const struct page_use *u)
+{
+	return u->requested + u->rounding + u->headers + u->before;
+}
+
 static void count_resident(struct making *m, uint64_t pages, const struct page_use *u)
 {
 	struct fragmentation *f = m->f;
-	uint64_t live = u->requested + u->rounding + u->headers, rest = PAGE - live;
+	uint64_t live = live_of(u), rest = PAGE - live;
 
 	f->heap_resident += pages * PAGE;
 	f->parts[PART_REQUESTED] += pages * u->requested;
 	f->parts[PART_ROUNDING] += pages * u->rounding;
 	f->parts[PART_HEADERS] += pages * u->headers;
+	f->parts[PART_BEFORE] += pages * u->before;
 	f->parts[m->options->has_unknown ? PART_UNKNOWN
 		 : live			 ? PART_FREE_INSIDE
 					 : PART_FREE_PAGES] += pages * rest;
@@ -347,6 +358,39 @@ static void count_resident(struct making *m, uint64_t pages, const struct page_u
 	*(live ? &m->arena->free_inside : &m->arena->free_pages) += pages * rest;
 	if (live && live < MOSTLY_EMPTY)
 		pin(m, u->from, u->to, rest);
+}
+
+static struct fragmentation_mapped *find_mapped(struct making *m, struct stack_id stack)
+{
+	uint32_t site = site_of(m, stack), *at = hashmap_put(&m->mapped, site);
+	struct fragmentation *f = m->f;
+
+	if (*at == HASHMAP_NONE) {
+		*at = (uint32_t)f->n_mapped;
+		ARRAY_GROW(f->mapped, f->cap_mapped, f->n_mapped);
+		f->mapped[f->n_mapped++] = (struct fragmentation_mapped){.site = site,
+									 .stack = stack};
+	}
+	return &f->mapped[*at];
+}
+
+/* Whoever mapped them has them; what nobody was seen to map is nobody's. */
+static void name_pages(struct making *m, uint64_t start, uint64_t bytes, enum snapshot_page state)
+{
+	const struct fragmentation_blocks *all = m->options->mappings;
+	size_t *next = &m->next_mapping;
+
+	if (!all || (state != SNAPSHOT_RESIDENT && state != SNAPSHOT_SWAPPED))
+		return;
+	while (*next < all->n && end_of(&all->items[*next]) <= start)
+		++*next;
+	for (size_t i = *next; i < all->n && all->items[i].address < start + bytes; i++) {
+		const struct fragmentation_block *b = &all->items[i];
+		struct fragmentation_mapped *to = find_mapped(m, b->stack);
+		uint64_t n = overlap(b->address, end_of(b), start, start + bytes);
+
+		*(state == SNAPSHOT_RESIDENT ? &to->resident : &to->swapped) += n;
+	}
 }
 
 /* @pages from @at on, which are alike.  @is_heap: all of them; else those with blocks are. */
@@ -361,23 +405,23 @@ static void take_run(struct making *m, uint64_t at, uint64_t pages, enum snapsho
 
 		if (n) {
 			add_free(m, at, at + n * PAGE, is_resident);
-		} else if ((n = full_pages(m, at, pages))) {
+		} else if ((n = full_pages(m, at, pages, &u))) {
 			end_hole(m);
-			u.requested = PAGE;
 		} else {
 			use_page(m, at, is_resident, &u);
 			n = 1;
 		}
-		live = u.requested + u.rounding + u.headers;
+		live = live_of(&u);
 		if (!is_heap && !live) { /* somebody else's */
 			m->hole.bytes = 0;
 			m->f->parts[PART_ANONYMOUS] += is_resident ? n * PAGE : 0;
+			name_pages(m, at, n * PAGE, state);
 		} else {
 			visit(m, at, n, state, live);
 			if (is_resident) {
 				count_resident(m, n, &u);
 			} else {
-				m->f->not_resident += n * u.requested;
+				m->f->not_resident += n * (u.requested + u.before);
 				m->f->heap_swapped += state == SNAPSHOT_SWAPPED ? n * PAGE : 0;
 				m->arena->swapped += state == SNAPSHOT_SWAPPED ? n * PAGE : 0;
 			}
@@ -458,6 +502,15 @@ static int by_size(const void *a, const void *b)
 	return (x->usable > y->usable) - (x->usable < y->usable);
 }
 
+static int by_resident(const void *a, const void *b)
+{
+	const struct fragmentation_mapped *x = a, *y = b;
+
+	if (x->resident != y->resident)
+		return x->resident < y->resident ? 1 : -1;
+	return (x->site > y->site) - (x->site < y->site);
+}
+
 static void finish(struct making *m, const struct snapshot *s)
 {
 	struct fragmentation *f = m->f;
@@ -471,11 +524,14 @@ static void finish(struct making *m, const struct snapshot *s)
 	if (f->rss > sum)
 		f->parts[PART_UNEXPLAINED] += f->rss - sum;
 	f->compact = (f->parts[PART_REQUESTED] + f->parts[PART_ROUNDING] + f->parts[PART_HEADERS] +
-		      PAGE - 1) / PAGE * PAGE;
+		      f->parts[PART_BEFORE] + PAGE - 1) / PAGE * PAGE;
 	if (f->n_sites)
 		qsort(f->sites, f->n_sites, sizeof(*f->sites), by_wasted);
 	if (f->n_classes)
 		qsort(f->classes, f->n_classes, sizeof(*f->classes), by_size);
+	if (f->n_mapped)
+		qsort(f->mapped, f->n_mapped, sizeof(*f->mapped), by_resident);
+	hashmap_release(&m->mapped);
 	hashmap_release(&m->sites);
 	hashmap_release(&m->classes);
 }
@@ -489,6 +545,9 @@ void fragmentation_make(struct fragmentation *ret, const struct snapshot *s,
 	*ret = (struct fragmentation){.usable_unknown = blocks->usable_unknown};
 	if (blocks->n)
 		qsort(blocks->items, blocks->n, sizeof(*blocks->items), by_address);
+	if (options->mappings && options->mappings->n)
+		qsort(options->mappings->items, options->mappings->n,
+		      sizeof(*options->mappings->items), by_address);
 	for (size_t i = 0; i < blocks->n; i++)
 		count_block(&m, &blocks->items[i]);
 	for (size_t i = 0; i < s->n_regions; i++) {
@@ -509,6 +568,7 @@ void fragmentation_release(struct fragmentation *f)
 	free(f->holes);
 	free(f->sites);
 	free(f->classes);
+	free(f->mapped);
 	*f = (struct fragmentation){0};
 }
 
@@ -522,7 +582,8 @@ double fragmentation_internal(const struct fragmentation *f)
 
 double fragmentation_external(const struct fragmentation *f)
 {
-	uint64_t used = f->parts[PART_REQUESTED] + f->parts[PART_ROUNDING];
+	uint64_t used = f->parts[PART_REQUESTED] + f->parts[PART_ROUNDING] +
+			f->parts[PART_BEFORE];
 
 	return f->heap_resident ? (double)(f->heap_resident - used) / (double)f->heap_resident : 0;
 }

@@ -28,6 +28,7 @@ enum fragmentation_part {
 	PART_REQUESTED,	  /* of live blocks */
 	PART_ROUNDING,	  /* usable, beyond */
 	PART_HEADERS,
+	PART_BEFORE,	  /* blocks from before the recording, as --walk-heap found them */
 	PART_FREE_INSIDE, /* on pages that have live blocks as well */
 	PART_FREE_PAGES,  /* on pages that have none */
 	PART_UNKNOWN,	  /* free, or in use since before the recording: it cannot be told */
@@ -45,7 +46,7 @@ struct fragmentation_block {
 	uint64_t address, size, usable, t_ns; /* usable: @size where it is not known */
 	struct stack_id stack;
 	uint8_t header; /* bytes before it */
-	bool is_before; /* in use since before the recording: its size is all that is known */
+	bool is_before; /* in use since before the recording: only what is usable is known */
 };
 
 struct fragmentation_blocks {
@@ -85,6 +86,13 @@ struct fragmentation_class {
 	uint64_t blocks, requested, rounding;
 };
 
+/* Anonymous memory that is no heap, by who mapped it (layer mmap of the recording). */
+struct fragmentation_mapped {
+	uint32_t site;
+	struct stack_id stack; /* one of its stacks */
+	uint64_t resident, swapped;
+};
+
 struct fragmentation {
 	uint64_t rss, parts[PARTS];
 	uint64_t heap_resident, heap_reserved, heap_swapped;
@@ -103,6 +111,8 @@ struct fragmentation {
 	size_t n_sites, cap_sites;
 	struct fragmentation_class *classes; /* by size */
 	size_t n_classes, cap_classes;
+	struct fragmentation_mapped *mapped; /* the most resident bytes first */
+	size_t n_mapped, cap_mapped;
 };
 
 /* Pages in a row of one region of the heap's, all alike; @live of each, at most the page. */
@@ -118,6 +128,7 @@ struct fragmentation_options {
 	/* [stack id] which site it is of; NULL: each its own */
 	const uint32_t *sites;
 	size_t n_sites;
+	struct fragmentation_blocks *mappings; /* live ones of layer mmap, put in order; or NULL */
 	fragmentation_visitor *visit; /* all pages of the heap, by address; or NULL */
 	void *arg;
 };

@@ -7,6 +7,7 @@
 
 #include "analyzer/small.h"
 #include "common/xalloc.h"
+#include "store/layers.h"
 
 /* ---- which there are --------------------------------------------------------------- */
 
@@ -71,9 +72,11 @@ size_t fragmentation_list_peak(const struct fragmentation_list *l)
 char *fragmentation_unknown(const struct catalog *c)
 {
 	const char *mode = catalog_text(c, "mode");
+	struct from_before before;
 	struct small small;
 
-	if (mode && !strcmp(mode, "attach"))
+	/* walked, its heap is known from the beginning */
+	if (mode && !strcmp(mode, "attach") && (!from_before_read(c, &before) || before.error))
 		return xstrdup("blocks from before the recording began are not in it");
 	if (small_read(c, &small))
 		return xstrdup("blocks below --min-size are not in the recording");
@@ -101,6 +104,26 @@ static void add_pages(void *arg, const struct fragmentation_pages *p)
 
 	ARRAY_GROW(l->pages, l->cap_pages, l->n_pages);
 	l->pages[l->n_pages++] = *p;
+}
+
+int fragmentation_read_mappings(struct fragmentation_blocks *ret, struct store_reader *r,
+				uint64_t t_ns, struct err *err)
+{
+	struct analysis_window w = {.until_ns = t_ns};
+	const struct layer *layer;
+	struct layers layers;
+	struct analysis a;
+	int e;
+
+	layers_read(&layers, r);
+	layer = layers_find(&layers, LAYERS_MMAP);
+	if (!layer)
+		return 0;
+	w.families = layer->families;
+	e = analysis_make_live(r, &w, NULL, fragmentation_add, ret, &a, err);
+	if (!e)
+		analysis_release(&a);
+	return e;
 }
 
 static int read_blocks(struct fragmentation_look *l, struct store_reader *r, struct err *err)

@@ -37,6 +37,10 @@ char *fragmentation_unknown(const struct catalog *c);
 /* [stack id] the class of its own frame: stacks whose site reads the same are one; to be freed. */
 uint32_t *fragmentation_sites(const struct catalog *c, const struct own *own);
 
+/* The live mappings of layer mmap at that moment; none where they were not recorded. */
+int fragmentation_read_mappings(struct fragmentation_blocks *ret, struct store_reader *r,
+				uint64_t t_ns, struct err *err);
+
 /* A snapshot, taken apart; for who looks at single pages and blocks as well. */
 struct fragmentation_look {
 	struct snapshot_info info; /* its reason: the list's */

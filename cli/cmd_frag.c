@@ -160,11 +160,12 @@ static void forget_blocks(void *arg)
 }
 
 static void take_apart(struct frag *f, struct fragmentation_blocks *blocks,
-		       const struct options *o)
+		       struct fragmentation_blocks *mappings, const struct options *o)
 {
 	uint32_t *sites = fragmentation_sites(&f->view->catalog, f->own);
 	struct fragmentation_options fo = {.has_unknown = f->unknown != NULL, .sites = sites,
-					   .n_sites = f->view->catalog.n_stacks};
+					   .n_sites = f->view->catalog.n_stacks,
+					   .mappings = mappings};
 
 	if (o->show.map) {
 		f->map.pages_each = heap_map_pages_each(&f->snapshot, MAP_CELLS);
@@ -184,7 +185,7 @@ static void take_apart(struct frag *f, struct fragmentation_blocks *blocks,
 static int report(void *arg, const char *path)
 {
 	const struct options *o = arg;
-	struct fragmentation_blocks blocks = {0};
+	struct fragmentation_blocks blocks = {0}, mappings = {0};
 	struct view_visitor visitor = {forget_blocks, fragmentation_add, &blocks};
 	struct frag f = {0};
 	struct when when;
@@ -196,13 +197,18 @@ static int report(void *arg, const char *path)
 	if (!r)
 		r = view_open_visit(&v, path, &when, &visitor, &err);
 	if (!r) {
+		r = fragmentation_read_mappings(&mappings, v.reader, f.list.items[f.at].t_ns, &err);
+		if (r)
+			view_close(&v);
+	}
+	if (!r) {
 		if (!o->no_symbolize)
 			view_complete_names(&v);
 		own_init(&own, &v.catalog, o->skip, o->n_skip);
 		f.view = &v;
 		f.own = &own;
 		f.unknown = fragmentation_unknown(&v.catalog);
-		take_apart(&f, &blocks, o);
+		take_apart(&f, &blocks, &mappings, o);
 		if (o->json)
 			view_warn_if_incomplete(&v);
 		fflush(stdout);
@@ -211,6 +217,7 @@ static int report(void *arg, const char *path)
 		view_close(&v);
 	}
 	fragmentation_blocks_release(&blocks);
+	fragmentation_blocks_release(&mappings);
 	snapshot_release(&f.snapshot);
 	fragmentation_list_release(&f.list);
 	return r ? print_error(&err) : 0;

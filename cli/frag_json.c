@@ -95,6 +95,21 @@ static void put_holes_and_classes(const struct frag *f, struct json *j)
 	json_end_array(j);
 }
 
+static void put_mapped(const struct frag *f, struct json *j)
+{
+	json_begin_array(j, "mapped_by");
+	for (size_t i = 0; i < f->f.n_mapped; i++) {
+		const struct fragmentation_mapped *m = &f->f.mapped[i];
+
+		json_begin_object(j, NULL);
+		json_u64(j, "resident_bytes", m->resident);
+		json_u64(j, "swapped_bytes", m->swapped);
+		stack_view_json_frames(f->view, m->stack, j);
+		json_end_object(j);
+	}
+	json_end_array(j);
+}
+
 static void put_map(const struct frag *f, struct json *j)
 {
 	json_begin_array(j, "map");
@@ -152,6 +167,7 @@ void frag_json(const struct frag *f, const struct frag_options *o, FILE *out)
 	put_sites(f, &j);
 	put_arenas(f, &j);
 	put_holes_and_classes(f, &j);
+	put_mapped(f, &j);
 	if (o->map)
 		put_map(f, &j);
 	put_snapshots(f, &j);

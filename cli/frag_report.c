@@ -24,6 +24,7 @@ static const struct {
 	[PART_REQUESTED] = {"requested by live blocks", "requested_bytes", true, '#', "█"},
 	[PART_ROUNDING] = {"rounding", "rounding_bytes", true, '+', "▓"},
 	[PART_HEADERS] = {"headers of blocks", "header_bytes", true, '+', "▓"},
+	[PART_BEFORE] = {"in use since before the recording", "before_bytes", true, '=', "▓"},
 	[PART_FREE_INSIDE] = {"free, on pages with live blocks", "free_inside_bytes", true, ':',
 			      "▒"},
 	[PART_FREE_PAGES] = {"free, whole pages", "free_page_bytes", true, '.', "░"},
@@ -300,6 +301,25 @@ static void print_holes(const struct frag *frag, const struct frag_options *o)
 		       view_bytes(b, f->holes[i].resident, o->exact_bytes), f->holes[i].start);
 }
 
+static void print_mapped(const struct frag *frag, const struct frag_options *o)
+{
+	const struct fragmentation *f = &frag->f;
+	char a[FORMAT_MAX], b[FORMAT_MAX];
+	size_t n = 0;
+
+	if (!f->n_mapped)
+		return;
+	print_title("  RESIDENT    SWAPPED  WHO MAPPED OTHER ANONYMOUS MEMORY");
+	for (; n < f->n_mapped && (!o->rows || n < o->rows); n++) {
+		const struct fragmentation_mapped *m = &f->mapped[n];
+		int used = printf("%10s %10s  ", view_bytes(a, m->resident, o->exact_bytes),
+				  view_bytes(b, m->swapped, o->exact_bytes));
+
+		print_place(frag, m->stack, used);
+	}
+	print_rest(n, f->n_mapped);
+}
+
 /* ---- over time ----------------------------------------------------------------------- */
 
 static void print_trend(const struct frag *frag, const struct frag_options *o)
@@ -380,5 +400,6 @@ void frag_print(const struct frag *f, const struct frag_options *o)
 	print_arenas(f, o);
 	print_holes(f, o);
 	print_classes(f, o);
+	print_mapped(f, o);
 	print_trend(f, o);
 }

@@ -193,6 +193,7 @@ static const struct {
 } shown_parts[] = {
 	{"requested", "█", STYLE_ACCENT},
 	{"rounding and headers", "▓", STYLE_TEXT},
+	{"from before", "▓", STYLE_DIM},
 	{"free inside", "▒", STYLE_BAD},
 	{"free pages", "░", STYLE_BAD},
 	{"not known", "?", STYLE_DIM},
@@ -209,10 +210,12 @@ static uint64_t shown_part(const struct fragmentation *f, size_t i)
 	case 1:
 		return p[PART_ROUNDING] + p[PART_HEADERS];
 	case 2:
-		return p[PART_FREE_INSIDE];
+		return p[PART_BEFORE];
 	case 3:
-		return p[PART_FREE_PAGES];
+		return p[PART_FREE_INSIDE];
 	case 4:
+		return p[PART_FREE_PAGES];
+	case 5:
 		return p[PART_UNKNOWN];
 	default:
 		return f->rss - f->heap_resident;

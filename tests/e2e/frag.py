@@ -308,6 +308,41 @@ def asked():
     same("its resident bytes", data["rss_bytes"], resident)
 
 
+def walked():
+    """Attached with --walk-heap: blocks from before are known, and so is what is free."""
+    blocks = []
+    with subprocess.Popen([f"{TARGETS}/fragmenter", "half"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as t:
+        for line in t.stdout:
+            words = line.split()
+            if words[0] == "ready":
+                break
+            if words[0] == "block":
+                blocks.append((int(words[1], 16), int(words[2]), int(words[3]), words[4]))
+        pages = list(heap_pages(t.pid, mappings(t.pid), blocks, zero_page()))
+        record("--walk-heap", "--max-pause", "10s", "--frag-every", "300ms", "-p", str(t.pid), "-d", "1s")
+        t.stdin.write("\n")
+    data = frag(trail)
+    parts, pinned_pages, _ = split(pages, blocks)
+    parts["before_bytes"] = parts.pop("requested_bytes") + parts.pop("rounding_bytes")
+    same("walked: each part of the heap", {k: data["parts"][k] for k in parts}, parts)
+    same("walked: all of it is known", (data["unknown_because"], data["parts"]["unknown_bytes"], data["parts"]["requested_bytes"]),
+         (None, 0, 0))
+    same("walked: mostly empty pages", data["pinned_pages"], pinned_pages)
+
+
+def mapped():
+    """With --mmap other anonymous memory has names."""
+    record("--mmap", "--", "python3", "-c", "import ctypes, mmap\ndef take(n):\n    return mmap.mmap(-1, n, flags=mmap.MAP_PRIVATE | "
+           "mmap.MAP_ANONYMOUS)\na = take(16 << 20); a[:9 << 20] = b'x' * (9 << 20); b = take(5 << 20); b[:] = b'y' * (5 << 20)\n"
+           "import os; os._exit(0)")
+    data = frag(trail)
+    by = data["mapped_by"]
+    named = sum(m["resident_bytes"] + m["swapped_bytes"] for m in by)
+    tap.ok(by and "mmap" in by[0]["frames"][0]["function"] + by[0]["frames"][1]["function"] and
+           any(m["resident_bytes"] == 14 << 20 for m in by), f"who mapped: {[m['resident_bytes'] for m in by]}")
+    tap.ok(named <= data["parts"]["anonymous_bytes"] <= named + (1 << 20), f"{named} of {data['parts']['anonymous_bytes']} bytes have a name")
+
+
 def one_shot():
     r = subprocess.run([HEAPTRAIL, "frag", "--json", "--", f"{TARGETS}/fragmenter", "survivor"], env=env, text=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=tap.PATIENCE)
@@ -451,7 +486,7 @@ def attached():
 
 def main():
     try:
-        tap.run_as_root([modes, moments, refused, asked, one_shot, jemalloc, story, attached])
+        tap.run_as_root([modes, moments, refused, asked, walked, mapped, one_shot, jemalloc, story, attached])
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
