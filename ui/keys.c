@@ -374,7 +374,7 @@ const struct key keys[] = {
 	{{'{'}, "far back in time", NULL, NULL, move_time, -10},
 	{{'}'}, "far on in time", NULL, NULL, move_time, 10},
 	{{'P'}, "to the moment of the peak", NULL, NULL, to_peak, 0},
-	{{'M'}, "to the next moment that record --when has marked", NULL, timeline_has_marks,
+	{{'W'}, "to the next moment that record --when has marked", NULL, timeline_has_marks,
 	 to_next_mark, 0},
 	{{'f'}, "to the end, and follow it", NULL, NULL, follow, 0},
 	{{'m'}, "only blocks allocated from this moment on; again: all", NULL, NULL, mark, 0},

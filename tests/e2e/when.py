@@ -103,7 +103,7 @@ def marked():
     for command, head in (("info", "\nMarks\n"), ("report", "\n  Marked      at ")):
         text = run(command, "w.trail").stdout
         tap.ok(text.partition(head)[2].count("'live > 50': live is 60") == 2, f"{command} has them")
-    r = run("view", "--script", "M", "--dump", "--size", "24x80", "w.trail")
+    r = run("view", "--script", "W", "--dump", "--size", "24x80", "w.trail")
     tap.ok("▼" in r.stdout and "'live > 50': live is 60" in r.stdout, "and on the time line")
     r = run("info", "--json", "w.trail")
     tap.ok(len(json.loads(r.stdout)["recording"]["marks"]) == 3, "info --json has them")

@@ -108,7 +108,7 @@ def screens():
 
 
 # of the same story, with moments that record --when has marked
-MARKS = {"marks-overview": "", "marks-first": "M 3", "marks-second": "2*M 3", "marks-round": "3*M 3", "marks-help": "?"}
+MARKS = {"marks-overview": "", "marks-first": "W 3", "marks-second": "2*W 3", "marks-round": "3*W 3", "marks-help": "?"}
 
 
 def marks():
@@ -116,7 +116,7 @@ def marks():
     subprocess.check_call([STORY, of, "source", "40000", "marks"])
     for name, keys in MARKS.items():
         compare(f"{name}-80x24", dump(keys, "24x80", of=of))
-    compare("marks-ascii-80x24", dump("M", "24x80", "--ascii", of=of))
+    compare("marks-ascii-80x24", dump("W", "24x80", "--ascii", of=of))
 
 
 def layers():
