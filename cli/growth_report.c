@@ -294,7 +294,8 @@ static void print_head(const struct leak_report *r)
 	char a[RATE_MAX], b[FORMAT_MAX], c[FORMAT_MAX];
 
 	if (g->is_counted)
-		printf("Growth cannot be told: it is of bytes, and this layer of countable things\n");
+		printf("Growth cannot be told: it is of bytes, and this layer of countable "
+		       "things\n");
 	else if (!growth_is_told(g))
 		printf("Growth cannot be told: %s is too short for it\n",
 		       format_duration(a, g->until_ns > g->from_ns ? g->until_ns - g->from_ns

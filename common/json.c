@@ -222,12 +222,15 @@ void json_i64(struct json *j, const char *key, int64_t value)
 
 void json_double(struct json *j, const char *key, double value)
 {
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%.6g", value);
+
 	lead(j, key);
 	/* neither "nan" nor "inf" is JSON */
 	if (value - value == 0)
-		fprintf(j->out, "%.6g", value);
+		put(j, text, (size_t)n);
 	else
-		fputs("null", j->out);
+		put(j, "null", 4);
 }
 
 void json_bool(struct json *j, const char *key, bool value)
