@@ -53,8 +53,15 @@ struct mapping mappings_remove(struct mappings *m, const struct mapping *found)
 
 /* ---- debts ------------------------------------------------------------------------------- */
 
+/* More are owed only where those who were to tell were lost. */
+#define DEBTS_MAX 1024
+
 void mappings_add_debt(struct mappings *m, uint64_t start, uint64_t end, uint64_t t_ns)
 {
+	if (m->n_debts == DEBTS_MAX) {
+		memmove(m->debts, m->debts + 1, (DEBTS_MAX - 1) * sizeof(*m->debts));
+		m->n_debts--;
+	}
 	ARRAY_GROW(m->debts, m->cap_debts, m->n_debts);
 	m->debts[m->n_debts++] = (struct mapping_debt){start, end, t_ns};
 }

@@ -67,6 +67,10 @@ static void test_debts(void)
 	mappings_add_debt(&m, 10, 20, 100);
 	ok(!mappings_take_debt(&m, 0, 100, 101, &d) && !mappings_owe(&m, 0, 100),
 	   "an old one is forgotten");
+	for (uint64_t i = 0; i < 5000; i++)
+		mappings_add_debt(&m, i * 10, i * 10 + 5, i);
+	ok(!mappings_owe(&m, 0, 10) && mappings_owe(&m, 49990, 50000) && m.n_debts < 5000,
+	   "and there are not too many (%zu)", m.n_debts);
 	mappings_release(&m);
 }
 
