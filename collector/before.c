@@ -93,8 +93,11 @@ void before_take(struct before *b, struct target *t, uint64_t max_pause_ns,
 		struct hold h = {0};
 		struct err err;
 
-		if (hold_start(t, max_pause_ns, &h, &err) < 0) {
-			fail(b, err.what);
+		int r = hold_start(t, max_pause_ns, &h, &err);
+
+		if (r < 0) {
+			fail(b, r == -ETIMEDOUT ? "its threads do not all stop within --max-pause"
+						: err.what);
 			break;
 		}
 		/* reading takes its time, too */
