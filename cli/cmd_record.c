@@ -175,6 +175,15 @@ static int parse_amount(const struct command *c, struct record_options *o, int o
 	return 0;
 }
 
+/* What decides on the exit status. */
+static int parse_condition(struct record_options *o, int option)
+{
+	if (option == OPTION_FAIL_IF)
+		return gates_add(&o->gates, optarg);
+	suppression_files_add(&o->suppression_files, option, optarg);
+	return 0;
+}
+
 static int parse_option(const struct command *c, struct record_options *o, int option)
 {
 	uint64_t n;
@@ -219,10 +228,8 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return 0;
 	case OPTION_RING_SIZE:
 		if (!parse_u64(optarg, 1024, &n) || !n || (n & (n - 1)))
-			return usage_error(c,
-					   "--ring-size is a power of two from 1 to 1024 (MiB), "
-					   "not '%s'",
-					   optarg);
+			return usage_error(c, "--ring-size is a power of two from 1 to 1024 "
+					      "(MiB), not '%s'", optarg);
 		o->session.ring_bytes = (size_t)n << 20;
 		return 0;
 	case OPTION_AS_ROOT:
@@ -238,11 +245,9 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_FRAG_PEAKS:
 		return snapshots_parse(c, &o->snapshots, option);
 	case OPTION_FAIL_IF:
-		return gates_add(&o->gates, optarg);
 	case OPTION_SUPPRESSIONS:
 	case OPTION_NO_DEFAULT_SUPPRESSIONS:
-		suppression_files_add(&o->suppression_files, option, optarg);
-		return 0;
+		return parse_condition(o, option);
 	case OPTION_KEEPER:
 		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
 		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
