@@ -175,34 +175,49 @@ static int parse_amount(const struct command *c, struct record_options *o, int o
 	return 0;
 }
 
-/* What decides on the exit status. */
-static int parse_condition(struct record_options *o, int option)
+/* What an option switches on that has no argument; NULL: it is another one. */
+static bool *flag_of(struct record_options *o, int option)
 {
-	if (option == OPTION_FAIL_IF)
-		return gates_add(&o->gates, optarg);
-	suppression_files_add(&o->suppression_files, option, optarg);
-	return 0;
+	switch (option) {
+	case OPTION_FORCE:
+		return &o->session.overwrite;
+	case OPTION_FREE_STACKS:
+		return &o->session.free_stacks;
+	case OPTION_WALK_HEAP:
+		return &o->session.walk_heap;
+	case OPTION_AS_ROOT:
+		return &o->as_root;
+	case OPTION_NO_DEMANGLE:
+		return &o->session.linkage_names;
+	case OPTION_NO_PTRACE:
+		return &o->session.no_ptrace;
+	case 'q':
+		return &o->quiet;
+	case 'v':
+		return &o->session.verbose;
+	default:
+		return NULL;
+	}
 }
 
 static int parse_option(const struct command *c, struct record_options *o, int option)
 {
+	bool *flag = flag_of(o, option);
 	uint64_t n;
 
+	if (flag) {
+		*flag = true;
+		return 0;
+	}
 	switch (option) {
 	case 'o':
 	case 'p':
 	case 'd':
 		return recording_parse(c, &o->session, option);
-	case OPTION_FORCE:
-		o->session.overwrite = true;
-		return 0;
 	case OPTION_CALL_GRAPH:
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
 			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
 					      "not '%s'", optarg);
-		return 0;
-	case OPTION_FREE_STACKS:
-		o->session.free_stacks = true;
 		return 0;
 	case OPTION_MMAP:
 		families_set_mappings(true);
@@ -210,9 +225,6 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_PROBE:
 	case OPTION_PROBE_FILE:
 		return probes_parse(&o->probes, option == OPTION_PROBE_FILE, optarg);
-	case OPTION_WALK_HEAP:
-		o->session.walk_heap = true;
-		return 0;
 	case OPTION_EVERY:
 	case OPTION_MIN_SIZE:
 	case OPTION_MAX_PAUSE:
@@ -228,38 +240,27 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return 0;
 	case OPTION_RING_SIZE:
 		if (!parse_u64(optarg, 1024, &n) || !n || (n & (n - 1)))
-			return usage_error(c, "--ring-size is a power of two from 1 to 1024 "
-					      "(MiB), not '%s'", optarg);
+			return usage_error(c,
+					   "--ring-size is a power of two from 1 to 1024 (MiB), "
+					   "not '%s'",
+					   optarg);
 		o->session.ring_bytes = (size_t)n << 20;
-		return 0;
-	case OPTION_AS_ROOT:
-		o->as_root = true;
-		return 0;
-	case OPTION_NO_DEMANGLE:
-		o->session.linkage_names = true;
-		return 0;
-	case OPTION_NO_PTRACE:
-		o->session.no_ptrace = true;
 		return 0;
 	case OPTION_FRAG_EVERY:
 	case OPTION_FRAG_PEAKS:
 		return snapshots_parse(c, &o->snapshots, option);
 	case OPTION_FAIL_IF:
+		return gates_add(&o->gates, optarg);
 	case OPTION_SUPPRESSIONS:
 	case OPTION_NO_DEFAULT_SUPPRESSIONS:
-		return parse_condition(o, option);
+		suppression_files_add(&o->suppression_files, option, optarg);
+		return 0;
 	case OPTION_KEEPER:
 		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
 		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
 			return usage_error(c, "'%s' is no open file of a keeper", optarg);
 		prctl(PR_SET_NAME, "heaptrail"); /* it was run as /proc/self/exe */
 		o->session.keeper = (int)n;
-		return 0;
-	case 'q':
-		o->quiet = true;
-		return 0;
-	case 'v':
-		o->session.verbose = true;
 		return 0;
 	default:
 		o->done = true;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/layer_report.h"
 #include "cli/stack_view.h"
 #include "common/format.h"
 #include "common/sparkline.h"
@@ -48,7 +49,7 @@ void growth_find(struct growth_found *ret, const struct view *v, const struct ow
 	uint64_t start = view_start_ns(v), end = leak_report_end_ns(v);
 	struct growth_span span;
 
-	*ret = (struct growth_found){.until_ns = end};
+	*ret = (struct growth_found){.until_ns = end, .is_counted = layer_report_is_counted(v)};
 	ret->from_ns = v->window.since_ns > start ? v->window.since_ns : start;
 	ret->from_ns += warmup_ns;
 	growth_windows_advance(windows, end);
@@ -79,7 +80,7 @@ void growth_found_release(struct growth_found *f)
 
 bool growth_is_told(const struct growth_found *f)
 {
-	return f->sites.span.n >= GROWTH_WINDOWS_MIN;
+	return !f->is_counted && f->sites.span.n >= GROWTH_WINDOWS_MIN;
 }
 
 /* ---- what a site is called ---------------------------------------------------------------- */
@@ -292,7 +293,9 @@ static void print_head(const struct leak_report *r)
 	size_t n = g->sites.n_growing - g->n_suppressed;
 	char a[RATE_MAX], b[FORMAT_MAX], c[FORMAT_MAX];
 
-	if (!growth_is_told(g))
+	if (g->is_counted)
+		printf("Growth cannot be told: it is of bytes, and this layer of countable things\n");
+	else if (!growth_is_told(g))
 		printf("Growth cannot be told: %s is too short for it\n",
 		       format_duration(a, g->until_ns > g->from_ns ? g->until_ns - g->from_ns
 								   : 0));

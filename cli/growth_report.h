@@ -18,6 +18,7 @@ struct growth_found {
 	size_t n_suppressed;
 	struct growth_sum sum; /* of those that are not */
 	uint64_t from_ns, until_ns; /* what was looked at */
+	bool is_counted; /* the layer is of countable things, most of which have no size */
 };
 
 /*
@@ -28,7 +29,7 @@ void growth_find(struct growth_found *ret, const struct view *v, const struct ow
 		 struct growth_windows *windows, const struct leak_blocks *blocks,
 		 struct suppressions *suppressions, uint64_t warmup_ns, enum rows_by by);
 void growth_found_release(struct growth_found *f);
-/* Is it long enough to tell? */
+/* Is it long enough to tell, and of bytes? */
 bool growth_is_told(const struct growth_found *f);
 
 /* By its own function, or the one that its stacks share; to be freed. */

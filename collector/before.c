@@ -38,8 +38,26 @@ static void fail(struct before *b, const char *why)
 	b->why_not = xstrdup(why);
 }
 
-/* All threads stand still, until @deadline_ns.  Returns whether another attempt may do better. */
-static bool read_held(struct before *b, struct hold *h, uint64_t deadline_ns)
+/* Calls that are under way are let end, until @deadline_ns at most. */
+static bool finish_calls(struct before *b, struct hold *h, uint64_t deadline_ns)
+{
+	struct process_maps maps;
+	struct err err;
+	size_t left;
+
+	if (process_maps_read(h->target->pid, &maps, &err) < 0) {
+		fail(b, err.what);
+		return false;
+	}
+	left = under_way_finish(h, &maps, &b->code, deadline_ns);
+	process_maps_release(&maps);
+	if (left)
+		fail(b, "a thread stays in the middle of a call of malloc or free");
+	return !left;
+}
+
+/* All threads stand still, until @deadline_ns at most, and none is in malloc. */
+static void read_held(struct before *b, struct hold *h, uint64_t deadline_ns)
 {
 	struct glibc_thread *threads;
 	struct process_maps maps;
@@ -47,16 +65,11 @@ static bool read_held(struct before *b, struct hold *h, uint64_t deadline_ns)
 	size_t n;
 	int r;
 
+	/* calls that ended may have mapped something */
 	r = process_maps_read(h->target->pid, &maps, &err);
 	if (r) {
 		fail(b, err.what);
-		return false;
-	}
-	/* reading takes its time, too */
-	if (under_way_finish(h, &maps, &b->code, h->start_ns + (deadline_ns - h->start_ns) / 2)) {
-		process_maps_release(&maps);
-		fail(b, "a thread stays in the middle of a call of malloc or free");
-		return true;
+		return;
 	}
 	threads = glibc_threads(h, &n);
 	b->t_ns = clock_now_ns();
@@ -67,17 +80,16 @@ static bool read_held(struct before *b, struct hold *h, uint64_t deadline_ns)
 		fail(b, err.what);
 	free(threads);
 	process_maps_release(&maps);
-	return false;
 }
 
 void before_take(struct before *b, struct target *t, uint64_t max_pause_ns,
 		 void (*arm)(void *arg), void *arg)
 {
-	bool again = true;
+	bool is_through = false;
 
 	if (!b->has_malloc)
 		fail(b, "its malloc is not glibc's");
-	for (int i = 0; i < ATTEMPTS && again && b->has_malloc; i++) {
+	for (int i = 0; i < ATTEMPTS && !is_through && b->has_malloc; i++) {
 		struct hold h = {0};
 		struct err err;
 
@@ -85,9 +97,15 @@ void before_take(struct before *b, struct target *t, uint64_t max_pause_ns,
 			fail(b, err.what);
 			break;
 		}
-		again = read_held(b, &h, h.start_ns + max_pause_ns);
-		if (b->walk) /* until here no call was seen, from here on all are */
+		/* reading takes its time, too */
+		is_through = finish_calls(b, &h, h.start_ns + max_pause_ns / 2);
+		if (is_through)
+			read_held(b, &h, h.start_ns + max_pause_ns);
+		if (b->walk) { /* until here no call was seen, from here on all are */
 			arm(arg);
+			free(b->why_not); /* of an attempt before */
+			b->why_not = NULL;
+		}
 		b->held_ns += hold_end(&h);
 	}
 	if (!b->walk)

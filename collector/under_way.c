@@ -57,7 +57,7 @@ static void add_point(struct malloc_code *c, const struct process_map *m, uint64
 }
 
 bool malloc_code_find(const struct plan *plan, const struct process_maps *maps,
-		    struct malloc_code *ret)
+		      struct malloc_code *ret)
 {
 	*ret = (struct malloc_code){0};
 	for (size_t i = 0; i < plan->n_objects && !ret->library_start; i++)
@@ -158,26 +158,25 @@ static bool is_group_stop(int status)
 }
 
 /* It goes on, with the signal for which it was stopped, if it was. */
-static bool go_on(struct hold_thread *t)
+static void go_on(struct hold_thread *t)
 {
 	int signal = t->status >> 16 ? 0 : WSTOPSIG(t->status);
 
 	if (!t->is_stopped || !t->is_ours || is_group_stop(t->status) ||
 	    ptrace(PTRACE_CONT, t->tid, NULL, (void *)(intptr_t)signal) < 0)
-		return false;
+		return;
 	t->is_stopped = false;
-	return true;
 }
 
 /* It was asked to stop.  Of one that does not, in time, the end of the hold takes care. */
-static bool wait_for_stop(struct hold_thread *t, uint64_t deadline_ns)
+static void wait_for_stop(struct hold_thread *t, uint64_t deadline_ns)
 {
 	struct iovec v = {&t->registers, sizeof(t->registers)};
 	int status;
 
 	while (waitpid(t->tid, &status, __WALL | WNOHANG) != t->tid) {
 		if (clock_now_ns() > deadline_ns)
-			return false;
+			return;
 		sched_yield();
 	}
 	t->status = status;
@@ -186,7 +185,6 @@ static bool wait_for_stop(struct hold_thread *t, uint64_t deadline_ns)
 	t->has_registers = t->is_stopped &&
 			   !ptrace(PTRACE_GETREGSET, t->tid, (void *)(intptr_t)NT_PRSTATUS, &v) &&
 			   v.iov_len == sizeof(t->registers);
-	return t->has_registers;
 }
 
 static bool is_in_call(const struct hold *h, const struct hold_thread *t,
@@ -207,7 +205,7 @@ static void run_a_little(struct hold *h, const bool *inside, uint64_t pause_ns,
 			go_on(&h->threads[i]);
 	nanosleep(&(struct timespec){.tv_nsec = (long)pause_ns}, NULL);
 	for (size_t i = 0; i < h->n; i++)
-		if (inside[i])
+		if (inside[i] && !h->threads[i].is_stopped)
 			ptrace(PTRACE_INTERRUPT, h->threads[i].tid, NULL, NULL);
 	for (size_t i = 0; i < h->n; i++)
 		if (inside[i] && !h->threads[i].is_stopped)

@@ -16,24 +16,17 @@
 
 enum { GROWTH_RATE, GROWTH_LIVE, GROWTH_CURVE, GROWTH_SHAPE_NAME, GROWTH_SURE };
 
-/* Of countable things it is their number. */
-static const struct column growth_columns[2][5] = {
-#define GROWTH_COLUMNS(title, kind) \
-	{ \
-		[GROWTH_RATE] = {title, kind, 11, 0, NULL}, \
-		[GROWTH_LIVE] = {"LIVE", kind, 9, 3, NULL}, \
-		[GROWTH_CURVE] = {"LIVE OVER TIME", COLUMN_WORD, CURVE_COLUMNS, 2, NULL}, \
-		[GROWTH_SHAPE_NAME] = {"SHAPE", COLUMN_WORD, 12, 1, NULL}, \
-		[GROWTH_SURE] = {"SURE %", COLUMN_NUMBER, 7, 4, NULL}, \
-	}
-	[false] = GROWTH_COLUMNS("GROWTH/h", COLUMN_BYTES),
-	[true] = GROWTH_COLUMNS("GROWTH/h", COLUMN_COUNT),
-#undef GROWTH_COLUMNS
+static const struct column growth_columns[] = {
+	[GROWTH_RATE] = {"GROWTH/h", COLUMN_BYTES, 11, 0, NULL},
+	[GROWTH_LIVE] = {"LIVE", COLUMN_BYTES, 9, 3, NULL},
+	[GROWTH_CURVE] = {"LIVE OVER TIME", COLUMN_WORD, CURVE_COLUMNS, 2, NULL},
+	[GROWTH_SHAPE_NAME] = {"SHAPE", COLUMN_WORD, 12, 1, NULL},
+	[GROWTH_SURE] = {"SURE %", COLUMN_NUMBER, 7, 4, NULL},
 };
 
 /* What the table's columns refer to, as long as it is there. */
 struct growth_words {
-	struct column columns[COUNT_OF(growth_columns[0])];
+	struct column columns[COUNT_OF(growth_columns)];
 	const char *shapes[GROWTH_SHAPES];
 	const char **curves;
 	size_t n, cap;
@@ -49,11 +42,11 @@ void growth_words_free(struct growth_words *w)
 	free(w);
 }
 
-static struct growth_words *new_words(bool counted)
+static struct growth_words *new_words(void)
 {
 	struct growth_words *w = xcalloc(1, sizeof(*w));
 
-	memcpy(w->columns, growth_columns[counted], sizeof(w->columns));
+	memcpy(w->columns, growth_columns, sizeof(w->columns));
 	for (int i = 0; i < GROWTH_SHAPES; i++)
 		w->shapes[i] = growth_shape_text((enum growth_shape)i);
 	w->columns[GROWTH_SHAPE_NAME].words = w->shapes;
@@ -148,11 +141,13 @@ void growth_make(struct ui *u, struct page *p)
 	struct growth_span span = {0};
 
 	growth_words_free(p->words);
-	p->words = new_words(history_is_counted(u->history));
+	p->words = new_words();
 	p->table.columns = p->words->columns;
-	p->table.n_columns = COUNT_OF(growth_columns[0]);
+	p->table.n_columns = COUNT_OF(growth_columns);
 	stack_texts_use(u, &p->table, "ALLOCATED BY");
 	p->table.text_columns = 24;
+	if (history_is_counted(u->history))
+		windows = NULL; /* few of these have a size */
 	p->table.empty = windows ? "nothing was there for a whole window"
 				 : "it is not known, of this part, what grows";
 	if (!windows)

@@ -114,7 +114,7 @@ def at_rest():
 
 
 def busy_run(threads, seed, options=(), **more):
-    t = Target("busy", threads, seed=seed, **more)
+    t = Target("busy", threads, 4000, seed=seed, **more)
     r = beside.attach(t.pid, trail, "--walk-heap", *PATIENT, "--ring-size", "256", *options)
     time.sleep(0.2)
     t.stop()
