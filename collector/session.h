@@ -10,6 +10,7 @@
 #include "collector/drain.h"
 #include "collector/looks.h"
 #include "collector/probe_spec.h"
+#include "collector/reach_look.h"
 #include "collector/rotation.h"
 #include "collector/stack_mode.h"
 #include "collector/target.h"
@@ -50,6 +51,9 @@ struct session_options {
 	void (*on_names)(size_t done, size_t n);
 	struct drain_observer observer; /* of the heap as it is recorded */
 	struct looks looks; /* at the target's memory */
+	/* the look at who points to what, if it is wanted; its result is the caller's to put */
+	bool wants_reach;
+	struct reach_look reach;
 	bool verbose;
 	/*
 	 * A pipe that ends when nobody wants the recording any more: then the process is let go
