@@ -12,6 +12,10 @@
  */
 enum gate_metric {
 	GATE_LEAKED,
+	GATE_DEFINITE, /* of them, by who points to them */
+	GATE_INDIRECT,
+	GATE_POSSIBLE,
+	GATE_REACHABLE,
 	GATE_LIVE,
 	GATE_PEAK,
 	GATE_GROWTH,

@@ -62,7 +62,8 @@ static int show(const struct leak_report *r, struct err *err)
 static struct leak_filter filter_of(const struct leak_options *o, const struct view *v)
 {
 	uint64_t end = leak_report_end_ns(v), start = view_start_ns(v);
-	struct leak_filter f = {.until_ns = UINT64_MAX, .min_size = o->min_size};
+	struct leak_filter f = {.until_ns = UINT64_MAX, .min_size = o->min_size,
+				.kinds = o->kinds};
 
 	if (o->when.later_is_in)
 		f.until_ns = start + o->when.until_ns;
@@ -84,7 +85,8 @@ static int report(const struct leak_options *o, const char *path,
 		  struct suppressions *suppressions, struct verdict *ret)
 {
 	struct leak_blocks blocks = {0};
-	struct leak_report r = {.options = o, .suppressions = suppressions};
+	struct leak_report r = {.options = o, .suppressions = suppressions,
+				.kinds = &blocks.kinds};
 	struct leak_filter filter;
 	struct leaks leaks;
 	struct view v;
@@ -106,7 +108,7 @@ static int report(const struct leak_options *o, const char *path,
 	ret->has_leaks = leaks.n_shown > 0;
 	status = show(&r, &err);
 	fflush(stdout);
-	ret->is_failed = gates_judge(&o->gates, &v, &own, &leaks, blocks.max_size);
+	ret->is_failed = gates_judge(&o->gates, &v, &own, &leaks, &blocks);
 	own_release(&own);
 	suppression_files_say_unused(suppressions);
 	leaks_release(&leaks);

@@ -34,6 +34,10 @@ static const char help[] =
 	"      --force           overwrite a recording of that name\n"
 	"  -p, --pid PID         attach to a running process; it is never stopped\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
+	"      --reachable       at the end, look at what points to each block that is\n"
+	"                        live then; 'heaptrail leaks' tells lost from reachable\n"
+	"      --max-pause TIME  the process stands still for it, at most so long, or\n"
+	"                        the look is given up (default: 1s; at its exit any)\n"
 	"      --every TIME      a new file each TIME (10m, 1h): FILE.1.trail, then\n"
 	"                        FILE.2.trail; each has the totals since the start;\n"
 	"                        with --max-size the oldest files are removed\n"
@@ -90,6 +94,7 @@ static const struct option options[] = {
 	{"pid", required_argument, NULL, 'p'},
 	{"duration", required_argument, NULL, 'd'},
 	{"every", required_argument, NULL, OPTION_EVERY},
+	REACHABLE_OPTIONS,
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"free-stacks", no_argument, NULL, OPTION_FREE_STACKS},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
@@ -152,6 +157,8 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case 'o':
 	case 'p':
 	case 'd':
+	case OPTION_REACHABLE:
+	case OPTION_MAX_PAUSE:
 		return recording_parse(c, &o->session, option);
 	case OPTION_FORCE:
 		o->session.overwrite = true;
@@ -236,8 +243,18 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	o->session.rotation.max_bytes = o->session.max_size;
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
+	if (o->session.reach.max_pause_ns && !o->session.wants_reach)
+		return usage_error(c, "--max-pause is for --reachable");
 	o->session.probes = &o->probes;
 	return probes_finish(&o->probes);
+}
+
+/* The recording is whole without it. */
+static void say_no_look(const struct err *e)
+{
+	say("warning: %s", e->what);
+	if (e->hint[0])
+		fprintf(stderr, "hint: %s\n", e->hint);
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -259,6 +276,8 @@ static int run(const struct command *c, int argc, char **argv)
 	snapshots_begin(&o.snapshots, &o.session);
 	status = recording_make(&o.session, o.quiet, &end);
 	snapshots_release(&o.snapshots);
+	if (end.lacks_look && end.is_there)
+		say_no_look(&o.session.reach.failure);
 	if (!o.quiet && end.is_there) {
 		recording_say_end(&end);
 		fprintf(stderr, "next: heaptrail report %s\n",

@@ -114,8 +114,38 @@ static void set_leaked(struct gate_values *to, const struct doubts *d, const str
 	to->count.high = to->bytes.high = INFINITY;
 }
 
+/* Of the metrics that are of one kind; else none. */
+static enum block_kind kind_of(enum gate_metric metric)
+{
+	static const enum block_kind kinds[GATE_METRICS] = {
+		[GATE_DEFINITE] = BLOCK_DEFINITE, [GATE_INDIRECT] = BLOCK_INDIRECT,
+		[GATE_POSSIBLE] = BLOCK_POSSIBLE, [GATE_REACHABLE] = BLOCK_REACHABLE,
+	};
+
+	return kinds[metric];
+}
+
+/* Blocks that nobody looked at may be of any kind; and what looks reachable may be lost. */
+static void set_kind(struct gate_values *to, const struct doubts *d, enum block_kind kind,
+		     const struct leaks *l, const struct leak_blocks *blocks)
+{
+	const struct block_kinds *k = &blocks->kinds;
+	bool may_be_lost = k->is_there && k->record.flags & REACHABILITY_CAUTIOUS;
+
+	set_live(to, d, l->kinds[kind].blocks, l->kinds[kind].bytes, blocks->max_size);
+	to->count.high += (long double)l->kinds[BLOCK_NOT_LOOKED_AT].blocks;
+	to->bytes.high += (long double)l->kinds[BLOCK_NOT_LOOKED_AT].bytes;
+	if (may_be_lost && kind == BLOCK_REACHABLE) {
+		to->count.low = to->bytes.low = 0;
+	} else if (may_be_lost) {
+		to->count.high += (long double)l->kinds[BLOCK_REACHABLE].blocks;
+		to->bytes.high += (long double)l->kinds[BLOCK_REACHABLE].bytes;
+	}
+}
+
 static struct gate_values values_of(enum gate_metric metric, const struct view *v,
-				    const struct leaks *l, uint64_t max_size)
+				    const struct leaks *l,
+				    const struct leak_blocks *blocks)
 {
 	const struct analysis *a = &v->analysis;
 	const struct heap_totals *t = &a->totals;
@@ -136,9 +166,17 @@ static struct gate_values values_of(enum gate_metric metric, const struct view *
 		length -= v->window.since_ns ? view_since_start(v, v->window.since_ns) : 0;
 		to.hours = (long double)(length ? length : 1) / NS_PER_HOUR;
 		if (metric == GATE_LEAKED)
-			set_leaked(&to, &d, v, l, max_size);
+			set_leaked(&to, &d, v, l, blocks->max_size);
 		else
-			set_live(&to, &d, t->live_blocks, t->live_bytes, max_size);
+			set_live(&to, &d, t->live_blocks, t->live_bytes, blocks->max_size);
+		break;
+	case GATE_DEFINITE:
+	case GATE_INDIRECT:
+	case GATE_POSSIBLE:
+	case GATE_REACHABLE:
+		to.whole = around(t->allocated_bytes, 0, any);
+		to.whole_is_bytes = true;
+		set_kind(&to, &d, kind_of(metric), l, blocks);
 		break;
 	case GATE_PEAK:
 		/* frees that are missing make it larger, by blocks whose sizes are not known */
@@ -174,10 +212,14 @@ static struct gate_values values_of(enum gate_metric metric, const struct view *
 }
 
 /* Why a number is not exact; NULL: it is. */
-static char *describe_doubts(const struct view *v, enum gate_metric metric)
+static char *describe_doubts(const struct view *v, enum gate_metric metric,
+			     const struct leaks *l, const struct leak_blocks *blocks)
 {
 	struct doubts d = find_doubts(v);
 	char n[FORMAT_MAX];
+
+	if (kind_of(metric) && !blocks->kinds.is_there)
+		return xstrdup("nobody looked at what points to the blocks (--reachable)");
 
 	if (metric == GATE_LEAKED && view_is_past(v))
 		return xstrdup("what is live before the end may still be freed");
@@ -194,6 +236,10 @@ static char *describe_doubts(const struct view *v, enum gate_metric metric)
 		return xstrdup(why_untold(v, metric));
 	if (metric != GATE_LOST && d.has_small)
 		return xstrdup("blocks below --min-size were only counted");
+	if (kind_of(metric) && blocks->kinds.record.flags & REACHABILITY_CAUTIOUS)
+		return xstrdup("blocks that were not seen may point to others");
+	if (kind_of(metric) && l->kinds[BLOCK_NOT_LOOKED_AT].blocks)
+		return xstrdup("some blocks came after the look at them");
 	return NULL;
 }
 
@@ -242,6 +288,18 @@ static void say_site(const struct row *r, bool is_bytes, uint64_t value)
 	fputc('\n', stderr);
 }
 
+static void say_leaks(const struct leaks *l, enum block_kind kind)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n_shown && n < SITES_SHOWN; i++) {
+		if (kind && l->items[i].kind != kind)
+			continue;
+		say_site(l->items[i].row, true, l->items[i].row->totals.live_bytes);
+		n++;
+	}
+}
+
 /* Where the number comes from.  What was lost is of no site. */
 static void say_sites(const struct gate *g, const struct view *v, const struct own *own,
 		      const struct leaks *l)
@@ -254,8 +312,8 @@ static void say_sites(const struct gate *g, const struct view *v, const struct o
 			(g->metric == GATE_ALLOCS && g->unit == GATE_COUNT);
 	struct rows rows;
 
-	for (size_t i = 0; g->metric == GATE_LEAKED && i < l->n_shown && i < SITES_SHOWN; i++)
-		say_site(l->items[i].row, true, l->items[i].row->totals.live_bytes);
+	if (g->metric == GATE_LEAKED || kind_of(g->metric))
+		say_leaks(l, kind_of(g->metric));
 	if (g->metric == GATE_MISMATCHED || g->metric == GATE_DOUBLE_FREES)
 		fprintf(stderr, "hint: heaptrail report --wrong-frees shows their stacks\n");
 	if (!columns[g->metric])
@@ -278,9 +336,9 @@ static void say_sites(const struct gate *g, const struct view *v, const struct o
 }
 
 static bool judge(const struct gate *g, const struct view *v, const struct own *own,
-		  const struct leaks *l, uint64_t max_size)
+		  const struct leaks *l, const struct leak_blocks *blocks)
 {
-	struct gate_values values = values_of(g->metric, v, l, max_size);
+	struct gate_values values = values_of(g->metric, v, l, blocks);
 	struct gate_range r = gate_range(g, &values);
 	enum gate_verdict verdict = gate_judge(g, &r);
 	char *why, *value;
@@ -288,7 +346,7 @@ static bool judge(const struct gate *g, const struct view *v, const struct own *
 	if (verdict == GATE_HOLDS)
 		return false;
 	value = describe_value(g, r.value);
-	why = describe_doubts(v, g->metric);
+	why = describe_doubts(v, g->metric, l, blocks);
 	if (verdict == GATE_UNDECIDED) {
 		say("warning: cannot tell whether '%s': %s, but %s", g->text, value,
 		    why ? why : "the recording does not say");
@@ -304,12 +362,12 @@ static bool judge(const struct gate *g, const struct view *v, const struct own *
 }
 
 bool gates_judge(const struct gates *g, const struct view *v, const struct own *own,
-		 const struct leaks *leaks, uint64_t max_size)
+		 const struct leaks *leaks, const struct leak_blocks *blocks)
 {
 	bool failed = false;
 
 	for (size_t i = 0; i < g->n; i++)
-		failed |= judge(&g->items[i], v, own, leaks, max_size);
+		failed |= judge(&g->items[i], v, own, leaks, blocks);
 	return failed;
 }
 
@@ -335,7 +393,7 @@ int gates_judge_recording(const struct gates *g, const char *path, const struct 
 	view_complete_names(&v);
 	own_init(&own, &v.catalog, NULL, 0);
 	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, &suppressions, ROWS_BY_LINE);
-	*ret_failed = gates_judge(g, &v, &own, &leaks, blocks.max_size);
+	*ret_failed = gates_judge(g, &v, &own, &leaks, &blocks);
 	leaks_release(&leaks);
 	own_release(&own);
 	leak_blocks_release(&blocks);

@@ -33,10 +33,10 @@ int gates_add(struct gates *g, const char *text);
 void gates_release(struct gates *g);
 /*
  * Says on stderr which conditions are met, with the worst sites, and which cannot be judged.
- * @leaks: what "leaked" is of; @max_size: of the live blocks.  Returns whether one is met.
+ * @leaks: what "leaked" is of, made of @blocks.  Returns whether one is met.
  */
 bool gates_judge(const struct gates *g, const struct view *v, const struct own *own,
-		 const struct leaks *leaks, uint64_t max_size);
+		 const struct leaks *leaks, const struct leak_blocks *blocks);
 /*
  * The same of a recording, with the suppressions that are always there.  *@ret_failed:
  * whether one is met.  Does nothing without conditions.  0, or the exit status of an error.

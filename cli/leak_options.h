@@ -16,6 +16,7 @@
 struct leak_options {
 	struct when when;
 	uint64_t older_ns, min_size;
+	unsigned int kinds; /* bits 1 << enum block_kind; 0: all */
 	enum rows_by by;
 	uint64_t rows, frames;
 	const char **skip; /* patterns */

@@ -100,8 +100,16 @@ static void forget_blocks(void *arg)
 int view_open_live(struct view *v, const char *path, const struct when *when,
 		   struct leak_blocks *blocks, struct err *err)
 {
-	return view_open_visit(v, path, when,
-			       &(struct view_visitor){forget_blocks, leak_blocks_add, blocks}, err);
+	const struct view_visitor visitor = {forget_blocks, leak_blocks_add, blocks};
+	int r = view_open_visit(v, path, when, &visitor, err);
+
+	/* a layer's blocks may be at the addresses of the heap's */
+	if (r || view_is_past(v) || strcmp(v->layer, LAYERS_HEAP))
+		return r;
+	r = leak_blocks_find_kinds(blocks, v->reader, err);
+	if (r)
+		view_close(v);
+	return r;
 }
 
 int view_open_catalog(struct view *v, const char *path, struct err *err)
