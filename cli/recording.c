@@ -160,7 +160,7 @@ int recording_make(struct session_options *o, bool quiet, struct recording_end *
 	ret->result.path = "";
 	r = session_run(session, &ret->result, &err);
 	progress_end();
-	if (o->wants_reach && !ret->result.abandoned)
+	if (r >= 0 && o->wants_reach && !ret->result.abandoned)
 		ret->lacks_look = !reach_look_put(&o->reach, session_writer(session));
 	reach_look_release(&o->reach);
 	ret->held_ns = o->reach.held_ns;

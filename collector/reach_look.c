@@ -132,6 +132,8 @@ bool reach_look_put(struct reach_look *l, struct store_writer *w)
 {
 	bool is_put = l->is_read && put(l, w);
 
+	if (!is_put && !l->failure.what[0])
+		err_set(&l->failure, ERR_FAILED, 0, "nobody looked at what points to blocks");
 	if (!is_put)
 		store_writer_put_text(w, REACHABILITY_FAILED_KEY, l->failure.what);
 	reach_look_release(l);
