@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "collector/glibc_memory.h"
+#include "collector/glibc_traces.h"
 #include "common/xalloc.h"
 
 #define PAGE_BYTES 4096ull

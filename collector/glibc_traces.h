@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef COLLECTOR_GLIBC_MEMORY_H
-#define COLLECTOR_GLIBC_MEMORY_H
+#ifndef COLLECTOR_GLIBC_TRACES_H
+#define COLLECTOR_GLIBC_TRACES_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "config.h"
-#include "collector/glibc_memory.h"
+#include "collector/glibc_traces.h"
 
 #include <stdlib.h>
 
