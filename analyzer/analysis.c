@@ -18,6 +18,7 @@ struct analysis_pass {
 	struct totals totals;
 	struct replay replay;
 	struct moments *moments; /* somebody's, or NULL */
+	struct growth_windows *windows; /* the same */
 	struct timeline_buckets *drawn; /* the same */
 	bool draws_blocks;
 	uint64_t noted_chunk;	 /* whose events are coming; 0: none */
@@ -62,6 +63,8 @@ static void begin_space(struct analysis_pass *p, struct space_id space)
 {
 	totals_begin_space(&p->totals);
 	replay_begin_space(&p->replay, space);
+	if (p->windows)
+		growth_windows_begin_space(p->windows);
 }
 
 /* A checkpoint after chunk *@ret, or after one before, is before the window; false: none is. */
@@ -219,6 +222,8 @@ static void count_and_note(void *pass, const struct event *e, const struct repla
 	totals_count(&p->totals, e, step);
 	if (p->moments)
 		moments_note(p->moments, e, step);
+	if (p->windows)
+		growth_windows_note(p->windows, &p->totals, e, step);
 	if (p->drawn && e->t_ns >= p->totals.since_ns && p->totals.families >> e->family % 64 & 1)
 		timeline_buckets_add(p->drawn, e, before, *live);
 }
@@ -236,6 +241,13 @@ void analysis_pass_note(struct analysis_pass *p, struct moments *m)
 	moments_begin(m, &p->totals, p->replay.space);
 }
 
+void analysis_pass_watch(struct analysis_pass *p, struct growth_windows *g, uint64_t start_ns,
+			 uint64_t end_ns)
+{
+	p->windows = g;
+	growth_windows_begin(g, &p->totals, start_ns, end_ns);
+}
+
 void analysis_pass_note_chunk(struct analysis_pass *p, const struct chunk_info *info)
 {
 	if (p->noted_chunk && (!info || info->id != p->noted_chunk))
@@ -251,7 +263,8 @@ int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const str
 	if (space.v != p->replay.space.v)
 		begin_space(p, space);
 	return replay_feed_all(&p->replay, events, n,
-			       p->moments || p->drawn ? count_and_note : count, p, err);
+			       p->moments || p->drawn || p->windows ? count_and_note : count, p,
+			       err);
 }
 
 void analysis_pass_get(struct analysis_pass *p, enum group_key key, bool ages,
@@ -277,6 +290,28 @@ struct feeding {
 	uint32_t fed;
 	bool is_at_end; /* of what is wanted */
 };
+
+/* To where it is to begin: at the last checkpoint, or, where all events are wanted, the first. */
+static int begin_feeding(struct feeding *f, struct growth_windows *g, struct err *err)
+{
+	const struct analysis_window *w = f->window;
+	/* a checkpoint may be after the event, at the same time */
+	uint64_t before_ns = w->until_ns - (w->until_event && w->until_ns);
+	uint64_t start_ns = (uint64_t)store_reader_number(f->reader, "start_ns", 0);
+	uint64_t end_ns = (uint64_t)store_reader_number(f->reader, "end_ns", 0);
+	struct dropped_events dropped = store_reader_dropped(f->reader);
+	struct checkpoint_info from = {0};
+	int r;
+
+	if (g && before_ns > dropped.until_ns)
+		before_ns = dropped.until_ns;
+	r = analysis_pass_restore(f->pass, f->reader, before_ns, &from, err);
+	f->last.id = from.chunk;
+	if (g && !r)
+		analysis_pass_watch(f->pass, g, from.t_ns > start_ns ? from.t_ns : start_ns,
+				    w->until_ns < end_ns ? w->until_ns : end_ns);
+	return r;
+}
 
 /*
  * The next chunk, or the one before it if that has grown: while it is the last one it does,
@@ -316,18 +351,15 @@ static int feed_chunk(struct feeding *f, struct err *err)
 }
 
 static int feed_all(struct analysis_pass *p, struct store_reader *reader,
-		    const struct analysis_window *w, analysis_progress *progress, struct err *err)
+		    const struct analysis_window *w, analysis_progress *progress,
+		    struct growth_windows *g, struct err *err)
 {
 	struct feeding f = {.pass = p, .reader = reader, .window = w};
-	/* a checkpoint may be after the event, at the same time */
-	uint64_t before_ns = w->until_ns - (w->until_event && w->until_ns);
-	struct checkpoint_info from = {0};
-	int r = analysis_pass_restore(p, reader, before_ns, &from, err);
+	int r = begin_feeding(&f, g, err);
 
 	if (r)
 		return r;
 	f.events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*f.events));
-	f.last.id = from.chunk;
 	while (!f.is_at_end && (r = feed_chunk(&f, err)) == 1)
 		if (progress)
 			progress(p->totals.sums.events);
@@ -338,18 +370,19 @@ static int feed_all(struct analysis_pass *p, struct store_reader *reader,
 /* A recorder that drops events may be quicker than we are: then from a later checkpoint. */
 static int feed_again(struct analysis_pass *p, struct store_reader *reader,
 		      const struct analysis_window *w, analysis_progress *progress,
-		      struct err *err)
+		      struct growth_windows *g, struct err *err)
 {
 	int r, tries = 0;
 
-	while ((r = feed_all(p, reader, w, progress, err)) == -ESTALE && ++tries < TRIES)
+	while ((r = feed_all(p, reader, w, progress, g, err)) == -ESTALE && ++tries < TRIES)
 		forget(p);
 	return r;
 }
 
 static int make(struct store_reader *reader, enum group_key key,
 		const struct analysis_window *window, analysis_progress *progress,
-		totals_visitor *visit, void *arg, struct analysis *ret, struct err *err)
+		totals_visitor *visit, void *arg, struct growth_windows *windows,
+		struct analysis *ret, struct err *err)
 {
 	static const struct analysis_window all = {.until_ns = UINT64_MAX};
 	struct analysis_pass *p;
@@ -361,7 +394,7 @@ static int make(struct store_reader *reader, enum group_key key,
 	p = analysis_pass_new(1u << key, window->since_ns, &layers, 0);
 	if (window->families)
 		p->totals.families = window->families;
-	r = feed_again(p, reader, window, progress, err);
+	r = feed_again(p, reader, window, progress, windows, err);
 	memset(ret, 0, sizeof(*ret));
 	if (!r) {
 		struct space_id last = store_reader_last_space(reader);
@@ -382,12 +415,19 @@ int analysis_make(struct store_reader *reader, enum group_key key,
 		  const struct analysis_window *window, analysis_progress *progress,
 		  struct analysis *ret, struct err *err)
 {
-	return make(reader, key, window, progress, NULL, NULL, ret, err);
+	return make(reader, key, window, progress, NULL, NULL, NULL, ret, err);
 }
 
 int analysis_make_live(struct store_reader *reader, const struct analysis_window *window,
 		       analysis_progress *progress, totals_visitor *visit, void *arg,
 		       struct analysis *ret, struct err *err)
 {
-	return make(reader, GROUP_STACK, window, progress, visit, arg, ret, err);
+	return make(reader, GROUP_STACK, window, progress, visit, arg, NULL, ret, err);
+}
+
+int analysis_make_growth(struct store_reader *reader, const struct analysis_window *window,
+			 analysis_progress *progress, totals_visitor *visit, void *arg,
+			 struct growth_windows *windows, struct analysis *ret, struct err *err)
+{
+	return make(reader, GROUP_STACK, window, progress, visit, arg, windows, ret, err);
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "analyzer/growth_windows.h"
 #include "analyzer/moments.h"
 #include "analyzer/totals.h"
 #include "common/err.h"
@@ -38,6 +39,14 @@ int analysis_make_live(struct store_reader *reader, const struct analysis_window
 		       struct analysis *ret, struct err *err);
 
 /*
+ * The same, of all events that are there: @windows has what each stack had over time, until the
+ * moment that is looked at.
+ */
+int analysis_make_growth(struct store_reader *reader, const struct analysis_window *window,
+			 analysis_progress *progress, totals_visitor *visit, void *arg,
+			 struct growth_windows *windows, struct analysis *ret, struct err *err);
+
+/*
  * The same in steps: for recordings that grow, and for several groupings at once.  Only
  * blocks count that were allocated at @since_ns or later (0: all).
  */
@@ -65,6 +74,12 @@ int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, 
  * live is their number, not their bytes.
  */
 void analysis_pass_draw(struct analysis_pass *p, struct timeline_buckets *t, bool blocks);
+/*
+ * What it is fed goes into @g too, from here on, which forgets what it had: @p is with groups by
+ * stack.  @start_ns: when the recording began; @end_ns: when it ended, 0: nobody knows.
+ */
+void analysis_pass_watch(struct analysis_pass *p, struct growth_windows *g, uint64_t start_ns,
+			 uint64_t end_ns);
 /* The next @n events, all of @space.  -EBADMSG with @err where they contradict those before. */
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
 		       size_t n, struct err *err);

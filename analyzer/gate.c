@@ -208,3 +208,16 @@ enum gate_verdict gate_judge(const struct gate *g, const struct gate_range *r)
 		return GATE_VIOLATED;
 	return is_met(g, r->high) ? GATE_UNDECIDED : GATE_HOLDS;
 }
+
+#define FALLEN_SHARE 0.9L
+
+bool gate_crosses(const struct gate *g, long double value, bool *is_beyond)
+{
+	bool was_beyond = *is_beyond;
+
+	if (is_met(g, value))
+		*is_beyond = true;
+	else if (value <= g->limit * FALLEN_SHARE)
+		*is_beyond = false;
+	return *is_beyond && !was_beyond;
+}

@@ -11,7 +11,7 @@
  * "temporary > 50%".  A name alone is the same as "> 0".
  */
 enum gate_metric {
-	GATE_LEAKED,
+	GATE_LEAKED,   /* this and those of one kind are known at the end only */
 	GATE_DEFINITE, /* of them, by who points to them */
 	GATE_INDIRECT,
 	GATE_POSSIBLE,
@@ -69,5 +69,11 @@ enum gate_verdict {
 /* In the unit of @g. */
 struct gate_range gate_range(const struct gate *g, const struct gate_values *v);
 enum gate_verdict gate_judge(const struct gate *g, const struct gate_range *r);
+
+/*
+ * Has @value come beyond the limit?  That is so once, until it has been a tenth below the
+ * limit in between; *@is_beyond keeps that, and is false at first.
+ */
+bool gate_crosses(const struct gate *g, long double value, bool *is_beyond);
 
 #endif

@@ -48,6 +48,8 @@ struct history {
 	struct position end, past; /* the past one is shown where it has a pass */
 	struct position whole;	   /* all events, for the index, where the end's are not all */
 	struct moments *moments;
+	struct growth_windows *windows; /* of the pass that is noted */
+	bool has_windows, wants_growth;
 	struct totals *quick; /* the index's, of the past moment; NULL: they are not there */
 	bool wants_blocks, wants_moments;
 	bool is_prepared; /* or cannot be */
@@ -122,6 +124,7 @@ int history_open(const char *path, struct history **ret, struct err *err)
 	h->path = xstrdup(path);
 	h->events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*h->events));
 	h->moments = moments_new(MOMENTS_BYTES);
+	h->windows = growth_windows_new(GROWTH_BYTES);
 	h->wants_blocks = true;
 	r = store_reader_open(path, &h->reader, err);
 	if (!r) {
@@ -145,6 +148,7 @@ void history_close(struct history *h)
 	analysis_pass_free(h->past.pass);
 	analysis_pass_free(h->whole.pass);
 	moments_free(h->moments);
+	growth_windows_free(h->windows);
 	catalog_release(&h->catalog);
 	timeline_release(&h->timeline);
 	store_reader_close(h->reader);
@@ -265,6 +269,10 @@ static void note_from_here(struct history *h, struct position *p)
 		return;
 	h->quick = NULL; /* the index begins anew */
 	analysis_pass_note(p->pass, h->moments);
+	analysis_pass_watch(p->pass, h->windows,
+			    p->last_ns > h->start_ns ? p->last_ns : h->start_ns,
+			    h->is_sealed ? h->end_ns : 0);
+	h->has_windows = true;
 }
 
 /* To the last checkpoint on the way, where that is ahead. */
@@ -460,9 +468,8 @@ void history_hold(struct history *h, bool hold)
 	h->is_held = hold;
 }
 
-int history_read(struct history *h, uint64_t max_ns, struct err *err)
+static int read_all(struct history *h, uint64_t until, struct err *err)
 {
-	uint64_t until = clock_now_ns() + max_ns;
 	int r = 0, end;
 
 	if (h->is_held)
@@ -490,6 +497,19 @@ int history_read(struct history *h, uint64_t max_ns, struct err *err)
 			r = end;
 	}
 	close_reader(h);
+	return r;
+}
+
+int history_read(struct history *h, uint64_t max_ns, struct err *err)
+{
+	uint64_t until = clock_now_ns() + max_ns;
+	int r = read_all(h, until, err);
+
+	if (r || !h->wants_growth || h->is_held)
+		return r;
+	h->wants_moments = true;
+	r = history_prepare(h, max_ns);
+	h->version += r;
 	return r;
 }
 
@@ -536,11 +556,33 @@ int history_prepare(struct history *h, uint64_t max_ns)
 		return 0;
 	r = prepare(h, clock_now_ns() + max_ns);
 	h->is_prepared = r < 0 || (r == 0 && h->is_sealed);
+	h->version += r <= 0 && h->wants_growth;
 	if (r < 0) { /* who reads on is told; what is there by now serves */
 		analysis_pass_free(h->whole.pass);
 		h->whole = (struct position){0};
 	}
 	return r == 1;
+}
+
+void history_want_growth(struct history *h, bool wanted)
+{
+	h->wants_growth = wanted;
+}
+
+const struct growth_windows *history_growth(struct history *h, uint64_t *ret_until_ns)
+{
+	const struct position *p = h->whole.pass ? &h->whole : &h->end;
+	bool is_whole = h->is_prepared || p->is_there;
+
+	if (!h->has_windows || (h->past.pass && h->past.since_ns))
+		return NULL;
+	/* nothing happened since the last event */
+	*ret_until_ns = is_whole ? history_end_ns(h) : p->last_ns;
+	if (is_whole && !h->is_held)
+		growth_windows_advance(h->windows, *ret_until_ns);
+	if (history_now_ns(h) < *ret_until_ns)
+		*ret_until_ns = history_now_ns(h);
+	return h->windows;
 }
 
 void history_want_blocks(struct history *h, bool wanted)
@@ -599,6 +641,7 @@ void history_show_layer(struct history *h, uint8_t layer)
 	h->drawn = layer ? xcalloc(1, sizeof(*h->drawn)) : NULL;
 	moments_free(h->moments);
 	h->moments = moments_new(MOMENTS_BYTES);
+	h->has_windows = false;
 	analysis_pass_free(h->whole.pass);
 	h->whole = (struct position){0};
 	begin(h, &h->end, 0, UINT64_MAX);

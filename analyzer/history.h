@@ -42,6 +42,16 @@ int history_prepare(struct history *h, uint64_t max_ns);
  */
 void history_want_blocks(struct history *h, bool wanted);
 /*
+ * Is history_growth() wanted?  Then history_read() is not done before that has been read, which
+ * takes all events.
+ */
+void history_want_growth(struct history *h, bool wanted);
+/*
+ * What each stack had over time, until the end or the moment that history_read() has come to, which
+ * is *@ret_until_ns; NULL: it is not known, of what was dropped and of blocks since some moment.
+ */
+const struct growth_windows *history_growth(struct history *h, uint64_t *ret_until_ns);
+/*
  * While it is held it does not grow, whatever its recorder writes: the end stays where it is,
  * and moments before it can be shown.
  */

@@ -444,7 +444,7 @@ static void end_block(struct counting *c, const struct event *e, uint32_t number
 		block_of(e - e->distance, &step->old);
 		step->was_temporary = step->old.thread.v == e->thread.v &&
 				      c->last_made[e->thread.v] == number - e->distance + 1 &&
-				      !replay_ends_with_pool(e);
+				      !event_ends_uncalled(e);
 		return;
 	}
 	thread = cursor_varint(&c->ended[ENDED_THREAD]);
@@ -470,7 +470,7 @@ static bool count(struct counting *c, struct totals *t, const struct event *even
 				return false;
 			end_block(c, e, i, &step);
 		}
-		if (event_allocates(e)) {
+		if (event_makes(e)) {
 			block_of(e, &made);
 			step.made = &made;
 		}

@@ -32,6 +32,10 @@ static const char *const library_functions[] = {
 	"aligned_alloc", "valloc", "pvalloc", "cfree", "__libc_malloc", "__libc_calloc",
 	"__libc_realloc", "__libc_memalign", "_int_malloc", "_int_realloc", "_int_memalign",
 	"_mid_memalign", "sysmalloc", "__GI___*", "tcache_init*", "je_*", "mi_*", "tc_*",
+	/* what they and others map memory by */
+	"mmap", "mmap64", "__mmap", "__mmap64", "munmap", "__munmap", "mremap", "__mremap", "brk",
+	"__brk", "syscall", "sbrk", "__sbrk", "shmat", "__shmat", "__glibc_morecore",
+	"__default_morecore",
 	/* C++ */
 	"operator new*", "operator delete*", "std::*", "__gnu_cxx::*", "__cxxabiv1::*", "__cxa_*",
 	"__gnu_debug::*",

@@ -96,8 +96,11 @@ static struct row describe_group(const struct catalog *c, enum rows_by by, const
 		const struct thread_record *t = g->key < c->n_threads ? &c->threads[g->key] : &none;
 
 		row.tid = t->tid;
-		row.name = t->name && t->name[0] ? xasprintf("%s (%d)", t->name, t->tid)
-						 : xasprintf("%d", t->tid);
+		if (g->key == THREAD_OF_BEFORE)
+			row.name = xstrdup("[from before]");
+		else
+			row.name = t->name && t->name[0] ? xasprintf("%s (%d)", t->name, t->tid)
+							 : xasprintf("%d", t->tid);
 	} else if (by == ROWS_BY_SIZE) {
 		row.name = size_name(g->key);
 	} else {

@@ -35,3 +35,26 @@ char *small_text(const struct small *s)
 			 format_count(calls, s->alloc_calls), s->alloc_calls == 1 ? "" : "s",
 			 format_bytes(all, s->allocated_bytes), format_bytes(live, s->live_bytes));
 }
+
+bool from_before_read(const struct catalog *c, struct from_before *ret)
+{
+	*ret = (struct from_before){0};
+	if (catalog_number(c, "from_before_blocks", -1) < 0)
+		return false;
+	ret->blocks = number(c, "from_before_blocks");
+	ret->bytes = number(c, "from_before_bytes");
+	ret->held_ns = number(c, "from_before_held_ns");
+	ret->error = catalog_text(c, "from_before_error");
+	return true;
+}
+
+char *from_before_text(const struct from_before *b)
+{
+	char blocks[FORMAT_MAX], all[FORMAT_MAX], held[FORMAT_MAX], why[256];
+
+	return xasprintf("%s block%s of %s %s there when it was attached, which took %s%s%s",
+			 format_count(blocks, b->blocks), b->blocks == 1 ? "" : "s",
+			 format_bytes(all, b->bytes), b->blocks == 1 ? "was" : "were",
+			 format_duration(held, b->held_ns), b->error ? "; not all: " : "",
+			 format_safe(why, sizeof(why), b->error ? b->error : ""));
+}

@@ -22,4 +22,19 @@ bool small_read(const struct catalog *c, struct small *ret);
 /* "Blocks under 64 bytes were counted, not recorded: …", in one line; to be freed. */
 char *small_text(const struct small *s);
 
+/*
+ * Blocks that were there when the recorder attached (--walk-heap): they are live ones like all
+ * others, but no calls.
+ */
+struct from_before {
+	uint64_t blocks, bytes; /* usable */
+	uint64_t held_ns;	/* so long the process stood still for that */
+	const char *error;	/* why they are not all there; NULL: they are */
+};
+
+/* False, and @ret all zero, where nobody asked for them. */
+bool from_before_read(const struct catalog *c, struct from_before *ret);
+/* "19,395 blocks of 38.3 MiB were there already …", in one line; to be freed. */
+char *from_before_text(const struct from_before *b);
+
 #endif

@@ -429,6 +429,8 @@ void stacks_count(const struct catalog *c, const struct analysis *a, struct stac
 
 	memset(ret, 0, sizeof(*ret));
 	for (size_t i = 0; i < a->n_stacks; i++) {
+		if (!a->stacks[i].alloc_calls) /* of blocks from before: it is none */
+			continue;
 		add(&ret->ends[end_of(&d, a->stacks[i].stack)], a->stacks[i].alloc_calls);
 		add(&ret->all, a->stacks[i].alloc_calls);
 	}

@@ -275,7 +275,8 @@ static void settle_tally(struct totals *t, enum group_key kind)
 		struct group *g = totals_group(t, kind, key_of_cell(kind, c));
 		struct heap_totals add = c->totals;
 
-		if (memcmp(&add, &(struct heap_totals){0}, sizeof(add)))
+		/* a new one, too, of which no call is: a piece may have come and gone */
+		if (memcmp(&add, &(struct heap_totals){0}, sizeof(add)) || (t->round && !g->round))
 			note_change(t, kind, g);
 
 		if (c->peaks_seen != t->peaks) {
@@ -349,35 +350,38 @@ static void count_end(struct totals *t, const struct event *e, const struct repl
 		end_in(&cell_of(t, &step->old)->totals, step);
 	t->live_blocks--;
 	t->live_bytes -= step->old.size;
-	if (!replay_ends_with_pool(e))
+	if (!event_ends_uncalled(e))
 		t->sums.free_calls++;
 	t->sums.totals.temporary_allocs += step->was_temporary;
 }
 
-static inline void make_in(struct heap_totals *to, uint64_t size)
+static inline void make_in(struct heap_totals *to, uint64_t size, bool is_called)
 {
 	to->live_blocks++;
 	to->live_bytes += size;
-	to->alloc_calls++;
-	to->allocated_bytes += size;
+	to->alloc_calls += is_called;
+	to->allocated_bytes += is_called ? size : 0;
 }
 
-static void count_made(struct totals *t, const struct replay_block *b)
+static void count_made(struct totals *t, const struct event *e, const struct replay_block *b)
 {
+	/* a piece was counted with its whole, a block from before with none */
+	bool is_called = event_is_alloc_call(e);
+
 	if (t->tallies[GROUP_STACK].is_wanted) {
 		struct group *g = stack_group(t, b->stack);
 
 		note_change(t, GROUP_STACK, g);
-		make_in(&g->totals, b->size);
+		make_in(&g->totals, b->size, is_called);
 	} else {
-		totals_count_stack(t, b->stack, 1);
+		totals_count_stack(t, b->stack, is_called);
 	}
 	if (t->has_cells)
-		make_in(&cell_of(t, b)->totals, b->size);
+		make_in(&cell_of(t, b)->totals, b->size, is_called);
 	t->live_blocks++;
 	t->live_bytes += b->size;
-	t->sums.totals.alloc_calls++;
-	t->sums.totals.allocated_bytes += b->size;
+	t->sums.totals.alloc_calls += is_called;
+	t->sums.totals.allocated_bytes += is_called ? b->size : 0;
 }
 
 void totals_count(struct totals *t, const struct event *e, const struct replay_step *step)
@@ -397,7 +401,7 @@ void totals_count(struct totals *t, const struct event *e, const struct replay_s
 	if (e->kind == EVENT_FREE)
 		a->frees[e->free_class]++;
 	if (step->made && counts(t, step->made))
-		count_made(t, step->made);
+		count_made(t, e, step->made);
 	/* of equal peaks the last */
 	if (t->live_bytes >= a->totals.peak_bytes) {
 		a->totals.peak_bytes = t->live_bytes;
@@ -444,8 +448,10 @@ static void find_ages(struct totals *t, enum group_key key, const struct replay 
 			g->oldest_ns = b.t_ns;
 		if (b.t_ns > g->newest_ns)
 			g->newest_ns = b.t_ns;
-		if (b.usable != USABLE_UNKNOWN)
-			a->usable_bytes += b.usable;
+		if (b.usable == USABLE_UNKNOWN)
+			continue;
+		a->usable_bytes += b.usable;
+		a->usable_requested_bytes += b.size;
 	}
 }
 

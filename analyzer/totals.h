@@ -43,7 +43,8 @@ struct stack_calls {
 struct analysis {
 	struct heap_totals totals;
 	uint64_t free_calls;
-	uint64_t usable_bytes; /* of the blocks live at the end, where it is known */
+	/* of the blocks live at the end of which it is known; and what was asked for of these */
+	uint64_t usable_bytes, usable_requested_bytes;
 	uint64_t peak_time_ns; /* CLOCK_MONOTONIC */
 	uint64_t peak_event;   /* the how manieth of the events, from 1 */
 	uint64_t events;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/marks.h"
 #include "analyzer/rows.h"
 #include "cli/package.h"
 #include "cli/rotated.h"
@@ -46,9 +47,25 @@ static void print_facts(const struct view *v)
 	for (size_t i = 0; i < v->catalog.n_facts; i++) {
 		const char *key = v->catalog.facts[i].key, *text = v->catalog.facts[i].text;
 
-		if (strncmp(key, "probe:", 6) && strcmp(key, "command"))
+		if (strncmp(key, "probe:", 6) && strcmp(key, "command") && !mark_is_key(key))
 			printf("  %-20s %s\n", format_safe(name, sizeof(name), key),
 			       format_safe(safe, sizeof(safe), text ? text : ""));
+	}
+}
+
+static void print_marks(const struct view *v)
+{
+	char safe[512], t[FORMAT_MAX];
+	bool any = false;
+	struct mark m;
+	size_t at = 0;
+
+	while (marks_next(&v->catalog, &at, &m)) {
+		if (!any)
+			puts("\nMarks");
+		any = true;
+		printf("  %10s  %s\n", format_duration(t, view_since_start(v, m.t_ns)),
+		       format_safe(safe, sizeof(safe), m.text));
 	}
 }
 
@@ -278,6 +295,7 @@ static int run(const struct command *c, int argc, char **argv)
 	} else {
 		view_print_head(&v, false);
 		print_facts(&v);
+		print_marks(&v);
 		print_losses(&v);
 		print_stacks(&v);
 		print_nameless(&v);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "cli/growth_report.h"
 #include "cli/leak_options.h"
 #include "cli/leak_report.h"
 #include "cli/leak_sarif.h"
@@ -45,7 +46,8 @@ static int show(const struct leak_report *r, struct err *err)
 	int status = 0;
 
 	if (o->json)
-		status = write_to(o->json_path, r, leak_report_json, err);
+		status = write_to(o->json_path, r,
+				  r->growth ? growth_report_json : leak_report_json, err);
 	if (!status && o->sarif)
 		status = write_to(o->sarif_path, r, write_sarif, err);
 	if (status)
@@ -54,6 +56,8 @@ static int show(const struct leak_report *r, struct err *err)
 		view_warn_if_incomplete(r->view);
 	else if (o->generate)
 		leak_report_suppressions(r);
+	else if (r->growth)
+		growth_report_print(r);
 	else
 		status = leak_report_print(r, err);
 	return status;
@@ -80,41 +84,73 @@ struct verdict {
 	bool is_failed; /* a condition of --fail-if is met */
 };
 
+/* What the report needs of the recording @path; @windows: NULL, or for what grows. */
+static int open_view(const struct leak_options *o, const char *path, struct leak_blocks *blocks,
+		     struct growth_windows *windows, struct view *v)
+{
+	struct err err;
+
+	if (view_open_growth(v, path, &o->when, blocks, windows, &err) < 0)
+		return print_error(&err);
+	if (!o->no_symbolize)
+		view_complete_names(v);
+	return 0;
+}
+
+/* The report itself, and what it says of the conditions; 0, or the exit status. */
+static int report_on(struct leak_report *r, struct leaks *leaks, struct leak_blocks *blocks,
+		     struct growth_windows *windows, struct suppressions *suppressions,
+		     struct verdict *ret)
+{
+	const struct leak_options *o = r->options;
+	struct leak_filter filter = filter_of(o, r->view);
+	struct growth_found growth = {.from_ns = 0};
+	struct err err;
+	int status;
+
+	if (windows)
+		growth_find(&growth, r->view, r->own, windows, blocks, suppressions, o->warmup_ns,
+			    o->by);
+	r->growth = o->growth ? &growth : NULL;
+	if (!o->growth || o->gates.n)
+		leaks_make(leaks, &r->view->catalog, r->own, blocks, &filter, suppressions, o->by);
+	ret->has_leaks = o->growth ? growth.sites.n_growing > growth.n_suppressed
+				   : leaks->n_shown > 0;
+	status = show(r, &err);
+	fflush(stdout);
+	ret->is_failed = gates_judge(&o->gates, r->view, r->own, leaks, blocks,
+				     windows ? &growth : NULL);
+	growth_found_release(&growth);
+	return status ? print_error(&err) : 0;
+}
+
 /* Of the recording @path.  Returns the exit status, without regard to *@ret. */
 static int report(const struct leak_options *o, const char *path,
 		  struct suppressions *suppressions, struct verdict *ret)
 {
+	struct growth_windows *windows = NULL;
 	struct leak_blocks blocks = {0};
-	struct leak_report r = {.options = o, .suppressions = suppressions,
-				.kinds = &blocks.kinds};
-	struct leak_filter filter;
-	struct leaks leaks;
+	struct leaks leaks = {0};
 	struct view v;
 	struct own own;
-	struct err err;
+	struct leak_report r = {.options = o, .suppressions = suppressions, .view = &v,
+				.own = &own, .leaks = &leaks, .kinds = &blocks.kinds};
 	int status;
 
-	if (view_open_live(&v, path, &o->when, &blocks, &err) < 0) {
-		leak_blocks_release(&blocks);
-		return print_error(&err);
+	if (o->growth || gates_need_growth(&o->gates))
+		windows = growth_windows_new(GROWTH_BYTES);
+	status = open_view(o, path, &blocks, windows, &v);
+	if (!status) {
+		own_init(&own, &v.catalog, o->skip, o->n_skip);
+		status = report_on(&r, &leaks, &blocks, windows, suppressions, ret);
+		own_release(&own);
+		suppression_files_say_unused(suppressions);
+		leaks_release(&leaks);
+		view_close(&v);
 	}
-	if (!o->no_symbolize)
-		view_complete_names(&v);
-	own_init(&own, &v.catalog, o->skip, o->n_skip);
-	r.view = &v;
-	r.leaks = &leaks;
-	filter = filter_of(o, &v);
-	leaks_make(&leaks, &v.catalog, &own, &blocks, &filter, suppressions, o->by);
-	ret->has_leaks = leaks.n_shown > 0;
-	status = show(&r, &err);
-	fflush(stdout);
-	ret->is_failed = gates_judge(&o->gates, &v, &own, &leaks, &blocks);
-	own_release(&own);
-	suppression_files_say_unused(suppressions);
-	leaks_release(&leaks);
 	leak_blocks_release(&blocks);
-	view_close(&v);
-	return status ? print_error(&err) : 0;
+	growth_windows_free(windows);
+	return status;
 }
 
 /* ---- a recording of our own ----------------------------------------------------------- */
@@ -152,8 +188,7 @@ static int run(const struct command *c, int argc, char **argv)
 	status = leak_options_parse(c, argc, argv, &o);
 	if (!status && !o.done) {
 		/* what is wrong with them is said before anything runs */
-		if (suppression_files_read(&suppressions, o.suppressions, o.n_suppressions,
-					   !o.no_default_suppressions, &err) < 0)
+		if (suppression_files_read(&suppressions, &o.suppressions, &err) < 0)
 			status = print_error(&err);
 		else if (!o.n_paths)
 			status = record(&o, &suppressions, &verdict);

@@ -16,6 +16,7 @@
 #include "common/json.h"
 #include "common/xalloc.h"
 #include "image/process_maps.h"
+#include "store/layers.h"
 
 static const char help[] =
 	"usage: heaptrail probes [OPTION...] -p PID\n"
@@ -28,6 +29,7 @@ static const char help[] =
 	"  -p, --pid PID     the process\n"
 	"      --probe SPEC  as of record: an allocator of the program's own\n"
 	"      --probe-file FILE  such specs, one a line\n"
+	"      --mmap        also those behind the system calls that map and unmap\n"
 	"      --json        JSON, schema heaptrail-probes/1\n"
 	"\n"
 	"Exit status: 0; 2 usage, also for a SPEC that is none; 125 if a function that is\n"
@@ -37,12 +39,13 @@ static const char help[] =
 	"  heaptrail probes -p 4242\n"
 	"  heaptrail probes --probe 'my_free: free ptr=arg1' ./server\n";
 
-enum { OPTION_PROBE = OPTION_FIRST_LONG, OPTION_PROBE_FILE, OPTION_JSON };
+enum { OPTION_PROBE = OPTION_FIRST_LONG, OPTION_PROBE_FILE, OPTION_MMAP, OPTION_JSON };
 
 static const struct option options[] = {
 	{"pid", required_argument, NULL, 'p'},
 	{"probe", required_argument, NULL, OPTION_PROBE},
 	{"probe-file", required_argument, NULL, OPTION_PROBE_FILE},
+	{"mmap", no_argument, NULL, OPTION_MMAP},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
@@ -66,6 +69,9 @@ static int parse(const struct command *c, int argc, char **argv, struct probes_o
 			if (!parse_u64(optarg, INT_MAX, &n) || !n)
 				return usage_error(c, "'%s' is not a process id", optarg);
 			o->pid = (pid_t)n;
+			break;
+		case OPTION_MMAP:
+			families_set_mappings(true);
 			break;
 		case OPTION_PROBE:
 		case OPTION_PROBE_FILE:
@@ -106,8 +112,22 @@ static int map_file(const char *path, struct process_maps *ret, struct err *err)
 	return 0;
 }
 
+static void json_call(const struct plan_object *o, const struct plan_point *p, struct json *j)
+{
+	json_begin_object(j, NULL);
+	json_string(j, "module", o->path);
+	json_string(j, "system_call", p->symbol);
+	json_u64(j, "file_offset", p->file_offset);
+	json_string(j, "instruction", p->site.instruction);
+	json_bool(j, "emulated", p->site.emulated);
+	json_string(j, "layer", LAYERS_MMAP);
+	json_end_object(j);
+}
+
 static void json_point(const struct plan_object *o, const struct plan_point *p, struct json *j)
 {
+	if (p->role == PLAN_SYSCALL)
+		json_call(o, p, j);
 	if (p->role != PLAN_CALL)
 		return;
 	json_begin_object(j, NULL);

@@ -16,6 +16,8 @@
 #include "cli/probes.h"
 #include "cli/recording.h"
 #include "cli/snapshots.h"
+#include "cli/suppression_files.h"
+#include "cli/triggers.h"
 #include "collector/pairing.h"
 #include "collector/session.h"
 #include "common/format.h"
@@ -32,7 +34,10 @@ static const char help[] =
 	"  -o, --output FILE     the recording; %p is the pid, %c the program's name\n"
 	"                        (default: heaptrail.%c.%p.trail)\n"
 	"      --force           overwrite a recording of that name\n"
-	"  -p, --pid PID         attach to a running process; it is never stopped\n"
+	"  -p, --pid PID         attach to a running process; it is not stopped\n"
+	"      --walk-heap       with -p: also record the blocks that are there already\n"
+	"                        (glibc's malloc); for that the process is stopped once,\n"
+	"                        for --max-pause at most (50ms), or it is given up\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
 	"      --reachable       at the end, look at what points to each block that is\n"
 	"                        live then; 'heaptrail leaks' tells lost from reachable\n"
@@ -55,6 +60,8 @@ static const char help[] =
 	"      --probe SPEC      also record an allocator of the program's own, such as\n"
 	"                        'my_malloc: alloc size=arg1'; several times\n"
 	"      --probe-file FILE  such specs, one a line\n"
+	"      --mmap            also record what the program maps: mmap, munmap, mremap,\n"
+	"                        brk, shmat, in layer mmap (report --layer mmap)\n"
 	"      --max-size SIZE   keep the recording below SIZE (200M, 2G; 1M at least):\n"
 	"                        the oldest events are dropped, totals stay exact\n"
 	"      --on-full=wait    when events come faster than they can be written, make\n"
@@ -66,9 +73,14 @@ static const char help[] =
 	"                        the recording belongs to, the user who called sudo\n"
 	"      --no-demangle     store names of functions as linkers know them\n"
 	"      --no-ptrace       follow COMMAND by signals, as where a debugger has it\n"
+	"      --when 'EXPR' ACTION  when, for example, 'live > 64MiB' comes to be met:\n"
+	"                        mark the moment, stop recording, or exec COMMAND (by\n"
+	"                        the shell, see the manual); several times\n"
 	"      --fail-if 'EXPR'  exit with status 1 if COMMAND's is 0 and, for example,\n"
 	"                        'leaked > 0', 'peak > 100MiB' or 'lost': see the manual;\n"
 	"                        several times\n"
+	"      --suppressions FILE, --no-default-suppressions  what is not 'leaked' for\n"
+	"                        --fail-if: as of heaptrail leaks\n"
 	"  -q, --quiet           say nothing but errors\n"
 	"  -v, --verbose         libbpf's messages too\n"
 	"\n"
@@ -81,12 +93,14 @@ static const char help[] =
 	"\n"
 	"Examples:\n"
 	"  heaptrail record -- ./server --port 8080\n"
-	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n";
+	"  heaptrail record -o today.trail -p \"$(pidof server)\" -d 60s\n"
+	"  heaptrail record --when 'live > 1GiB' stop -p \"$(pidof server)\"\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH,
-       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_PROBE,
+       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_MMAP, OPTION_PROBE,
        OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
-       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_KEEPER };
+       OPTION_WALK_HEAP,
+       OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_WHEN, OPTION_KEEPER };
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
@@ -98,17 +112,21 @@ static const struct option options[] = {
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"free-stacks", no_argument, NULL, OPTION_FREE_STACKS},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
+	{"mmap", no_argument, NULL, OPTION_MMAP},
 	{"probe", required_argument, NULL, OPTION_PROBE},
 	{"probe-file", required_argument, NULL, OPTION_PROBE_FILE},
 	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
+	{"walk-heap", no_argument, NULL, OPTION_WALK_HEAP},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
 	{"keeper", required_argument, NULL, OPTION_KEEPER}, /* `top` uses it: recorder.c */
 	SNAPSHOTS_OPTIONS,
+	{"when", required_argument, NULL, OPTION_WHEN}, /* and its action: see triggers.h */
 	GATES_OPTION,
+	SUPPRESSION_OPTIONS,
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -119,6 +137,9 @@ struct record_options {
 	struct session_options session;
 	struct probe_specs probes;
 	struct gates gates;
+	struct suppression_files suppression_files;
+	struct suppressions suppressions;
+	struct triggers triggers;
 	struct snapshots snapshots;
 	bool as_root, quiet, done;
 };
@@ -149,10 +170,40 @@ static int parse_amount(const struct command *c, struct record_options *o, int o
 	return 0;
 }
 
+/* What an option switches on that has no argument; NULL: it is another one. */
+static bool *flag_of(struct record_options *o, int option)
+{
+	switch (option) {
+	case OPTION_FORCE:
+		return &o->session.overwrite;
+	case OPTION_FREE_STACKS:
+		return &o->session.free_stacks;
+	case OPTION_WALK_HEAP:
+		return &o->session.walk_heap;
+	case OPTION_AS_ROOT:
+		return &o->as_root;
+	case OPTION_NO_DEMANGLE:
+		return &o->session.linkage_names;
+	case OPTION_NO_PTRACE:
+		return &o->session.no_ptrace;
+	case 'q':
+		return &o->quiet;
+	case 'v':
+		return &o->session.verbose;
+	default:
+		return NULL;
+	}
+}
+
 static int parse_option(const struct command *c, struct record_options *o, int option)
 {
+	bool *flag = flag_of(o, option);
 	uint64_t n;
 
+	if (flag) {
+		*flag = true;
+		return 0;
+	}
 	switch (option) {
 	case 'o':
 	case 'p':
@@ -160,16 +211,13 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case OPTION_REACHABLE:
 	case OPTION_MAX_PAUSE:
 		return recording_parse(c, &o->session, option);
-	case OPTION_FORCE:
-		o->session.overwrite = true;
-		return 0;
 	case OPTION_CALL_GRAPH:
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
 			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
 					      "not '%s'", optarg);
 		return 0;
-	case OPTION_FREE_STACKS:
-		o->session.free_stacks = true;
+	case OPTION_MMAP:
+		families_set_mappings(true);
 		return 0;
 	case OPTION_PROBE:
 	case OPTION_PROBE_FILE:
@@ -194,32 +242,21 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 					   optarg);
 		o->session.ring_bytes = (size_t)n << 20;
 		return 0;
-	case OPTION_AS_ROOT:
-		o->as_root = true;
-		return 0;
-	case OPTION_NO_DEMANGLE:
-		o->session.linkage_names = true;
-		return 0;
-	case OPTION_NO_PTRACE:
-		o->session.no_ptrace = true;
-		return 0;
 	case OPTION_FRAG_EVERY:
 	case OPTION_FRAG_PEAKS:
 		return snapshots_parse(c, &o->snapshots, option);
 	case OPTION_FAIL_IF:
 		return gates_add(&o->gates, optarg);
+	case OPTION_SUPPRESSIONS:
+	case OPTION_NO_DEFAULT_SUPPRESSIONS:
+		suppression_files_add(&o->suppression_files, option, optarg);
+		return 0;
 	case OPTION_KEEPER:
 		if (!parse_u64(optarg, INT_MAX, &n) || n <= STDERR_FILENO ||
 		    fcntl((int)n, F_SETFD, FD_CLOEXEC) < 0)
 			return usage_error(c, "'%s' is no open file of a keeper", optarg);
 		prctl(PR_SET_NAME, "heaptrail"); /* it was run as /proc/self/exe */
 		o->session.keeper = (int)n;
-		return 0;
-	case 'q':
-		o->quiet = true;
-		return 0;
-	case 'v':
-		o->session.verbose = true;
 		return 0;
 	default:
 		o->done = true;
@@ -229,10 +266,12 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 
 static int parse(const struct command *c, int argc, char **argv, struct record_options *o)
 {
+	struct err err;
 	int option, status;
 
 	while ((option = getopt_long(argc, argv, "+o:p:d:qv", options, NULL)) != -1) {
-		status = parse_option(c, o, option);
+		status = option == OPTION_WHEN ? triggers_parse(c, &o->triggers, argc, argv)
+					       : parse_option(c, o, option);
 		if (status || o->done)
 			return status;
 	}
@@ -243,8 +282,14 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	o->session.rotation.max_bytes = o->session.max_size;
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
-	if (o->session.reach.max_pause_ns && !o->session.wants_reach)
-		return usage_error(c, "--max-pause is for --reachable");
+	if (o->session.walk_heap && !o->session.pid)
+		return usage_error(c, "--walk-heap is for running processes (-p): of a command "
+				      "all blocks are recorded");
+	if (o->session.max_pause_ns && !o->session.walk_heap && !o->session.wants_reach)
+		return usage_error(c, "--max-pause goes with --walk-heap or --reachable");
+	/* what is wrong with them is said before anything runs */
+	if (suppression_files_read(&o->suppressions, &o->suppression_files, &err) < 0)
+		return print_error(&err);
 	o->session.probes = &o->probes;
 	return probes_finish(&o->probes);
 }
@@ -257,6 +302,15 @@ static void say_no_look(const struct err *e)
 		fprintf(stderr, "hint: %s\n", e->hint);
 }
 
+static void release(struct record_options *o)
+{
+	triggers_release(&o->triggers);
+	gates_release(&o->gates);
+	suppression_files_release(&o->suppression_files);
+	suppressions_release(&o->suppressions);
+	probe_specs_release(&o->probes);
+}
+
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct record_options o = {0};
@@ -267,14 +321,18 @@ static int run(const struct command *c, int argc, char **argv)
 
 	status = parse(c, argc, argv, &o);
 	if (status || o.done) {
-		gates_release(&o.gates);
-		probe_specs_release(&o.probes);
+		release(&o);
 		return status;
 	}
 	if (!o.as_root)
 		invoker_find(&o.session.identity);
+	status = triggers_start(&o.triggers, &o.session.identity);
+	if (status) {
+		release(&o);
+		return status;
+	}
 	snapshots_begin(&o.snapshots, &o.session);
-	status = recording_make(&o.session, o.quiet, &end);
+	status = recording_make(&o.session, &o.triggers, o.quiet, &end);
 	snapshots_release(&o.snapshots);
 	if (end.lacks_look && end.is_there)
 		say_no_look(&o.session.reach.failure);
@@ -284,13 +342,12 @@ static int run(const struct command *c, int argc, char **argv)
 			format_safe(path, sizeof(path), end.result.path));
 	}
 	if (end.is_there && !end.result.abandoned)
-		judged = gates_judge_recording(&o.gates, end.result.path, &(struct when){0},
-					       &failed);
+		judged = gates_judge_recording(&o.gates, &o.suppressions, end.result.path,
+					       &(struct when){0}, &failed);
 	if (!status)
 		status = judged ? ERR_FAILED : failed ? GATES_FAILED : 0;
 	recording_release(&end);
-	gates_release(&o.gates);
-	probe_specs_release(&o.probes);
+	release(&o);
 	return status;
 }
 

@@ -15,6 +15,7 @@
 #include "cli/pool_report.h"
 #include "cli/rotated.h"
 #include "cli/stack_view.h"
+#include "cli/suppression_files.h"
 #include "cli/view.h"
 #include "cli/wrong_free_report.h"
 #include "common/format.h"
@@ -42,6 +43,7 @@ static const char help[] =
 	"  -w, --wide        do not shorten names to the width of the terminal\n"
 	WHEN_HELP
 	GATES_HELP
+	SUPPRESSION_HELP
 	"      --no-symbolize  do not look up names that the recording lacks\n"
 	"      --json        JSON, schema heaptrail-report/1; all rows and frames\n"
 	"      --csv         comma-separated values; all rows and frames\n"
@@ -83,6 +85,7 @@ static const struct option options[] = {
 	{"bytes", no_argument, NULL, OPTION_BYTES},
 	WHEN_OPTIONS,
 	GATES_OPTION,
+	SUPPRESSION_OPTIONS,
 	{"no-symbolize", no_argument, NULL, OPTION_NO_SYMBOLIZE},
 	{"wide", no_argument, NULL, 'w'},
 	{"wrong-frees", no_argument, NULL, OPTION_WRONG_FREES},
@@ -95,6 +98,8 @@ static const struct option options[] = {
 struct report_options {
 	struct when when;
 	struct gates gates;
+	struct suppression_files suppression_files;
+	struct suppressions suppressions;
 	char *const *paths;
 	size_t n_paths;
 	const char *path, *sort;
@@ -178,6 +183,10 @@ static int parse(const struct command *c, int argc, char **argv, struct report_o
 			status = gates_add(&o->gates, optarg);
 			if (status)
 				return status;
+			break;
+		case OPTION_SUPPRESSIONS:
+		case OPTION_NO_DEFAULT_SUPPRESSIONS:
+			suppression_files_add(&o->suppression_files, option, optarg);
 			break;
 		case 'w':
 			o->wide = true;
@@ -432,6 +441,14 @@ static int open_view(struct view *v, struct report_options *o, struct err *err)
 	return view_open_when(v, o->path, rows_group_key(o->by), &o->when, err);
 }
 
+static void release(struct report_options *o)
+{
+	gates_release(&o->gates);
+	suppression_files_release(&o->suppression_files);
+	suppressions_release(&o->suppressions);
+	free(o->skip);
+}
+
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct report_options o = {.by = ROWS_BY_FILE, .sort = "peak", .rows = 20,
@@ -445,12 +462,12 @@ static int run(const struct command *c, int argc, char **argv)
 
 	status = parse(c, argc, argv, &o);
 	if (!status && !o.done &&
-	    (rotated_find(o.paths, o.n_paths, &o.when, &o.path, &err) < 0 ||
+	    (suppression_files_read(&o.suppressions, &o.suppression_files, &err) < 0 ||
+	     rotated_find(o.paths, o.n_paths, &o.when, &o.path, &err) < 0 ||
 	     open_view(&v, &o, &err) < 0))
 		status = print_error(&err);
 	if (status || o.done) {
-		gates_release(&o.gates);
-		free(o.skip);
+		release(&o);
 		return status;
 	}
 	if (!o.no_symbolize)
@@ -470,12 +487,11 @@ static int run(const struct command *c, int argc, char **argv)
 		r = print_text(&v, &rows, &own, &o, &err);
 	rows_release(&rows);
 	own_release(&own);
-	free(o.skip);
 	view_close(&v);
 	fflush(stdout);
 	status = r ? print_error(&err)
-		   : gates_judge_recording(&o.gates, o.path, &o.when, &failed);
-	gates_release(&o.gates);
+		   : gates_judge_recording(&o.gates, &o.suppressions, o.path, &o.when, &failed);
+	release(&o);
 	return !status && failed ? GATES_FAILED : status;
 }
 

@@ -42,7 +42,7 @@ static const char help[] =
 	"      --log FILE        append to it what COMMAND prints (default: to nowhere)\n"
 	"  -d, --duration TIME, --call-graph=HOW, --min-size SIZE,\n"
 	"      --on-full=wait|drop, --ring-size MIB, --as-root, --no-ptrace,\n"
-	"      --probe SPEC, --probe-file FILE\n"
+	"      --probe SPEC, --probe-file FILE, --mmap\n"
 	"                        as of heaptrail record\n"
 	"      --layer NAME, --skip PATTERN, --ascii, --no-color, --no-mouse,\n"
 	"      --no-settings\n"
@@ -73,6 +73,7 @@ static const struct option options[] = {
 	{"force", no_argument, NULL, OPTION_OF_RECORD},
 	{"call-graph", required_argument, NULL, OPTION_OF_RECORD},
 	{"min-size", required_argument, NULL, OPTION_OF_RECORD},
+	{"mmap", no_argument, NULL, OPTION_OF_RECORD},
 	{"probe", required_argument, NULL, OPTION_OF_RECORD},
 	{"probe-file", required_argument, NULL, OPTION_OF_RECORD},
 	{"on-full", required_argument, NULL, OPTION_OF_RECORD},

@@ -9,6 +9,7 @@
 
 #include "analyzer/small.h"
 #include "cli/command.h"
+#include "cli/growth_report.h"
 #include "cli/suppression_files.h"
 #include "cli/wrong_free_report.h"
 #include "common/format.h"
@@ -16,7 +17,7 @@
 #include "store/loss.h"
 
 #define SITES_SHOWN 3
-#define NS_PER_HOUR 3600e9L
+#define SECONDS_PER_HOUR 3600.0L
 
 int gates_add(struct gates *g, const char *text)
 {
@@ -143,32 +144,59 @@ static void set_kind(struct gate_values *to, const struct doubts *d, enum block_
 	}
 }
 
-static struct gate_values values_of(enum gate_metric metric, const struct view *v,
-				    const struct leaks *l,
-				    const struct leak_blocks *blocks)
+/* What a condition is judged by. */
+struct judging {
+	const struct view *view;
+	const struct own *own;
+	const struct leaks *leaks;
+	const struct leak_blocks *blocks; /* that @leaks are made of */
+	const struct growth_found *growth; /* NULL: nobody asks */
+};
+
+/* In an hour.  Blocks are as large as those that are live there. */
+static void set_growth(struct gate_values *to, const struct doubts *d,
+		       const struct growth_found *growth)
 {
+	long double bytes = 0, blocks = 0;
+
+	for (size_t i = 0; i < growth->sites.n_growing; i++) {
+		const struct growth_site *s = &growth->sites.growing[i];
+		double slope = growth_per_second(&growth->sites.span, s->growth.slope);
+
+		if (growth->suppressed[i])
+			continue;
+		bytes += slope;
+		blocks += s->live_bytes ? slope * (double)s->live_blocks / (double)s->live_bytes
+					: 0;
+	}
+	to->hours = 1 / SECONDS_PER_HOUR;
+	to->bytes = (struct gate_range){bytes, bytes, bytes};
+	to->count = (struct gate_range){blocks, blocks, blocks};
+	if (!growth_is_told(growth) || d->is_open || d->lost)
+		to->bytes.low = to->count.low = 0;
+	if (!growth_is_told(growth) || d->is_open || d->lost || d->has_small)
+		to->bytes.high = to->count.high = INFINITY;
+}
+
+static struct gate_values values_of(enum gate_metric metric, const struct judging *j)
+{
+	const struct view *v = j->view;
 	const struct analysis *a = &v->analysis;
 	const struct heap_totals *t = &a->totals;
 	struct doubts d = find_doubts(v);
 	long double any = d.is_open || d.lost ? INFINITY : 0, lost = (long double)d.lost;
 	long double small = d.has_small ? (long double)d.small.alloc_calls : 0;
-	uint64_t length = view_is_past(v) ? view_since_start(v, v->window.until_ns)
-					  : view_duration_ns(v);
 	struct gate_values to = {.whole = around(a->free_calls, 0, any)};
 
 	switch (metric) {
 	case GATE_LEAKED:
 	case GATE_LIVE:
-	case GATE_GROWTH:
 		to.whole = around(t->allocated_bytes, 0, any);
 		to.whole_is_bytes = true;
-		/* of what was allocated since then, none was live */
-		length -= v->window.since_ns ? view_since_start(v, v->window.since_ns) : 0;
-		to.hours = (long double)(length ? length : 1) / NS_PER_HOUR;
 		if (metric == GATE_LEAKED)
-			set_leaked(&to, &d, v, l, blocks->max_size);
+			set_leaked(&to, &d, v, j->leaks, j->blocks->max_size);
 		else
-			set_live(&to, &d, t->live_blocks, t->live_bytes, blocks->max_size);
+			set_live(&to, &d, t->live_blocks, t->live_bytes, j->blocks->max_size);
 		break;
 	case GATE_DEFINITE:
 	case GATE_INDIRECT:
@@ -176,7 +204,10 @@ static struct gate_values values_of(enum gate_metric metric, const struct view *
 	case GATE_REACHABLE:
 		to.whole = around(t->allocated_bytes, 0, any);
 		to.whole_is_bytes = true;
-		set_kind(&to, &d, kind_of(metric), l, blocks);
+		set_kind(&to, &d, kind_of(metric), j->leaks, j->blocks);
+		break;
+	case GATE_GROWTH:
+		set_growth(&to, &d, j->growth);
 		break;
 	case GATE_PEAK:
 		/* frees that are missing make it larger, by blocks whose sizes are not known */
@@ -212,15 +243,16 @@ static struct gate_values values_of(enum gate_metric metric, const struct view *
 }
 
 /* Why a number is not exact; NULL: it is. */
-static char *describe_doubts(const struct view *v, enum gate_metric metric,
-			     const struct leaks *l, const struct leak_blocks *blocks)
+static char *describe_doubts(const struct judging *j, enum gate_metric metric)
 {
+	const struct view *v = j->view;
 	struct doubts d = find_doubts(v);
 	char n[FORMAT_MAX];
 
-	if (kind_of(metric) && !blocks->kinds.is_there)
+	if (kind_of(metric) && !j->blocks->kinds.is_there)
 		return xstrdup("nobody looked at what points to the blocks (--reachable)");
-
+	if (metric == GATE_GROWTH && !growth_is_told(j->growth))
+		return xstrdup("the recording is too short to tell what grows");
 	if (metric == GATE_LEAKED && view_is_past(v))
 		return xstrdup("what is live before the end may still be freed");
 	if (metric == GATE_LEAKED && !view_exited(v))
@@ -236,9 +268,9 @@ static char *describe_doubts(const struct view *v, enum gate_metric metric,
 		return xstrdup(why_untold(v, metric));
 	if (metric != GATE_LOST && d.has_small)
 		return xstrdup("blocks below --min-size were only counted");
-	if (kind_of(metric) && blocks->kinds.record.flags & REACHABILITY_CAUTIOUS)
+	if (kind_of(metric) && j->blocks->kinds.record.flags & REACHABILITY_CAUTIOUS)
 		return xstrdup("blocks that were not seen may point to others");
-	if (kind_of(metric) && l->kinds[BLOCK_NOT_LOOKED_AT].blocks)
+	if (kind_of(metric) && j->leaks->kinds[BLOCK_NOT_LOOKED_AT].blocks)
 		return xstrdup("some blocks came after the look at them");
 	return NULL;
 }
@@ -250,8 +282,7 @@ static uint64_t whole_number(long double x)
 	return x >= 0x1p64L ? UINT64_MAX : (uint64_t)x;
 }
 
-/* "leaked is 13", "peak is 1.50 MiB (1,572,864 bytes)"; to be freed. */
-static char *describe_value(const struct gate *g, long double x)
+char *gates_describe_value(const struct gate *g, long double x)
 {
 	const char *name = gate_metric_name(g->metric);
 	char a[FORMAT_MAX], b[FORMAT_MAX];
@@ -300,12 +331,35 @@ static void say_leaks(const struct leaks *l, enum block_kind kind)
 	}
 }
 
-/* Where the number comes from.  What was lost is of no site. */
-static void say_sites(const struct gate *g, const struct view *v, const struct own *own,
-		      const struct leaks *l)
+/* What grows fastest. */
+static void say_growing(const struct judging *j)
 {
+	const struct growth_found *f = j->growth;
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->sites.n_growing && n < SITES_SHOWN; i++) {
+		const struct growth_site *s = &f->sites.growing[i];
+		double rate = growth_per_second(&f->sites.span, s->growth.slope);
+		char *name, number[FORMAT_MAX];
+
+		if (f->suppressed[i])
+			continue;
+		name = growth_site_name(&j->view->catalog, j->own, s);
+		fprintf(stderr, "%13s/h  %.120s\n",
+			format_bytes(number, whole_number(rate * SECONDS_PER_HOUR)), name);
+		free(name);
+		n++;
+	}
+	fprintf(stderr, "hint: heaptrail leaks --growth shows how they grow\n");
+}
+
+/* Where the number comes from.  What was lost is of no site. */
+static void say_sites(const struct gate *g, const struct judging *j)
+{
+	const struct view *v = j->view;
+	const struct leaks *l = j->leaks;
 	static const char *const columns[GATE_METRICS] = {
-		[GATE_LIVE] = "live", [GATE_PEAK] = "peak", [GATE_GROWTH] = "live",
+		[GATE_LIVE] = "live", [GATE_PEAK] = "peak",
 		[GATE_TEMPORARY] = "temporary", [GATE_ALLOCS] = "calls",
 	};
 	bool is_calls = g->metric == GATE_TEMPORARY ||
@@ -316,9 +370,11 @@ static void say_sites(const struct gate *g, const struct view *v, const struct o
 		say_leaks(l, kind_of(g->metric));
 	if (g->metric == GATE_MISMATCHED || g->metric == GATE_DOUBLE_FREES)
 		fprintf(stderr, "hint: heaptrail report --wrong-frees shows their stacks\n");
+	if (g->metric == GATE_GROWTH)
+		say_growing(j);
 	if (!columns[g->metric])
 		return;
-	rows_make(&rows, &v->catalog, &v->analysis, own, ROWS_BY_LINE, false);
+	rows_make(&rows, &v->catalog, &v->analysis, j->own, ROWS_BY_LINE, false);
 	rows_sort(&rows, g->metric == GATE_ALLOCS && !is_calls ? "allocated"
 							       : columns[g->metric]);
 	for (size_t i = 0; i < rows.n && i < SITES_SHOWN; i++) {
@@ -335,18 +391,17 @@ static void say_sites(const struct gate *g, const struct view *v, const struct o
 	rows_release(&rows);
 }
 
-static bool judge(const struct gate *g, const struct view *v, const struct own *own,
-		  const struct leaks *l, const struct leak_blocks *blocks)
+static bool judge(const struct gate *g, const struct judging *j)
 {
-	struct gate_values values = values_of(g->metric, v, l, blocks);
+	struct gate_values values = values_of(g->metric, j);
 	struct gate_range r = gate_range(g, &values);
 	enum gate_verdict verdict = gate_judge(g, &r);
 	char *why, *value;
 
 	if (verdict == GATE_HOLDS)
 		return false;
-	value = describe_value(g, r.value);
-	why = describe_doubts(v, g->metric, l, blocks);
+	value = gates_describe_value(g, r.value);
+	why = describe_doubts(j, g->metric);
 	if (verdict == GATE_UNDECIDED) {
 		say("warning: cannot tell whether '%s': %s, but %s", g->text, value,
 		    why ? why : "the recording does not say");
@@ -354,7 +409,7 @@ static bool judge(const struct gate *g, const struct view *v, const struct own *
 		say("failed: '%s': %s", g->text, value);
 		if (why)
 			say("note: that is not exact: %s; the condition is met all the same", why);
-		say_sites(g, v, own, l);
+		say_sites(g, j);
 	}
 	free(why);
 	free(value);
@@ -362,20 +417,31 @@ static bool judge(const struct gate *g, const struct view *v, const struct own *
 }
 
 bool gates_judge(const struct gates *g, const struct view *v, const struct own *own,
-		 const struct leaks *leaks, const struct leak_blocks *blocks)
+		 const struct leaks *leaks, const struct leak_blocks *blocks,
+		 const struct growth_found *growth)
 {
+	struct judging j = {v, own, leaks, blocks, growth};
 	bool failed = false;
 
 	for (size_t i = 0; i < g->n; i++)
-		failed |= judge(&g->items[i], v, own, leaks, blocks);
+		failed |= judge(&g->items[i], &j);
 	return failed;
 }
 
-int gates_judge_recording(const struct gates *g, const char *path, const struct when *when,
-			  bool *ret_failed)
+bool gates_need_growth(const struct gates *g)
+{
+	for (size_t i = 0; i < g->n; i++)
+		if (g->items[i].metric == GATE_GROWTH)
+			return true;
+	return false;
+}
+
+int gates_judge_recording(const struct gates *g, struct suppressions *suppressions,
+			  const char *path, const struct when *when, bool *ret_failed)
 {
 	static const struct leak_filter all = {.until_ns = UINT64_MAX};
-	struct suppressions suppressions = {0};
+	struct growth_found growth = {.from_ns = 0};
+	struct growth_windows *windows = NULL;
 	struct leak_blocks blocks = {0};
 	struct leaks leaks;
 	struct view v;
@@ -384,20 +450,25 @@ int gates_judge_recording(const struct gates *g, const char *path, const struct 
 
 	if (!g->n)
 		return 0;
-	if (suppression_files_read(&suppressions, NULL, 0, true, &err) < 0 ||
-	    view_open_live(&v, path, when, &blocks, &err) < 0) {
-		suppressions_release(&suppressions);
+	if (gates_need_growth(g))
+		windows = growth_windows_new(GROWTH_BYTES);
+	if (view_open_growth(&v, path, when, &blocks, windows, &err) < 0) {
 		leak_blocks_release(&blocks);
+		growth_windows_free(windows);
 		return print_error(&err);
 	}
 	view_complete_names(&v);
 	own_init(&own, &v.catalog, NULL, 0);
-	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, &suppressions, ROWS_BY_LINE);
-	*ret_failed = gates_judge(g, &v, &own, &leaks, &blocks);
+	if (windows)
+		growth_find(&growth, &v, &own, windows, &blocks, suppressions, 0, ROWS_BY_STACK);
+	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, suppressions, ROWS_BY_LINE);
+	*ret_failed = gates_judge(g, &v, &own, &leaks, &blocks, &growth);
+	suppression_files_say_unused(suppressions);
+	growth_found_release(&growth);
+	growth_windows_free(windows);
 	leaks_release(&leaks);
 	own_release(&own);
 	leak_blocks_release(&blocks);
-	suppressions_release(&suppressions);
 	view_close(&v);
 	return 0;
 }

@@ -22,6 +22,10 @@ const char leak_options_help[] =
 	"seen, else unfreed.\n"
 	"\n"
 	"      --by KEY      stack (default), line, function, file or module\n"
+	"      --growth      what grows instead, the steepest first: places whose live\n"
+	"                    bytes rise as long as it was recorded, told from caches\n"
+	"                    that fill, sawteeth and rhythms\n"
+	"      --warmup TIME  with --growth: so much of the start does not count\n"
 	"      --older TIME  only blocks that old, or older, at the end (10s, 5m)\n"
 	"      --min-size SIZE  only blocks of so many bytes, or more (64, 4K)\n"
 	"      --kinds LIST  only blocks that are definite, indirect, possible, reachable\n"
@@ -82,17 +86,19 @@ const char leak_options_help[] =
 	"Examples:\n"
 	"  heaptrail leaks server.trail\n"
 	"  heaptrail leaks --error-exit 99 -- ./test\n"
+	"  heaptrail leaks --growth -p \"$(pidof server)\" -d 60s\n"
 	"  heaptrail leaks --older 30s -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_SKIP, OPTION_BYTES, OPTION_BY,
-       OPTION_OLDER, OPTION_MIN_SIZE, OPTION_KINDS, OPTION_SUPPRESSIONS,
-       OPTION_NO_DEFAULT_SUPPRESSIONS,
+       OPTION_OLDER, OPTION_MIN_SIZE, OPTION_KINDS,
        OPTION_GEN_SUPPRESSIONS, OPTION_ERROR_EXIT, OPTION_NO_SYMBOLIZE, OPTION_JSON, OPTION_SARIF,
-       OPTION_SOURCE_ROOT,
+       OPTION_SOURCE_ROOT, OPTION_GROWTH, OPTION_WARMUP,
        OPTION_FORCE, OPTION_AS_ROOT };
 
 static const struct option options[] = {
 	{"by", required_argument, NULL, OPTION_BY},
+	{"growth", no_argument, NULL, OPTION_GROWTH},
+	{"warmup", required_argument, NULL, OPTION_WARMUP},
 	{"older", required_argument, NULL, OPTION_OLDER},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
 	{"kinds", required_argument, NULL, OPTION_KINDS},
@@ -102,8 +108,7 @@ static const struct option options[] = {
 	{"frames", required_argument, NULL, OPTION_FRAMES},
 	{"bytes", no_argument, NULL, OPTION_BYTES},
 	WHEN_OPTIONS,
-	{"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS},
-	{"no-default-suppressions", no_argument, NULL, OPTION_NO_DEFAULT_SUPPRESSIONS},
+	SUPPRESSION_OPTIONS,
 	{"gen-suppressions", no_argument, NULL, OPTION_GEN_SUPPRESSIONS},
 	GATES_OPTION,
 	{"error-exit", required_argument, NULL, OPTION_ERROR_EXIT},
@@ -175,14 +180,18 @@ static int parse_filter(const struct command *c, struct leak_options *o, int opt
 		ARRAY_GROW(o->skip, o->cap_skip, o->n_skip);
 		o->skip[o->n_skip++] = optarg;
 		return 0;
-	case OPTION_SUPPRESSIONS:
-		ARRAY_GROW(o->suppressions, o->cap_suppressions, o->n_suppressions);
-		o->suppressions[o->n_suppressions++] = optarg;
-		return 0;
 	default:
-		o->no_default_suppressions = true;
+		suppression_files_add(&o->suppressions, option, optarg);
 		return 0;
 	}
+}
+
+static int parse_growth(const struct command *c, struct leak_options *o, int option)
+{
+	o->growth |= option == OPTION_GROWTH;
+	if (option == OPTION_WARMUP && !parse_duration(optarg, &o->warmup_ns))
+		return usage_error(c, "'%s' is not a time such as 10s, 500ms or 5m", optarg);
+	return 0;
 }
 
 /* What is written for machines. */
@@ -241,6 +250,9 @@ static int parse_option(const struct command *c, struct leak_options *o, int opt
 	case OPTION_SARIF:
 	case OPTION_SOURCE_ROOT:
 		return parse_format(o, option);
+	case OPTION_GROWTH:
+	case OPTION_WARMUP:
+		return parse_growth(c, o, option);
 	case OPTION_OLDER:
 	case OPTION_MIN_SIZE:
 	case OPTION_KINDS:
@@ -279,12 +291,19 @@ static int check(const struct command *c, const struct leak_options *o, bool has
 	if (o->n_paths && (s->output || s->overwrite || s->duration_ns || o->as_root))
 		return usage_error(c, "-o, --force, -d and --as-root are for -p PID or "
 				      "-- COMMAND");
-	if (o->n_paths && (s->wants_reach || s->reach.max_pause_ns))
+	if (o->n_paths && (s->wants_reach || s->max_pause_ns))
 		return usage_error(c, "--reachable and --max-pause are for -p PID or -- COMMAND; "
 				      "of a recording that was made with --reachable all is "
 				      "known");
-	if (s->reach.max_pause_ns && !s->wants_reach)
+	if (s->max_pause_ns && !s->wants_reach)
 		return usage_error(c, "--max-pause is for --reachable");
+	if (o->warmup_ns && !o->growth)
+		return usage_error(c, "--warmup is for --growth");
+	if (o->growth && (o->older_ns || o->min_size || o->when.later_is_in))
+		return usage_error(c, "--growth is of all blocks: not with --older, --min-size or "
+				      "--until; --at ends it earlier");
+	if (o->growth && (o->sarif || o->generate))
+		return usage_error(c, "neither --sarif nor --gen-suppressions goes with --growth");
 	if (has_at && o->when.later_is_in)
 		return usage_error(c, "either --at or --until");
 	if (o->sarif && o->by != ROWS_BY_STACK)
@@ -323,6 +342,6 @@ int leak_options_parse(const struct command *c, int argc, char **argv, struct le
 void leak_options_release(struct leak_options *o)
 {
 	free(o->skip);
-	free(o->suppressions);
+	suppression_files_release(&o->suppressions);
 	gates_release(&o->gates);
 }

@@ -9,6 +9,7 @@
 #include "analyzer/rows.h"
 #include "cli/command.h"
 #include "cli/gates.h"
+#include "cli/suppression_files.h"
 #include "cli/when.h"
 #include "collector/session.h"
 
@@ -17,13 +18,14 @@ struct leak_options {
 	struct when when;
 	uint64_t older_ns, min_size;
 	unsigned int kinds; /* bits 1 << enum block_kind; 0: all */
+	bool growth;
+	uint64_t warmup_ns; /* of growth */
 	enum rows_by by;
 	uint64_t rows, frames;
 	const char **skip; /* patterns */
 	size_t n_skip, cap_skip;
-	const char **suppressions; /* files */
-	size_t n_suppressions, cap_suppressions;
-	bool no_default_suppressions, generate;
+	struct suppression_files suppressions;
+	bool generate;
 	bool bytes, wide, no_symbolize, json, sarif, done;
 	const char *json_path, *sarif_path; /* NULL: standard output */
 	const char *source_root; /* NULL: where we are */

@@ -16,6 +16,8 @@ struct leak_report {
 	const struct leaks *leaks;
 	const struct suppressions *suppressions;
 	const struct block_kinds *kinds;
+	const struct own *own;
+	const struct growth_found *growth; /* or NULL */
 };
 
 /* The moment at which what is shown was live. */

@@ -68,7 +68,7 @@ int one_shot_record(struct session_options *o, bool as_root, one_shot_report *re
 		output = output_in(folder);
 		o->output = output;
 	}
-	status = recording_make(o, false, &end);
+	status = recording_make(o, NULL, false, &end);
 	if (end.is_there) {
 		if (!folder)
 			recording_say_end(&end);

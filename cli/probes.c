@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "common/format.h"
+#include "store/layers.h"
 
 int probes_parse(struct probe_specs *s, bool is_file, const char *value)
 {
@@ -16,6 +17,26 @@ int probes_parse(struct probe_specs *s, bool is_file, const char *value)
 	return r ? print_error(&err) : 0;
 }
 
+/* Layer mmap is the recorder's own, if there is one: its number may be the last. */
+static int check_layers(const struct probe_specs *s)
+{
+	struct err err;
+
+	for (size_t i = 0; n_mapping_families && i < s->n_families; i++) {
+		if (!strcmp(s->families[i].layer_name, LAYERS_MMAP)) {
+			err_set(&err, ERR_USAGE, 0, "layer " LAYERS_MMAP " is that of --mmap");
+			err_hint(&err, "name the layer of the probes otherwise");
+			return print_error(&err);
+		}
+		if (s->families[i].layer == PROBE_LAYERS - 1) {
+			err_set(&err, ERR_USAGE, 0, "there are too many layers of probes: %d at "
+				"most with --mmap", PROBE_LAYERS - 2);
+			return print_error(&err);
+		}
+	}
+	return 0;
+}
+
 int probes_finish(struct probe_specs *s)
 {
 	struct err err;
@@ -23,13 +44,14 @@ int probes_finish(struct probe_specs *s)
 	if (probe_specs_finish(s, &err))
 		return print_error(&err);
 	families_set_user(s->families, s->n_families);
-	return 0;
+	return check_layers(s);
 }
 
 const char *probes_operation(const struct family *family, const struct family_function *f)
 {
 	switch (f->op) {
 	case PROBE_REALLOC:
+	case PROBE_RESIZE:
 		return "realloc";
 	case PROBE_FREE:
 		return family->kind == FAMILY_COUNTED ? "release" : "free";
@@ -67,6 +89,11 @@ static void print_point(const struct plan_point *p, int width)
 	if (p->role == PLAN_HOOK) {
 		printf("  %-*s +%-4u %-16s once a dlopen\n", width, "(ld.so's hook)",
 		       p->site.offset, "");
+		return;
+	}
+	if (p->role == PLAN_SYSCALL) {
+		printf("  %-*s       %-16s behind the system call, %s\n", width, p->symbol,
+		       p->site.instruction, cost);
 		return;
 	}
 	printf("  %-*s +%-4u %-16s %s", width, p->symbol, p->site.offset, p->site.instruction,

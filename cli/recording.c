@@ -18,6 +18,9 @@
 #include "common/format.h"
 #include "common/xalloc.h"
 
+#define PAUSE_MIN_NS 1000000ull
+#define PAUSE_MAX_NS 60000000000ull
+
 void recording_say_end(const struct recording_end *end)
 {
 	const struct session_result *r = &end->result;
@@ -112,8 +115,9 @@ int recording_parse(const struct command *c, struct session_options *o, int opti
 	} else if (option == OPTION_REACHABLE) {
 		o->wants_reach = true;
 	} else if (option == OPTION_MAX_PAUSE) {
-		if (!parse_duration(optarg, &o->reach.max_pause_ns) || !o->reach.max_pause_ns)
-			return usage_error(c, "--max-pause is a time such as 100ms or 2s, not '%s'",
+		if (!parse_duration(optarg, &o->max_pause_ns) || o->max_pause_ns < PAUSE_MIN_NS ||
+		    o->max_pause_ns > PAUSE_MAX_NS)
+			return usage_error(c, "--max-pause is a time from 1ms to 1m, not '%s'",
 					   optarg);
 	} else if (!parse_duration(optarg, &o->duration_ns) || !o->duration_ns) {
 		return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m", optarg);
@@ -123,13 +127,16 @@ int recording_parse(const struct command *c, struct session_options *o, int opti
 
 static void begin_look(struct session_options *o)
 {
-	struct look_observer reach = reach_look_observer(&o->reach);
+	struct look_observer reach;
 
+	o->reach.max_pause_ns = o->max_pause_ns;
+	reach = reach_look_observer(&o->reach);
 	if (o->wants_reach)
 		looks_add(&o->looks, &reach);
 }
 
-int recording_make(struct session_options *o, bool quiet, struct recording_end *ret)
+int recording_make(struct session_options *o, struct triggers *triggers, bool quiet,
+		   struct recording_end *ret)
 {
 	struct checkpoints sums;
 	struct session *session;
@@ -149,6 +156,12 @@ int recording_make(struct session_options *o, bool quiet, struct recording_end *
 	sums.bound.on_too_small = quiet ? NULL : say_bound_is_too_small;
 	o->observer = checkpoints_observer(&sums);
 	begin_look(o);
+	if (triggers && triggers->n) {
+		triggers->totals = &sums.totals;
+		triggers->quiet = quiet;
+		o->on_turn = triggers_turn;
+		o->on_turn_arg = triggers;
+	}
 	r = session_start(o, &session, &err);
 	if (r < 0) {
 		checkpoints_release(&sums);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "cli/command.h"
+#include "cli/triggers.h"
 #include "collector/session.h"
 
 /* A recording from its start to its end, with names, checkpoints and summaries. */
@@ -29,9 +30,10 @@ int recording_parse(const struct command *c, struct session_options *o, int opti
 /*
  * Makes one, as @o says; fills in its callbacks, none of which says anything with @quiet.
  * Returns the exit status: the recorded command's own, where there is one and nothing failed;
- * what failed has been said.  @ret is to be released in any case.
+ * what failed has been said.  @triggers may be NULL.  @ret is to be released in any case.
  */
-int recording_make(struct session_options *o, bool quiet, struct recording_end *ret);
+int recording_make(struct session_options *o, struct triggers *triggers, bool quiet,
+		   struct recording_end *ret);
 void recording_release(struct recording_end *end);
 /* What became of it, of one that is there. */
 void recording_say_end(const struct recording_end *end);

@@ -143,14 +143,15 @@ void stack_view_json_frames(const struct view *v, struct stack_id id, struct jso
 	for (size_t i = 0; i < w.n; i++) {
 		const struct catalog_frame *f = catalog_frame(&v->catalog, w.frames[i]);
 
-		json_begin_object(j, NULL);
+		if (!json_begin_once(j, w.frames[i].v))
+			continue;
 		json_string(j, "function", f->function);
 		json_string(j, "file", f->file);
 		json_u64(j, "line", f->line);
 		json_string(j, "module", catalog_module_path(&v->catalog, f->module));
 		json_u64(j, "offset", f->offset);
 		json_bool(j, "inlined", f->is_inlined);
-		json_end_object(j);
+		json_end_once(j);
 	}
 	json_end_array(j);
 }

@@ -71,14 +71,30 @@ static int read_users(struct suppressions *s, struct err *err)
 	return r;
 }
 
-int suppression_files_read(struct suppressions *s, const char *const *paths, size_t n,
-			   bool defaults, struct err *err)
+void suppression_files_add(struct suppression_files *f, int option, const char *text)
 {
-	int r = defaults ? read_users(s, err) : 0;
+	if (option == OPTION_NO_DEFAULT_SUPPRESSIONS) {
+		f->no_defaults = true;
+		return;
+	}
+	ARRAY_GROW(f->paths, f->cap, f->n);
+	f->paths[f->n++] = text;
+}
 
-	for (size_t i = 0; !r && i < n; i++)
-		r = read_file(s, paths[i], SUPPRESSION_GIVEN, err);
-	if (!r && defaults)
+void suppression_files_release(struct suppression_files *f)
+{
+	free(f->paths);
+	memset(f, 0, sizeof(*f));
+}
+
+int suppression_files_read(struct suppressions *s, const struct suppression_files *f,
+			   struct err *err)
+{
+	int r = f->no_defaults ? 0 : read_users(s, err);
+
+	for (size_t i = 0; !r && i < f->n; i++)
+		r = read_file(s, f->paths[i], SUPPRESSION_GIVEN, err);
+	if (!r && !f->no_defaults)
 		r = suppressions_parse(s, "built in", suppressions_built_in,
 				       SUPPRESSION_BUILT_IN, NULL, err);
 	return r;

@@ -13,6 +13,7 @@
 #include "analyzer/rows.h"
 #include "analyzer/command_line.h"
 #include "analyzer/dropped.h"
+#include "analyzer/marks.h"
 #include "analyzer/small.h"
 #include "cli/command.h"
 #include "cli/progress.h"
@@ -25,9 +26,30 @@
 
 #define NAMES_SECONDS_MAX 120
 
-/* @visitor: NULL, or what sees the blocks that are live then. */
-static int open_once(struct view *v, const char *path, enum group_key key,
-		     const struct when *when, const struct view_visitor *visitor, struct err *err)
+/* What a report wants of the events. */
+struct wanted {
+	enum group_key key;
+	const struct view_visitor *visitor; /* NULL, or what sees the blocks that are live then */
+	struct growth_windows *windows;	    /* NULL, or what each stack had over time */
+};
+
+static int analyse(struct view *v, const struct wanted *w, struct err *err)
+{
+	const struct view_visitor *visitor = w->visitor;
+
+	if (!visitor)
+		return analysis_make(v->reader, w->key, &v->window, progress_events, &v->analysis,
+				     err);
+	visitor->begin(visitor->arg);
+	if (!w->windows)
+		return analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
+					  visitor->arg, &v->analysis, err);
+	return analysis_make_growth(v->reader, &v->window, progress_events, visitor->visit,
+				    visitor->arg, w->windows, &v->analysis, err);
+}
+
+static int open_once(struct view *v, const char *path, const struct wanted *w,
+		     const struct when *when, struct err *err)
 {
 	int r;
 
@@ -40,13 +62,8 @@ static int open_once(struct view *v, const char *path, enum group_key key,
 		r = when_find(when, v->reader, &v->window, err);
 	if (!r)
 		v->layer = layers_find(&v->layers, when->layer ? when->layer : LAYERS_HEAP)->name;
-	if (!r && visitor) {
-		visitor->begin(visitor->arg);
-		r = analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
-				       visitor->arg, &v->analysis, err);
-	} else if (!r) {
-		r = analysis_make(v->reader, key, &v->window, progress_events, &v->analysis, err);
-	}
+	if (!r)
+		r = analyse(v, w, err);
 	progress_end();
 	/* afterwards: names that came while the events were read are in it */
 	if (!r)
@@ -65,15 +82,15 @@ int view_open(struct view *v, const char *path, enum group_key key, struct err *
 	return view_open_when(v, path, key, &(struct when){0}, err);
 }
 
-static int open_whole(struct view *v, const char *path, enum group_key key,
-		      const struct when *when, const struct view_visitor *visitor, struct err *err)
+static int open_whole(struct view *v, const char *path, const struct wanted *w,
+		      const struct when *when, struct err *err)
 {
-	int r = open_once(v, path, key, when, visitor, err);
+	int r = open_once(v, path, w, when, err);
 
 	/* it was finished while it was read: what was read is not all of it */
 	if (!r && !store_reader_is_sealed(v->reader) && catalog_text(&v->catalog, "seal")) {
 		view_close(v);
-		r = open_once(v, path, key, when, visitor, err);
+		r = open_once(v, path, w, when, err);
 	}
 	return r;
 }
@@ -81,13 +98,14 @@ static int open_whole(struct view *v, const char *path, enum group_key key,
 int view_open_when(struct view *v, const char *path, enum group_key key, const struct when *when,
 		   struct err *err)
 {
-	return open_whole(v, path, key, when, NULL, err);
+	return open_whole(v, path, &(struct wanted){.key = key}, when, err);
 }
 
 int view_open_visit(struct view *v, const char *path, const struct when *when,
 		    const struct view_visitor *visitor, struct err *err)
 {
-	return open_whole(v, path, GROUP_STACK, when, visitor, err);
+	return open_whole(v, path, &(struct wanted){.key = GROUP_STACK, .visitor = visitor}, when,
+			  err);
 }
 
 static void forget_blocks(void *arg)
@@ -100,8 +118,14 @@ static void forget_blocks(void *arg)
 int view_open_live(struct view *v, const char *path, const struct when *when,
 		   struct leak_blocks *blocks, struct err *err)
 {
+	return view_open_growth(v, path, when, blocks, NULL, err);
+}
+
+int view_open_growth(struct view *v, const char *path, const struct when *when,
+		     struct leak_blocks *blocks, struct growth_windows *windows, struct err *err)
+{
 	const struct view_visitor visitor = {forget_blocks, leak_blocks_add, blocks};
-	int r = view_open_visit(v, path, when, &visitor, err);
+	int r = open_whole(v, path, &(struct wanted){GROUP_STACK, &visitor, windows}, when, err);
 
 	/* a layer's blocks may be at the addresses of the heap's */
 	if (r || view_is_past(v) || strcmp(v->layer, LAYERS_HEAP))
@@ -450,6 +474,19 @@ void view_print_small(const struct view *v, const char *head)
 	free(text);
 }
 
+static void print_from_before(const struct view *v, const char *head)
+{
+	struct from_before before;
+	char *text;
+
+	if (!from_before_read(&v->catalog, &before))
+		return;
+	text = from_before_text(&before);
+	fputs(head, stdout);
+	print_wrapped(text, (int)strlen(head));
+	free(text);
+}
+
 void view_print_dropped(const struct view *v, const char *head)
 {
 	struct dropped dropped;
@@ -515,6 +552,42 @@ static void print_window(const struct view *v)
 		putchar('\n');
 }
 
+/* What the allocator gave for the live blocks, and how much of that is internal fragmentation. */
+static void print_usable(const struct analysis *a, bool exact)
+{
+	uint64_t usable = a->usable_bytes, requested = a->usable_requested_bytes;
+	bool is_partial = requested < a->totals.live_bytes;
+	char x[FORMAT_MAX], y[FORMAT_MAX];
+
+	if (!usable)
+		return;
+	printf("\n  Usable      %s", view_bytes(x, usable, exact));
+	if (is_partial)
+		printf(" for %s of it, as far as it is known", view_bytes(y, requested, exact));
+	printf(", internal fragmentation %s",
+	       format_percent(x, usable > requested ? usable - requested : 0, usable));
+}
+
+#define MARKS_SHOWN 5
+
+/* What record --when marked; the last ones, where there are many. */
+static void print_marks(const struct view *v)
+{
+	char safe[160], t[FORMAT_MAX];
+	size_t at = 0, n = 0, seen = 0;
+	struct mark m;
+
+	while (marks_next(&v->catalog, &at, &m))
+		n++;
+	if (n > MARKS_SHOWN)
+		printf("  Marked      %zu earlier moments: heaptrail info\n", n - MARKS_SHOWN);
+	for (at = 0; marks_next(&v->catalog, &at, &m); seen++)
+		if (seen + MARKS_SHOWN >= n)
+			printf("  Marked      at %s: %s\n",
+			       format_duration(t, view_since_start(v, m.t_ns)),
+			       format_safe(safe, sizeof(safe), m.text));
+}
+
 void view_print_head(const struct view *v, bool exact)
 {
 	const struct analysis *a = &v->analysis;
@@ -534,14 +607,15 @@ void view_print_head(const struct view *v, bool exact)
 	printf("  %-12s%s in %s blocks",
 	       view_is_past(v) ? "Live" : view_exited(v) ? "Leaked" : "Unfreed",
 	       view_bytes(x, t->live_bytes, exact), format_count(y, t->live_blocks));
-	if (a->usable_bytes)
-		printf(", %s usable", view_bytes(z, a->usable_bytes, exact));
+	print_usable(a, exact);
 	printf("\n  Temporary   %s allocations (%s)\n", format_count(x, t->temporary_allocs),
 	       format_percent(y, t->temporary_allocs, t->alloc_calls));
 	printf("  Lost events %s\n", format_count(x, view_lost_events(v)));
 	stack_view_print_health(v);
+	print_from_before(v, "  Before      ");
 	view_print_small(v, "  Small       ");
 	view_print_dropped(v, "  Earlier     ");
+	print_marks(v);
 	print_warnings(v);
 }
 
@@ -591,6 +665,22 @@ static void json_small(const struct view *v, struct json *j)
 	json_end_object(j);
 }
 
+static void json_from_before(const struct view *v, struct json *j)
+{
+	struct from_before b;
+
+	if (!from_before_read(&v->catalog, &b)) {
+		json_string(j, "from_before", NULL);
+		return;
+	}
+	json_begin_object(j, "from_before");
+	json_u64(j, "blocks", b.blocks);
+	json_u64(j, "bytes", b.bytes);
+	json_u64(j, "held_ns", b.held_ns);
+	json_string(j, "error", b.error);
+	json_end_object(j);
+}
+
 static void json_window(const struct view *v, struct json *j)
 {
 	if (!v->window.since_ns && !view_is_past(v)) {
@@ -619,6 +709,21 @@ static void json_dropped(const struct view *v, struct json *j)
 	json_end_object(j);
 }
 
+static void json_marks(const struct view *v, struct json *j)
+{
+	struct mark m;
+	size_t at = 0;
+
+	json_begin_array(j, "marks");
+	while (marks_next(&v->catalog, &at, &m)) {
+		json_begin_object(j, NULL);
+		json_u64(j, "time_ns", view_since_start(v, m.t_ns));
+		json_string(j, "text", m.text);
+		json_end_object(j);
+	}
+	json_end_array(j);
+}
+
 void view_json_recording(const struct view *v, struct json *j)
 {
 	json_begin_object(j, "recording");
@@ -634,8 +739,10 @@ void view_json_recording(const struct view *v, struct json *j)
 	json_u64(j, "events", v->analysis.events);
 	json_u64(j, "bytes_on_disk", store_bytes_on_disk(v->path));
 	json_small(v, j);
+	json_from_before(v, j);
 	json_window(v, j);
 	json_dropped(v, j);
+	json_marks(v, j);
 	json_end_object(j);
 }
 
@@ -657,6 +764,7 @@ void view_json_summary(const struct view *v, struct json *j)
 	json_u64(j, "peak_time_ns", view_since_start(v, a->peak_time_ns));
 	json_u64(j, "temporary_allocs", t->temporary_allocs);
 	json_u64(j, "usable_bytes", a->usable_bytes);
+	json_u64(j, "usable_requested_bytes", a->usable_requested_bytes);
 	json_i64(j, "peak_rss_bytes", catalog_number(&v->catalog, "peak_rss_bytes", 0));
 	json_u64(j, "lost_events", view_lost_events(v));
 	json_u64(j, "unknown_frees", a->frees[FREE_UNKNOWN]);

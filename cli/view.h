@@ -43,6 +43,9 @@ int view_open_visit(struct view *v, const char *path, const struct when *when,
 /* The same with the blocks that are live then: @blocks, which is empty. */
 int view_open_live(struct view *v, const char *path, const struct when *when,
 		   struct leak_blocks *blocks, struct err *err);
+/* The same from the beginning, with what each stack had over time: @windows, which is new. */
+int view_open_growth(struct view *v, const char *path, const struct when *when,
+		     struct leak_blocks *blocks, struct growth_windows *windows, struct err *err);
 /* The same without a look at the events: there is no analysis. */
 int view_open_catalog(struct view *v, const char *path, struct err *err);
 void view_close(struct view *v);

@@ -77,10 +77,10 @@ static void print_what(const struct view *v, const struct wrong_free *w)
 		       format_safe(b, sizeof(b), layer_name(v, w->freed_family)));
 		break;
 	default:
-		if (strcmp(layer, LAYERS_HEAP)) /* realloc() ends none of those */
+		if (strcmp(layer, LAYERS_HEAP))
 			printf("of layer %s, freed past it: by %s of the heap below\n",
 			       format_safe(a, sizeof(a), layer),
-			       form == FORM_C ? "free()" : freed ? freed : "a function");
+			       freed ? freed : "a function");
 		else if (w->made_family != w->freed_family)
 			printf("of %s, freed by %s\n",
 			       format_safe(a, sizeof(a), family_name(v, w->made_family)),

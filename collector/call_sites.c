@@ -93,6 +93,13 @@ void call_sites_maps_changed(struct call_sites *c)
 /* Code that is in no file: a JIT's, or the kernel's own pages. */
 static const char anonymous[] = "[anonymous]";
 
+static enum code_owner owner_of(struct elf_file *elf, const struct family *family)
+{
+	if (!family)
+		return elf_file_exports(elf, "_dl_debug_state") ? CODE_OF_LOADER : CODE_OF_ANYBODY;
+	return family->is_library && elf_file_soname(elf) ? CODE_OF_ALLOCATOR : CODE_OF_ANYBODY;
+}
+
 /* The module of what is mapped there; @anew: another than what was, by the same name. */
 static struct module_id find_module(struct call_sites *c, const struct process_map *map, bool anew)
 {
@@ -112,8 +119,12 @@ static struct module_id find_module(struct call_sites *c, const struct process_m
 			m.elf = NULL;
 		free(file);
 	}
-	if (m.elf)
-		m.is_allocator = family_of_file(m.elf) != NULL;
+	if (m.elf) {
+		const struct family *family = family_of_file(m.elf);
+
+		m.is_allocator = family != NULL;
+		m.owner = owner_of(m.elf, family);
+	}
 	id.v = (uint32_t)c->n_modules++;
 	ARRAY_GROW(c->modules, c->cap_modules, id.v);
 	c->modules[id.v] = m;
@@ -499,10 +510,33 @@ struct stack_id call_sites_caller(struct call_sites *c, uint64_t address, uint16
 	return stack;
 }
 
+struct stack_id call_sites_name(struct call_sites *c, const char *name)
+{
+	struct module_id module = {(uint32_t)c->n_modules++};
+	struct frame_id frame;
+
+	ARRAY_GROW(c->modules, c->cap_modules, module.v);
+	c->modules[module.v] = (struct call_site_module){.path = xstrdup(name)};
+	store_writer_put_module(c->writer,
+				&(struct module_record){.id = module, .path = name});
+	frame = intern_frame(c, module, 0);
+	store_writer_put_symbol(c->writer,
+				&(struct symbol_record){.frame = frame, .function = name});
+	return branch(c, (struct stack_id){0}, frame, STACK_COMPLETE);
+}
+
 bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack)
 {
 	return stack.v && stack.v < c->n_stacks &&
 	       c->modules[c->frames[c->stacks[stack.v].frame.v].module.v].is_allocator;
+}
+
+enum code_owner call_sites_owner(struct call_sites *c, uint64_t address, uint16_t generation,
+				 uint64_t now_ns)
+{
+	struct frame_id frame = frame_of(c, address, generation, now_ns);
+
+	return c->modules[c->frames[frame.v].module.v].owner;
 }
 
 struct resolving {

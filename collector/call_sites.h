@@ -25,6 +25,13 @@
  * Files are kept open from the moment they are first met, so that names are
  * right even if the file is replaced or the process is gone.
  */
+/* Whose code a module has that maps memory for others. */
+enum code_owner {
+	CODE_OF_ANYBODY,
+	CODE_OF_LOADER,	   /* ld.so; where that is the C library itself it is not told apart */
+	CODE_OF_ALLOCATOR, /* a library that is nothing else */
+};
+
 #define CALL_SITES_CALLERS 1024
 #define FORM_UNASKED 127
 #define FORM_WRITTEN 128
@@ -75,6 +82,7 @@ struct call_sites {
 		struct elf_file *elf; /* NULL: no ELF file */
 		struct allocation_calls *calls; /* NULL: nobody has asked yet */
 		bool is_allocator;
+		enum code_owner owner;
 		bool has_file;	   /* a number, see call_sites_set_file() */
 		bool is_transient; /* it was mapped while events were recorded */
 	} *modules; /* [id], from 1 */
@@ -124,6 +132,8 @@ struct stack_id call_sites_stack(struct call_sites *c, const uint64_t *addresses
 /* The same of a call of which the caller only is known, or wanted: end STACK_CALLER. */
 struct stack_id call_sites_caller(struct call_sites *c, uint64_t address, uint16_t generation,
 				  uint64_t now_ns);
+/* A stack of one frame, in no code, which is called @name: instead of one that is not known. */
+struct stack_id call_sites_name(struct call_sites *c, const char *name);
 /*
  * By which form the stack's call of an allocator asked for a block, or gave it back: as its
  * code says, so FORM_UNKNOWN of calls by pointers, or of wrappers.
@@ -139,6 +149,9 @@ static inline enum allocation_form call_sites_form(const struct call_sites *c,
 void call_sites_write_form(struct call_sites *c, struct stack_id stack);
 /* Does the stack's innermost frame lie in an allocator's own code? */
 bool call_sites_in_allocator(const struct call_sites *c, struct stack_id stack);
+/* Whose code is at that address, or frame, as those of call_sites_stack()? */
+enum code_owner call_sites_owner(struct call_sites *c, uint64_t address, uint16_t generation,
+				 uint64_t now_ns);
 /* What the process tells of code that it made itself; while it may be looked into. */
 void call_sites_read_jit_names(struct call_sites *c);
 /*

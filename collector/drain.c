@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/drain_mappings.h"
 #include "collector/drain_realms.h"
 #include "collector/drain_small.h"
 #include "collector/drain_stacks.h"
+#include "collector/drain_write.h"
 #include "collector/family.h"
 #include "common/format.h"
 #include "common/xalloc.h"
@@ -18,25 +20,16 @@
 /* A serial number beyond this is no thread's: the raw event is damaged. */
 #define THREADS_MAX (1u << 24)
 
-static void set_layers(struct drain *d)
-{
-	struct layers l;
-
-	layers_init(&l);
-	for (size_t i = 0; i < n_user_families; i++)
-		layers_add(&l, user_families[i].id, user_families[i].layer_name);
-	d->heap.layers = l.replay;
-}
-
 void drain_init(struct drain *d, struct store_writer *writer, pid_t pid)
 {
 	static const uint64_t none = 0;
 
 	memset(d, 0, sizeof(*d));
 	d->losses_so_far = &none;
-	set_layers(d);
+	realms_set_layers(d);
 	d->writer = writer;
 	d->pid = pid;
+	usable_init(&d->usable, pid);
 	timeline_buckets_init(&d->timeline);
 	call_sites_init(&d->sites, writer, pid);
 }
@@ -67,6 +60,7 @@ static void release_others(struct drain *d)
 			d->others[i][k] = NULL;
 		}
 	pools_release(&d->pools);
+	mappings_release(&d->mappings);
 	hashmap_release(&d->acquired_before);
 }
 
@@ -113,6 +107,7 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	store_writer_put_space(d->writer, &d->space);
 	pairing_reset(&d->pairing);
 	release_others(d);
+	usable_init(&d->usable, d->pid);
 	d->live_bytes = 0;
 	replay_begin_space(&d->heap, d->space.id);
 	d->small.live_blocks = d->small.live_bytes = 0;
@@ -131,8 +126,7 @@ void drain_end_space(struct drain *d, const char *how, uint64_t t_ns)
 
 /* ---- events ------------------------------------------------------------------------ */
 
-/* Its slot is found; NO_SLOT where there is no such event. */
-static uint32_t emit(struct drain *d, struct event *e)
+uint32_t drain_emit(struct drain *d, struct event *e)
 {
 	const struct drain_observer *o = &d->observer;
 	uint64_t before = d->live_bytes, chunk;
@@ -145,7 +139,7 @@ static uint32_t emit(struct drain *d, struct event *e)
 	if (step.made)
 		e->slot = step.slot;
 	d->counts.events++;
-	d->counts.alloc_calls += event_allocates(e);
+	d->counts.alloc_calls += event_is_alloc_call(e);
 	d->counts.free_calls += event_frees(e);
 	if (!replay_layer_of(&d->heap.layers, e->family)) {
 		d->live_bytes += (step.made ? step.made->size : 0) -
@@ -162,8 +156,8 @@ static uint32_t emit(struct drain *d, struct event *e)
 
 /* ---- what is common to events -------------------------------------------------------- */
 
-static struct event make_event(struct drain *d, const struct ring_head *h, enum event_kind kind,
-			       struct stack_id stack)
+struct event drain_event(const struct drain *d, const struct ring_head *h, enum event_kind kind,
+			 struct stack_id stack)
 {
 	return (struct event){
 		.kind = (uint8_t)kind,
@@ -194,7 +188,7 @@ static void end_with_pool(void *arg, uint32_t slot, uint64_t address)
 	realm = realm_of(p->drain, e.family);
 	pairing_remove(realm.pairing, address);
 	p->drain->counts.implied_frees += p->is_implied;
-	emit(p->drain, &e);
+	drain_emit(p->drain, &e);
 }
 
 /* All that is in the pool at @address ends as @e says. */
@@ -233,7 +227,7 @@ static void imply_block(struct drain *d, const struct realm *realm, struct threa
 	if (found == PAIRING_SMALL)
 		drain_end_small(d, e.slot);
 	else
-		emit(d, &e);
+		drain_emit(d, &e);
 }
 
 /* ---- blocks ------------------------------------------------------------------------ */
@@ -241,11 +235,11 @@ static void imply_block(struct drain *d, const struct realm *realm, struct threa
 /* The block that comes next is of that pool, or of none: that is said where it changes. */
 static void enter_pool(struct drain *d, const struct ring_head *h, uint8_t layer, uint64_t pool)
 {
-	struct event e = make_event(d, h, EVENT_IN_POOL, (struct stack_id){0});
+	struct event e = drain_event(d, h, EVENT_IN_POOL, (struct stack_id){0});
 
 	e.address = pool;
 	if (pools_enter(&d->pools, h->thread, layer, pool))
-		emit(d, &e);
+		drain_emit(d, &e);
 }
 
 static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool)
@@ -263,11 +257,11 @@ static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool
 	}
 	if (!realm_is_heap(&realm) && realm.kind != FAMILY_COUNTED)
 		enter_pool(d, h, realm.layer, pool == r->address ? 0 : pool);
-	e = make_event(d, h, EVENT_ALLOC, drain_alloc_stack(d, h, r->stack, r->caller));
+	e = drain_event(d, h, EVENT_ALLOC, drain_alloc_stack(d, h, r->stack, r->caller));
 	e.address = r->address;
 	e.size = r->size;
-	e.usable = family_usable(family_by_id(h->family), r->size, r->size_word);
-	slot = emit(d, &e);
+	e.usable = usable_of(&d->usable, h->family, r->size, r->size_word);
+	slot = drain_emit(d, &e);
 	if (slot == NO_SLOT)
 		return;
 	if (realm.kind == FAMILY_COUNTED)
@@ -341,7 +335,7 @@ static void end_block(struct drain *d, const struct realm *realm, const struct r
 		      enum pairing_found found, uint32_t place, uint64_t address,
 		      struct stack_id stack)
 {
-	struct event e = make_event(d, h, EVENT_FREE, stack);
+	struct event e = drain_event(d, h, EVENT_FREE, stack);
 
 	if (found == PAIRING_SMALL) {
 		drain_end_small(d, place);
@@ -357,17 +351,17 @@ static void end_block(struct drain *d, const struct realm *realm, const struct r
 		e.address = address;
 		e.free_class = (uint8_t)classify(d, realm, &e, found);
 	}
-	emit(d, &e);
+	drain_emit(d, &e);
 }
 
 /*
- * The heap's own free ends a block past the function of the layer that handed it out.
- * Returns whether there was one.
+ * The heap's own free ends a block past the function of the layer that handed it out; so does
+ * its realloc, of a layer that takes back single blocks.  Returns whether there was one.
  */
 static bool end_above(struct drain *d, const struct ring_head *h, uint64_t address,
-		      struct stack_id stack)
+		      struct stack_id stack, bool is_resized)
 {
-	struct event e = make_event(d, h, EVENT_FREE, stack);
+	struct event e = drain_event(d, h, EVENT_FREE, stack);
 	bool any = false;
 
 	for (uint8_t layer = LAYER_HEAP + 1; layer < PROBE_LAYERS; layer++) {
@@ -378,6 +372,8 @@ static bool end_above(struct drain *d, const struct ring_head *h, uint64_t addre
 			continue;
 		e.family = members.family = (uint8_t)replay_at(&d->heap, e.slot)->family;
 		realm = realm_of(d, e.family);
+		if (is_resized && !family_takes_back(family_by_id(e.family)))
+			continue; /* memory of the layer's own, that grows */
 		members.free_class = FREE_WITH_POOL;
 		end_members(d, &realm, address, &members);
 		e.free_class = FREE_OF_BLOCK;
@@ -387,7 +383,7 @@ static bool end_above(struct drain *d, const struct ring_head *h, uint64_t addre
 			call_sites_write_form(&d->sites, stack);
 		}
 		realm_forget(d, &realm, address, e.slot);
-		emit(d, &e);
+		drain_emit(d, &e);
 		any = true;
 	}
 	return any;
@@ -422,7 +418,7 @@ static void free_block(struct drain *d, const struct ring_free *r)
 
 	if (found != PAIRING_SMALL || n_user_families)
 		stack = freeing_stack(d, r);
-	if (n_user_families && realm_is_heap(&realm) && end_above(d, h, r->address, stack) &&
+	if (n_user_families && realm_is_heap(&realm) && end_above(d, h, r->address, stack, false) &&
 	    !pairing_is_block(found))
 		return;
 	if (pairing_is_block(found))
@@ -435,7 +431,7 @@ static void end_pool(struct drain *d, const struct ring_free *r)
 {
 	const struct ring_head *h = &r->head;
 	struct realm realm = realm_of(d, h->family), blocks = realm;
-	struct event e = make_event(d, h, EVENT_FREE, freeing_stack(d, r));
+	struct event e = drain_event(d, h, EVENT_FREE, freeing_stack(d, r));
 	uint32_t place = NO_SLOT;
 	enum pairing_found found;
 
@@ -487,7 +483,7 @@ static void drop_realloc(struct drain *d, uint32_t serial, struct drain_realloc 
 	if (r->found == PAIRING_SMALL)
 		drain_end_small(d, r->place);
 	else if (r->found == PAIRING_LIVE)
-		emit(d, &e);
+		drain_emit(d, &e);
 }
 
 static void begin_realloc(struct drain *d, const struct ring_realloc_begin *r)
@@ -528,7 +524,7 @@ static void end_realloc_in_two(struct drain *d, const struct realm *realm,
 		add_block(d, &(struct ring_alloc){.head = r->head,
 						  .address = r->address,
 						  .size = r->size,
-						  .size_word = r->size_word,
+						  .size_word = usable_word_alone(r),
 						  .stack = r->stack,
 						  .caller = r->caller}, t->pool);
 }
@@ -542,6 +538,7 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 	struct thread_id thread = {r->head.thread};
 	struct stack_id stack;
 	struct event e;
+	uint64_t old;
 
 	if (!t->is_under_way || t->old_address != r->old_address) {
 		/* its beginning was lost */
@@ -561,23 +558,26 @@ static void end_realloc(struct drain *d, const struct ring_realloc_end *r)
 		imply_block(d, &realm, thread, r->head.family, r->address,
 			    r->address != r->old_address);
 	stack = drain_alloc_stack(d, &r->head, r->stack, r->caller);
+	if (n_user_families && realm_is_heap(&realm))
+		end_above(d, &r->head, r->old_address, stack, true);
 	if (t->found != PAIRING_LIVE || frees ||
 	    (realm_is_heap(&realm) &&
 	     (r->size < d->min_size || is_mismatched(d, t->place, r->head.family, stack)))) {
 		end_realloc_in_two(d, &realm, r, t, stack);
 		return;
 	}
-	e = make_event(d, &r->head, EVENT_REALLOC, stack);
+	e = drain_event(d, &r->head, EVENT_REALLOC, stack);
 	e.address = r->address;
 	e.size = r->size;
-	e.usable = family_usable(family, r->size, r->size_word);
+	old = replay_block_in(&d->heap, t->place).usable;
+	e.usable = usable_of_resized(&d->usable, r, old);
 	e.slot = t->place;
 	pairing_put(realm.pairing, r->address, t->place);
 	if (!realm_is_heap(&realm))
 		pools_move(&d->pools, realm.layer, r->old_address, r->address);
 	if (t->pool)
 		pools_add(&d->pools, realm.layer, t->pool, t->place, r->address);
-	emit(d, &e);
+	drain_emit(d, &e);
 }
 
 /* ---- threads and the process ------------------------------------------------------- */
@@ -680,6 +680,7 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		[RING_POOL_ALLOC] = sizeof(struct ring_pool_alloc),
 		[RING_POOL_RESET] = sizeof(struct ring_free),
 		[RING_POOL_DESTROY] = sizeof(struct ring_free),
+		[RING_MAPPING] = sizeof(struct ring_mapping),
 	};
 	const struct ring_free *f = (const void *)h;
 	unsigned int kind = len < sizeof(*h) ? RING_KINDS : kind_of(h);
@@ -725,6 +726,9 @@ void drain_feed(struct drain *d, const struct ring_head *h, size_t len)
 		if (d->on_maps)
 			d->on_maps(d->on_arg);
 		break;
+	case RING_MAPPING:
+		drain_note_mapping(d, (const void *)h);
+		break;
 	case RING_STACK:
 		drain_note_stack(d, (const void *)h);
 		break;
@@ -749,34 +753,6 @@ static void ask_for_name(struct drain_thread *t)
 		set_name(t, name, sizeof(name));
 	}
 	fclose(f);
-}
-
-void drain_write_counts(struct drain *d)
-{
-	const struct drain_counts *c = &d->counts;
-	const struct {
-		enum loss kind;
-		uint64_t count;
-	} losses[] = {
-		{LOSS_IMPLIED_FREES, c->implied_frees},
-		{LOSS_UNKNOWN_FREES, c->unknown_frees},
-		{LOSS_INTERNAL_FREES, c->internal_frees},
-		{LOSS_DOUBLE_FREES, c->double_frees},
-		{LOSS_MISMATCHED_FREES, c->mismatched_frees},
-		{LOSS_UNFINISHED_REALLOCS, c->unfinished_reallocs},
-		{LOSS_MALFORMED_EVENTS, c->malformed},
-		{LOSS_GUESSED_FRAMES, c->guessed_frames},
-	};
-
-	for (size_t i = 0; i < COUNT_OF(losses); i++)
-		store_writer_put_loss(d->writer, loss_kinds[losses[i].kind].name, losses[i].count);
-}
-
-void drain_write_slow(struct drain *d)
-{
-	const struct timeline_buckets *t = &d->timeline;
-
-	store_writer_put_timeline(d->writer, t->buckets, t->n, t->start_ns, t->width_ns);
 }
 
 void drain_finish(struct drain *d)

@@ -9,10 +9,12 @@
 
 #include "collector/call_sites.h"
 #include "collector/family.h"
+#include "collector/mappings.h"
 #include "collector/pairing.h"
 #include "collector/pools.h"
 #include "collector/ring_events.h"
 #include "collector/stack_mode.h"
+#include "collector/usable.h"
 #include "common/hash.h"
 #include "store/record.h"
 #include "store/replay.h"
@@ -80,6 +82,8 @@ struct drain {
 	struct pairing pairing; /* of the blocks of layer heap */
 	struct pairing *others[PROBE_LAYERS][FAMILY_KINDS]; /* NULL: not needed yet */
 	struct pools pools;
+	struct mappings mappings; /* layer mmap's */
+	struct usable usable;
 	/* of countable things, slot -> the slot that its address led to before; or NO_SLOT - 1 */
 	struct hashmap acquired_before;
 	struct replay heap;
@@ -88,6 +92,9 @@ struct drain {
 	uint64_t min_size; /* smaller blocks are counted only */
 	struct drain_small small;
 	bool small_is_written; /* as it is now */
+	struct {
+		uint64_t blocks, bytes;
+	} before; /* of the heap, from before the recording */
 	/* events lost in the kernel: where there are any, nothing is called a double free */
 	const uint64_t *losses_so_far; /* at first there are none */
 	/* blocks of layer heap from before may have been handed out by a layer above, unseen */
@@ -157,12 +164,19 @@ static inline void drain_take(void *drain, const struct ring_head *e, size_t len
 {
 	drain_feed(drain, e, len);
 }
+/*
+ * A block of the heap that was there at @t_ns, before the first raw event: an event of no call.
+ * All that is known of its size is what is usable.  Where it is known already, nothing happens.
+ */
+void drain_add_before(struct drain *d, uint8_t family, struct stack_id stack, uint64_t address,
+		      uint64_t usable, uint64_t t_ns);
+/* For its other files: an event of now, of what the kernel side says; the rest is to be set. */
+struct event drain_event(const struct drain *d, const struct ring_head *h, enum event_kind kind,
+			 struct stack_id stack);
+/* Records it.  Returns its slot, or NO_SLOT where it contradicts others. */
+uint32_t drain_emit(struct drain *d, struct event *e);
 /* Code came or went: what was learnt of addresses is void. */
 void drain_code_changed(struct drain *d);
-/* Writes what changes slowly (the timeline) to the recording. */
-void drain_write_slow(struct drain *d);
-/* Writes what was set right or could not be told (table loss). */
-void drain_write_counts(struct drain *d);
 /* Writes what there was of blocks that are not recorded (table recording), if it has changed. */
 void drain_write_small(struct drain *d);
 /* Writes all threads and counts; those that live are asked for their names. */

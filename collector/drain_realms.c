@@ -3,6 +3,19 @@
 #include "collector/drain_realms.h"
 
 #include "common/xalloc.h"
+#include "store/layers.h"
+
+void realms_set_layers(struct drain *d)
+{
+	struct layers l;
+
+	layers_init(&l);
+	for (size_t i = 0; i < n_mapping_families; i++)
+		layers_add(&l, mapping_families[i].id, mapping_families[i].layer);
+	for (size_t i = 0; i < n_user_families; i++)
+		layers_add(&l, user_families[i].id, user_families[i].layer_name);
+	d->heap.layers = l.replay;
+}
 
 struct realm realm_above(struct drain *d, const struct family *family)
 {

@@ -14,6 +14,9 @@ struct realm {
 	enum family_kind kind;
 };
 
+/* Tells the replay which families are of which layer. */
+void realms_set_layers(struct drain *d);
+
 /* Of a layer above heap. */
 struct realm realm_above(struct drain *d, const struct family *family);
 

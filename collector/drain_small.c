@@ -2,14 +2,19 @@
 #include "config.h"
 #include "collector/drain_small.h"
 
-void drain_begin_small(struct drain *d, uint64_t address, uint64_t size)
+void drain_know_small(struct drain *d, uint64_t address, uint64_t size)
 {
 	pairing_put_small(&d->pairing, address, size);
-	d->small.alloc_calls++;
-	d->small.allocated_bytes += size;
 	d->small.live_blocks++;
 	d->small.live_bytes += size;
 	d->small_is_written = false;
+}
+
+void drain_begin_small(struct drain *d, uint64_t address, uint64_t size)
+{
+	drain_know_small(d, address, size);
+	d->small.alloc_calls++;
+	d->small.allocated_bytes += size;
 }
 
 void drain_end_small(struct drain *d, uint64_t size)

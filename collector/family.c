@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/xalloc.h"
+#include "store/layers.h"
 #include "store/record.h"
 
 /* What C's allocators all have, @prefix before it where they are not in libc's place. */
@@ -48,6 +49,7 @@ static const struct family_function jemalloc_functions[] = {
 	C_FUNCTIONS(""), CXX_FUNCTIONS,
 	{.symbol = "mallocx", .op = PROBE_ALLOC, .size = 1, .aligns = true},
 	{.symbol = "rallocx", .op = PROBE_REALLOC, .size = 2, .pointer = 1, .aligns = true},
+	{.symbol = "xallocx", .op = PROBE_RESIZE, .size = 2, .pointer = 1},
 	{.symbol = "dallocx", .op = PROBE_FREE, .pointer = 1},
 	{.symbol = "sdallocx", .op = PROBE_FREE, .pointer = 1},
 	{.symbol = "free_sized", .op = PROBE_FREE, .pointer = 1},
@@ -61,8 +63,9 @@ static const struct family_function tcmalloc_functions[] = {
 	{.symbol = "tc_free_sized", .op = PROBE_FREE, .pointer = 1},
 	{.symbol = "tc_malloc_skip_new_handler", .op = PROBE_ALLOC, .size = 1},
 	NEW("tc_new"), NEW("tc_newarray"), NEW("tc_new_nothrow"), NEW("tc_newarray_nothrow"),
-	NEW("tc_new_aligned"), NEW("tc_newarray_aligned"),
-	NEW("tc_new_aligned_nothrow"), NEW("tc_newarray_aligned_nothrow"),
+	NEW("tc_new_aligned", .aligns = true), NEW("tc_newarray_aligned", .aligns = true),
+	NEW("tc_new_aligned_nothrow", .aligns = true),
+	NEW("tc_newarray_aligned_nothrow", .aligns = true),
 	DELETE("tc_delete"), DELETE("tc_deletearray"),
 	DELETE("tc_delete_sized"), DELETE("tc_deletearray_sized"),
 	DELETE("tc_delete_nothrow"), DELETE("tc_deletearray_nothrow"),
@@ -76,28 +79,29 @@ static const struct family_function mimalloc_functions[] = {
 	{.symbol = "cfree", .op = PROBE_FREE, .pointer = 1},
 	{.symbol = "vfree", .op = PROBE_FREE, .pointer = 1},
 	{.symbol = "reallocf", .op = PROBE_REALLOC, .size = 2, .pointer = 1},
-	NEW("mi_new"), NEW("mi_new_nothrow"), NEW("mi_new_aligned"),
-	NEW("mi_new_aligned_nothrow"),
+	NEW("mi_new"), NEW("mi_new_nothrow"), NEW("mi_new_aligned", .aligns = true),
+	NEW("mi_new_aligned_nothrow", .aligns = true),
 	{.symbol = "mi_new_n", .op = PROBE_ALLOC, .size = 2, .factor = 1, .throws = true},
 	{.symbol = "mi_malloc_small", .op = PROBE_ALLOC, .size = 1},
 	{.symbol = "mi_zalloc_small", .op = PROBE_ALLOC, .size = 1},
 	{.symbol = "mi_zalloc", .op = PROBE_ALLOC, .size = 1},
 	{.symbol = "mi_mallocn", .op = PROBE_ALLOC, .size = 2, .factor = 1},
-	{.symbol = "mi_malloc_aligned", .op = PROBE_ALLOC, .size = 1},
-	{.symbol = "mi_zalloc_aligned", .op = PROBE_ALLOC, .size = 1},
-	{.symbol = "mi_calloc_aligned", .op = PROBE_ALLOC, .size = 2, .factor = 1},
+	{.symbol = "mi_malloc_aligned", .op = PROBE_ALLOC, .size = 1, .aligns = true},
+	{.symbol = "mi_zalloc_aligned", .op = PROBE_ALLOC, .size = 1, .aligns = true},
+	{.symbol = "mi_calloc_aligned", .op = PROBE_ALLOC, .size = 2, .factor = 1, .aligns = true},
 	{.symbol = "mi_heap_malloc", .op = PROBE_ALLOC, .size = 2},
 	{.symbol = "mi_heap_zalloc", .op = PROBE_ALLOC, .size = 2},
 	{.symbol = "mi_heap_calloc", .op = PROBE_ALLOC, .size = 3, .factor = 2},
 	{.symbol = "mi_heap_mallocn", .op = PROBE_ALLOC, .size = 3, .factor = 2},
 	{.symbol = "mi_heap_malloc_small", .op = PROBE_ALLOC, .size = 2},
-	{.symbol = "mi_heap_malloc_aligned", .op = PROBE_ALLOC, .size = 2},
+	{.symbol = "mi_heap_malloc_aligned", .op = PROBE_ALLOC, .size = 2, .aligns = true},
 	{.symbol = "mi_heap_realloc", .op = PROBE_REALLOC, .size = 3, .pointer = 2},
 	{.symbol = "mi_reallocn", .op = PROBE_REALLOC, .size = 3, .factor = 2, .pointer = 1},
 	{.symbol = "mi_reallocf", .op = PROBE_REALLOC, .size = 2, .pointer = 1},
 	{.symbol = "mi_rezalloc", .op = PROBE_REALLOC, .size = 2, .pointer = 1},
 	{.symbol = "mi_recalloc", .op = PROBE_REALLOC, .size = 3, .factor = 2, .pointer = 1},
-	{.symbol = "mi_realloc_aligned", .op = PROBE_REALLOC, .size = 2, .pointer = 1},
+	{.symbol = "mi_realloc_aligned", .op = PROBE_REALLOC, .size = 2, .pointer = 1,
+	 .aligns = true},
 	{.symbol = "mi_cfree", .op = PROBE_FREE, .pointer = 1},
 	{.symbol = "mi_free_size", .op = PROBE_FREE, .pointer = 1},
 	{.symbol = "mi_free_aligned", .op = PROBE_FREE, .pointer = 1},
@@ -110,6 +114,7 @@ const struct family families[] = {
 		.id = 2,
 		.name = "jemalloc",
 		.name_in_program = "static jemalloc",
+		.is_library = true,
 		.layer = LAYER_HEAP,
 		.layer_name = "heap",
 		.markers = {"mallocx", "je_mallocx"},
@@ -123,9 +128,11 @@ const struct family families[] = {
 		.id = 3,
 		.name = "tcmalloc",
 		.name_in_program = "static tcmalloc",
+		.is_library = true,
 		.layer = LAYER_HEAP,
 		.layer_name = "heap",
 		.markers = {"tc_malloc"},
+		.usable = USABLE_RULE_TCMALLOC,
 		.realloc_0_frees = true,
 		.functions = tcmalloc_functions,
 		.n_functions = COUNT_OF(tcmalloc_functions),
@@ -134,9 +141,11 @@ const struct family families[] = {
 		.id = 4,
 		.name = "mimalloc",
 		.name_in_program = "static mimalloc",
+		.is_library = true,
 		.layer = LAYER_HEAP,
 		.layer_name = "heap",
 		.markers = {"mi_malloc"},
+		.usable = USABLE_RULE_MIMALLOC,
 		.functions = mimalloc_functions,
 		.n_functions = COUNT_OF(mimalloc_functions),
 	},
@@ -162,6 +171,7 @@ const struct family families[] = {
 		.layer_name = "heap",
 		.markers = {"__libc_malloc_impl", "__dls3"},
 		.symbol = "malloc",
+		.usable = USABLE_RULE_REQUESTED,
 		.functions = libc_functions,
 		.n_functions = COUNT_OF(libc_functions),
 	},
@@ -199,10 +209,28 @@ void families_set_user(const struct family *f, size_t n)
 	n_user_families = n;
 }
 
+const struct family_record mapping_families[] = {
+	{FAMILY_ANONYMOUS, "mmap anonymous", LAYERS_MMAP},
+	{FAMILY_FILE, "mmap file", LAYERS_MMAP},
+	{FAMILY_BREAK, "brk", LAYERS_MMAP},
+	{FAMILY_SEGMENT, "shmat", LAYERS_MMAP},
+	{FAMILY_THREAD_STACK, "thread stack", LAYERS_MMAP},
+	{FAMILY_LOADER, "loader", LAYERS_MMAP},
+	{FAMILY_ALLOCATOR, "allocator", LAYERS_MMAP},
+};
+size_t n_mapping_families;
+
+void families_set_mappings(bool on)
+{
+	n_mapping_families = on ? COUNT_OF(mapping_families) : 0;
+}
+
 uint64_t families_above_heap(void)
 {
 	uint64_t bits = 0;
 
+	for (size_t i = 0; i < n_mapping_families; i++)
+		bits |= 1ull << mapping_families[i].id;
 	for (size_t i = 0; i < n_user_families; i++)
 		if (user_families[i].layer != LAYER_HEAP)
 			bits |= 1ull << (user_families[i].id & 63);
@@ -279,12 +307,19 @@ bool family_frees(const struct family *family)
 	return in_pools && has_pools_that_end(family);
 }
 
+bool family_takes_back(const struct family *family)
+{
+	return family->kind == FAMILY_BLOCKS &&
+	       (has_op(family, PROBE_FREE) || has_op(family, PROBE_REALLOC));
+}
+
 uint64_t family_cookie(const struct family *family, const struct family_function *f,
 		       uint32_t stack_bytes, bool at_exits)
 {
 	uint64_t cookie = PROBE_COOKIE(f->op, family->layer, family->id, f - family->functions,
 				       f->size, f->factor, f->pointer,
-				       f->aligns && family->usable != USABLE_RULE_GLIBC
+				       f->aligns && family->usable != USABLE_RULE_GLIBC &&
+						       family->usable != USABLE_RULE_REQUESTED
 					       ? USABLE_RULE_NONE
 					       : family->usable,
 				       stack_bytes / 8);
@@ -299,38 +334,6 @@ uint64_t family_exit_cookie(const struct family *family, const struct family_fun
 	return PROBE_COOKIE(f->op, family->layer, family->id, 0, 0, 0, 0, 0,
 			    exit->stack_bytes / 8) |
 	       PROBE_COOKIE_EXIT(exit->reg, exit->condition);
-}
-
-static uint64_t glibc_usable(uint64_t size_word)
-{
-	enum { IS_MMAPPED = 2, FLAGS = 7 };
-	uint64_t chunk = size_word & ~(uint64_t)FLAGS;
-
-	/* a chunk of the heap also has the next one's first word */
-	return chunk < 16 ? USABLE_UNKNOWN : chunk - (size_word & IS_MMAPPED ? 16 : 8);
-}
-
-/* 8, then multiples of 16 until 128, then four classes from each power of two to the next. */
-static uint64_t jemalloc_usable(uint64_t size)
-{
-	uint64_t step = 16;
-
-	if (size <= 8)
-		return 8;
-	if (size > INT64_MAX)
-		return USABLE_UNKNOWN;
-	if (size > 128)
-		step = 1ull << (63 - __builtin_clzll(2 * size - 1) - 3);
-	return (size + step - 1) & ~(step - 1);
-}
-
-uint64_t family_usable(const struct family *family, uint64_t size, uint64_t size_word)
-{
-	if (family && size_word && family->usable == USABLE_RULE_GLIBC)
-		return glibc_usable(size_word);
-	if (family && size_word && family->usable == USABLE_RULE_JEMALLOC)
-		return jemalloc_usable(size);
-	return USABLE_UNKNOWN;
 }
 
 bool families_have(const char *name)
@@ -355,5 +358,7 @@ static void put(struct store_writer *w, const struct family *f, size_t n)
 void families_put(struct store_writer *w)
 {
 	put(w, families, n_families);
+	for (size_t i = 0; i < n_mapping_families; i++)
+		store_writer_put_family(w, &mapping_families[i]);
 	put(w, user_families, n_user_families);
 }

@@ -58,6 +58,7 @@ struct family {
 	enum family_kind kind;
 	const char *name;
 	const char *name_in_program; /* for people, where it is linked statically */
+	bool is_library; /* as a library it has an allocator and nothing else */
 	uint8_t layer; /* a number below PROBE_LAYERS … */
 	const char *layer_name;
 	/* an object is this allocator if it has this soname (NULL: by symbols only) … */
@@ -84,6 +85,23 @@ void families_set_user(const struct family *f, size_t n);
 /* Bits of the ids of those that are in other layers than heap. */
 uint64_t families_above_heap(void);
 
+/*
+ * What the program maps is a layer of its own, with these families, if that is recorded: then
+ * they are n_mapping_families, else 0.  Their ids are below those of the user's.
+ */
+enum mapping_family {
+	FAMILY_ANONYMOUS = 24,
+	FAMILY_FILE = 25,
+	FAMILY_BREAK = 26,
+	FAMILY_SEGMENT = 27,
+	FAMILY_THREAD_STACK = 28,
+	FAMILY_LOADER = 29,
+	FAMILY_ALLOCATOR = 30,
+};
+extern const struct family_record mapping_families[];
+extern size_t n_mapping_families;
+void families_set_mappings(bool on);
+
 /* NULL where there is none of that id. */
 const struct family *family_by_id(uint8_t id);
 
@@ -93,6 +111,8 @@ bool family_function_returns(const struct family_function *f); /* its result is 
 bool family_function_frees(const struct family_function *f);   /* or else allocates */
 /* Has it a way to give its blocks back?  Else they end with the memory below. */
 bool family_frees(const struct family *family);
+/* … one by one? */
+bool family_takes_back(const struct family *family);
 /*
  * @stack_bytes: by how much the stack has grown at the probe since the function's entry.
  * @at_exits: its ends are probed, not its return.
@@ -102,12 +122,6 @@ uint64_t family_cookie(const struct family *family, const struct family_function
 /* Of a probe at @exit of it, which throws. */
 uint64_t family_exit_cookie(const struct family *family, const struct family_function *f,
 			    const struct exit_site *exit);
-
-/*
- * What the allocator gave for @size bytes, and the size word the probe read; USABLE_UNKNOWN
- * if that is not known.
- */
-uint64_t family_usable(const struct family *family, uint64_t size, uint64_t size_word);
 
 /* Does @name, a symbol, belong to one of the functions of a family? */
 bool families_have(const char *name);

@@ -90,7 +90,7 @@ bool glibc_main_arena(struct process_memory *memory, const struct process_map *m
 	size_t n = bytes / 8;
 	bool is_found = false;
 
-	if (bytes > DATA_BYTES_MAX || m->shared)
+	if (bytes > DATA_BYTES_MAX || m->is_shared)
 		return false;
 	words = xcalloc(n, sizeof(*words));
 	process_memory_words(memory, m->start, n, words);

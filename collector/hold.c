@@ -219,7 +219,10 @@ static void let_go(struct hold *h, struct hold_thread *t)
 {
 	int signal = t->status >> 16 ? 0 : WSTOPSIG(t->status);
 
-	if (t->is_ours) {
+	if (t->has_ended) {
+		if (t->tid == h->target->pid)
+			target_note_status(h->target, t->status);
+	} else if (t->is_ours) {
 		/* one that runs cannot be let go of yet; one that was killed is waited for */
 		if (!t->is_stopped ||
 		    ptrace(PTRACE_DETACH, t->tid, NULL, (void *)(intptr_t)signal) < 0)

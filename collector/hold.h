@@ -26,6 +26,7 @@ struct hold_thread {
 	int status; /* as waitpid() said it */
 	bool is_ours; /* seized for the hold, and not before */
 	bool is_stopped;
+	bool has_ended; /* since it was stopped; waited for already */
 	bool has_registers;
 	struct user_regs_struct registers;
 };

@@ -2,6 +2,7 @@
 #include "config.h"
 #include "collector/losses.h"
 
+#include "collector/drain_write.h"
 #include "store/loss.h"
 
 static const enum loss kinds[PROBE_COUNTERS] = {

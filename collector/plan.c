@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/mapping_calls.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
 #include "image/elf_file.h"
@@ -312,6 +313,8 @@ static void add_object(struct plan *plan, pid_t pid, const struct process_map *m
 	if (family)
 		add_family(&o, elf, family);
 	add_user_functions(plan, &o, elf);
+	if (n_mapping_families)
+		mapping_calls_plan(&o, elf);
 	if (elf_file_exports(elf, DEBUG_HOOK))
 		add_named(&o, elf, PLAN_HOOK, DEBUG_HOOK);
 	add_unwinders(&o, elf);
@@ -397,6 +400,18 @@ static void put_extent(struct store_writer *w, const struct plan_object *o,
 	free(value);
 }
 
+static void put_call(struct store_writer *w, const struct plan_object *o,
+		     const struct plan_point *p)
+{
+	char *key = xasprintf("probe:%s:%s()", o->path, p->symbol);
+	char *value = xasprintf("behind the system call: %s (%s)", p->site.instruction,
+				p->site.emulated ? "emulated" : "single-stepped");
+
+	store_writer_put_text(w, key, value);
+	free(key);
+	free(value);
+}
+
 void plan_put(const struct plan *plan, struct store_writer *w)
 {
 	for (size_t i = 0; i < plan->n_objects; i++)
@@ -404,6 +419,8 @@ void plan_put(const struct plan *plan, struct store_writer *w)
 			const struct plan_point *p = &plan->objects[i].points[j];
 			char *key, *value;
 
+			if (p->role == PLAN_SYSCALL)
+				put_call(w, &plan->objects[i], p);
 			if (p->role != PLAN_CALL)
 				continue;
 			key = xasprintf("probe:%s:%s", plan->objects[i].path, p->symbol);

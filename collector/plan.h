@@ -22,6 +22,7 @@ enum plan_role {
 	PLAN_CALL,   /* where a function begins, or its return too */
 	PLAN_EXIT,   /* where one that may throw ends */
 	PLAN_UNWIND, /* where something is thrown, or jumps far */
+	PLAN_SYSCALL, /* behind a system call that maps or unmaps */
 };
 
 struct plan_point {
@@ -29,6 +30,8 @@ struct plan_point {
 	const struct family *family; /* PLAN_CALL, PLAN_EXIT */
 	const struct family_function *function;
 	const char *symbol;
+	long syscall; /* PLAN_SYSCALL: its number; the symbol is its name */
+	bool is_shared; /* see struct syscall_site */
 	uint64_t file_offset; /* of the probed instruction */
 	struct elf_symbol extent; /* of the function */
 	bool at_exits;		  /* its ends are probed, not its return */

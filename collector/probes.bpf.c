@@ -71,6 +71,7 @@ const volatile ht_u64 tables_ns_max; /* so long a thread that loads code waits f
 const volatile ht_u32 stop_for_tables; /* or, if 1, is stopped: a wait is not enough */
 /* For measuring: 1: the probes do nothing at all, 2: entries take the stack and nothing else. */
 const volatile ht_u32 empty;
+const volatile ht_u32 free_stacks; /* of what ends mappings: see mappings.bpf.h */
 
 /* Sizes that no argument tells, see ring_events.h. */
 ht_u64 constants[256];
@@ -445,9 +446,9 @@ int probe_unwinding_entry(struct pt_regs *ctx)
 }
 
 static __always_inline void end_realloc(ht_u64 caller, struct thread_state *st,
-					struct call_in_flight *call, ht_u64 address, ht_u64 cookie)
+					struct call_in_flight *call, ht_u64 address, ht_u64 word,
+					ht_u64 cookie)
 {
-	ht_u64 word = address ? size_word(address, cookie) : 0;
 	struct ring_realloc_end *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
 	if (!e) {
@@ -472,7 +473,12 @@ static __always_inline void end_call(struct thread_state *st, struct call_in_fli
 
 	call->sp = 0;
 	if (call->is_reallocating) {
-		end_realloc(caller, st, call, result, cookie);
+		end_realloc(caller, st, call, result, result ? size_word(result, cookie) : 0,
+			    cookie);
+	} else if (COOKIE_OP(cookie) == PROBE_RESIZE) { /* nobody else gets it meanwhile */
+		if (!call->pointer || result < call->size)
+			return;
+		end_realloc(caller, st, call, call->pointer, result, cookie);
 	} else {
 		if (!is_success(result, cookie))
 			return;
@@ -555,6 +561,8 @@ int probe_unwind(struct pt_regs *ctx)
 		st->calls[i].unwinds = 1;
 	return 0;
 }
+
+#include "collector/mappings.bpf.h"
 
 /* Has one that frees only jumped to another: operator delete to free()? */
 static __always_inline int is_continued(const struct thread_state *st, ht_u64 sp, ht_u64 address,
@@ -704,6 +712,7 @@ int BPF_PROG(on_exec, struct task_struct *task)
 	__sync_fetch_and_add(&code_generation, 1);
 	last_exec_pages = 0;
 	code_changes = 0;
+	last_break = 0;
 	mark(RING_EXEC, &ids);
 	if (hold_at_exec && !closed)
 		hold();

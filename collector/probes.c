@@ -22,6 +22,7 @@
 #include "collector/features.h"
 #include "collector/links.h"
 #include "collector/probes.skel.h"
+#include "collector/process_facts.h"
 #include "collector/refusal.h"
 #include "collector/uprobe_multi.h"
 #include "common/xalloc.h"
@@ -37,7 +38,7 @@ struct probes {
 	struct probes_bpf *bpf;
 	struct ring_buffer *ring;
 	pid_t pid;
-	bool entries_only, free_stacks;
+	bool entries_only, free_stacks, mappings;
 	struct links links;
 	uint32_t forks_swept; /* of the kernel side's count */
 	struct attached_file {
@@ -181,6 +182,8 @@ static void choose_links(struct probes *p)
 					  p->bpf->progs.probe_unwind,
 					  p->bpf->progs.probe_free,
 					  p->bpf->progs.probe_unwinding_free,
+					  p->bpf->progs.probe_mapping,
+					  p->bpf->progs.probe_unwinding_mapping,
 					  p->bpf->progs.probe_debug_hook};
 
 	p->links.use_multi = links_want_multi();
@@ -244,6 +247,9 @@ static int load_programs(struct probes *p, const struct probes_options *o, enum 
 	bpf_program__set_autoload(p->bpf->progs.probe_call_entry, !unwinds);
 	bpf_program__set_autoload(p->bpf->progs.probe_unwinding_entry, unwinds);
 	p->free_stacks = unwinds && o->free_stacks;
+	p->bpf->rodata->free_stacks = p->free_stacks;
+	bpf_program__set_autoload(p->bpf->progs.probe_mapping, o->mappings && !unwinds);
+	bpf_program__set_autoload(p->bpf->progs.probe_unwinding_mapping, o->mappings && unwinds);
 	bpf_program__set_autoload(p->bpf->progs.probe_free, !p->free_stacks);
 	bpf_program__set_autoload(p->bpf->progs.probe_unwinding_free, p->free_stacks);
 	bpf_map__set_autocreate(p->bpf->maps.unwind_files, unwinds);
@@ -310,6 +316,7 @@ int probes_load(const struct probes_options *o, struct probes **ret, struct err 
 	libbpf_set_print(keep_message);
 	p->pid = p->links.pid = o->pid;
 	p->entries_only = o->entries_only;
+	p->mappings = o->mappings;
 	p->wakeup = -1;
 	r = load_or_do_without(p, o);
 	if (r) {
@@ -389,6 +396,8 @@ void probes_free(struct probes *p)
 
 static uint64_t cookie_of(const struct plan_point *p)
 {
+	if (p->role == PLAN_SYSCALL)
+		return MAPPING_COOKIE(p->syscall, p->is_shared);
 	if (p->role == PLAN_EXIT)
 		return family_exit_cookie(p->family, p->function, &p->exit);
 	return p->role == PLAN_CALL ? family_cookie(p->family, p->function, p->site.stack_bytes,
@@ -426,6 +435,9 @@ static void add_points(const struct probes *p, const struct plan_object *o, stru
 	struct bpf_program *entry = probes_stack_mode(p) <= STACK_MODE_FP
 					    ? p->bpf->progs.probe_unwinding_entry
 					    : p->bpf->progs.probe_call_entry;
+	struct bpf_program *mapping = probes_stack_mode(p) <= STACK_MODE_FP
+					      ? p->bpf->progs.probe_unwinding_mapping
+					      : p->bpf->progs.probe_mapping;
 	const struct plan_point *const points = o->points;
 
 	for (size_t i = 0; i < o->n_points && !p->entries_only; i++)
@@ -445,6 +457,9 @@ static void add_points(const struct probes *p, const struct plan_object *o, stru
 		if (points[i].role == PLAN_CALL && !is_call(&points[i]))
 			want(w, &points[i], p->free_stacks ? p->bpf->progs.probe_unwinding_free
 							   : p->bpf->progs.probe_free, false);
+	for (size_t i = 0; i < o->n_points; i++)
+		if (points[i].role == PLAN_SYSCALL)
+			want(w, &points[i], mapping, false);
 	for (size_t i = 0; i < o->n_points; i++)
 		if (points[i].role == PLAN_HOOK)
 			want(w, &points[i], p->bpf->progs.probe_debug_hook, false);
@@ -509,6 +524,8 @@ int probes_link_fd(const struct probes *p, size_t i)
 
 void probes_arm(struct probes *p, bool on)
 {
+	if (on && p->mappings)
+		p->bpf->bss->last_break = process_break(p->pid);
 	__atomic_store_n(&p->bpf->bss->armed, on, __ATOMIC_SEQ_CST);
 }
 

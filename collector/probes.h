@@ -28,6 +28,7 @@ struct probes_options {
 	size_t ring_bytes;    /* a power of two */
 	enum stack_mode stack_mode; /* what is wished; see probes_stack_mode() */
 	bool free_stacks; /* those of frees, too, where stacks are taken */
+	bool mappings;	  /* what the process maps, too */
 	enum probes_measure {
 		PROBES_WHOLE,
 		PROBES_EMPTY,  /* they do nothing: what probes cost alone */

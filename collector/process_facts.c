@@ -15,6 +15,7 @@
 #include "common/buffer.h"
 #include "common/json.h"
 #include "common/xalloc.h"
+#include "image/process_maps.h"
 
 #define COMMAND_BYTES_MAX 65536
 
@@ -170,6 +171,28 @@ uint64_t process_start_ticks(pid_t pid)
 		p = p ? p + 1 : NULL;
 	}
 	return p ? strtoull(p, NULL, 10) : 0;
+}
+
+uint64_t process_break(pid_t pid)
+{
+	enum { BREAK_FIELD = 47 };
+	char line[1024];
+	const char *p;
+	struct process_maps maps;
+	uint64_t end = 0;
+
+	if (process_maps_read(pid, &maps, NULL))
+		return 0;
+	for (size_t i = 0; i < maps.n; i++)
+		if (!strcmp(maps.maps[i].path, "[heap]"))
+			end = maps.maps[i].end;
+	process_maps_release(&maps);
+	p = end ? NULL : read_stat(pid, line, sizeof(line));
+	for (int field = 3; p && field < BREAK_FIELD; field++) {
+		p = strchr(p, ' ');
+		p = p ? p + 1 : NULL;
+	}
+	return p ? strtoull(p, NULL, 10) : end;
 }
 
 static void read_boot(char *boot, size_t size, uint64_t *ret_namespace)

@@ -24,6 +24,9 @@ char process_state(pid_t pid);
 /* When it started, in clock ticks since boot: tells apart two processes with one pid.  0: gone. */
 uint64_t process_start_ticks(pid_t pid);
 
+/* Where its heap of brk() ends, give or take a page; 0: it cannot be told. */
+uint64_t process_break(pid_t pid);
+
 /*
  * What tells this very process from any other, ever: boot, PID namespace, pid and
  * start.  process_identity_state() says whether the process so described is there.

@@ -132,7 +132,7 @@ bool process_memory_written(void *memory, const struct pointers_range *r,
 
 	*ret = *r;
 	/* pages of shared memory that were written to need not be in the table */
-	if (m->pagemap < 0 || !map || map->shared)
+	if (m->pagemap < 0 || !map || map->is_shared)
 		return true;
 	while (page < end && !is_over) {
 		size_t n = read_entries(m, page, end, entries);

@@ -31,6 +31,7 @@ enum probe_op {
 	PROBE_ALLOC_ENTRY, /* … at the entry: there is no return probe */
 	PROBE_POOL_RESET,  /* the blocks of a pool end */
 	PROBE_POOL_DESTROY, /* … and the pool */
+	PROBE_RESIZE, /* of a block that stays: returns what it has; if that is less, as before */
 };
 
 /* Which results of a call make it count. */
@@ -45,6 +46,9 @@ enum usable_rule {
 	USABLE_RULE_NONE,
 	USABLE_RULE_GLIBC, /* the size word before the block */
 	USABLE_RULE_JEMALLOC, /* its size classes */
+	USABLE_RULE_TCMALLOC, /* … those that the library has: see usable.h */
+	USABLE_RULE_MIMALLOC,
+	USABLE_RULE_REQUESTED, /* what was asked for, whatever the alignment */
 };
 
 #define PROBE_LAYERS 16
@@ -103,6 +107,7 @@ enum ring_kind {
 	RING_POOL_ALLOC,    /* a RING_ALLOC in a pool */
 	RING_POOL_RESET,    /* as a RING_FREE, of all blocks of a pool */
 	RING_POOL_DESTROY,  /* … and of the pool */
+	RING_MAPPING,	    /* a system call that maps or unmaps */
 	RING_KINDS
 };
 
@@ -120,7 +125,8 @@ struct ring_head {
 struct ring_alloc {
 	struct ring_head head;
 	ht_u64 address, size;
-	ht_u64 size_word; /* of the glibc chunk; 1: by the allocator's size classes; 0: not known */
+	/* of the glibc chunk; what PROBE_RESIZE says; 1: by the classes; 0: not known */
+	ht_u64 size_word;
 	ht_u64 caller;	  /* return address of the call */
 	ht_u64 stack;	  /* id of a RING_STACK, or RING_NO_STACK() */
 };
@@ -183,6 +189,35 @@ struct ring_stack {
 #define RING_FRAME_FILE(frame) ((ht_u32)((frame) >> RING_FRAME_FILE_SHIFT) & RING_FRAME_FILE_MAX)
 #define RING_FRAME_OFFSET(frame) ((frame) & ((1ull << RING_FRAME_FILE_SHIFT) - 1))
 
+/* A probe behind a system call; @shared: what comes there otherwise is to be told apart. */
+#define MAPPING_COOKIE(number, shared) ((ht_u64)(number) << 1 | !!(shared))
+#define MAPPING_COOKIE_NUMBER(c) ((c) >> 1)
+#define MAPPING_COOKIE_SHARED(c) ((c) & 1)
+
+/* What a RING_MAPPING says. */
+enum mapping_op {
+	MAPPING_MAP,	 /* mmap(): bytes as it was asked for */
+	MAPPING_UNMAP,	 /* munmap() */
+	MAPPING_REMAP,	 /* mremap(): from old_bytes at old_address; its flags */
+	MAPPING_BREAK,	 /* brk(): the end of its heap, from old_address to address */
+	MAPPING_SEGMENT, /* shmat() */
+	MAPPING_DETACH,	 /* shmdt() */
+	MAPPING_OPS
+};
+
+/* Told after the call. */
+struct ring_mapping {
+	struct ring_head head;
+	ht_u64 address, bytes;
+	ht_u64 old_address, old_bytes;
+	ht_u64 caller; /* behind the system call */
+	ht_u64 outer;  /* who called the function that is in, as a frame; 0: not known */
+	ht_u64 stack;  /* as of a ring_alloc */
+	ht_u32 flags;
+	ht_u16 op;	     /* enum mapping_op */
+	ht_u16 in_heap_call; /* 1: an allocating call of layer heap is under way */
+};
+
 #define RING_NAME_BYTES 16
 
 struct ring_thread {
@@ -206,6 +241,7 @@ _Static_assert(sizeof(struct ring_free_by_stack) == 40, "ring_free_by_stack");
 _Static_assert(sizeof(struct ring_realloc_begin) == 24, "ring_realloc_begin");
 _Static_assert(sizeof(struct ring_realloc_end) == 64, "ring_realloc_end");
 _Static_assert(sizeof(struct ring_stack) == RING_STACK_BYTES(RING_FRAMES_MAX + 1), "ring_stack");
+_Static_assert(sizeof(struct ring_mapping) == 80, "ring_mapping");
 _Static_assert(sizeof(struct ring_thread) == 48, "ring_thread");
 _Static_assert(sizeof(struct ring_mark) == 24, "ring_mark");
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector/drain_write.h"
 #include "collector/losses.h"
 #include "collector/naming.h"
 #include "collector/privileges.h"
@@ -213,6 +214,23 @@ static uint64_t calls_seen(const struct session *s)
 	return s->drain.counts.events + s->drain.small.alloc_calls + s->drain.small.free_calls;
 }
 
+/* Whoever the recording is for may have something to do, or want no more of it. */
+static void tell_turn(struct session *s)
+{
+	const struct session_turn turn = {
+		.writer = s->writer,
+		.path = s->path,
+		.pid = s->target.pid,
+		.start_ns = s->start_ns,
+		.last_ns = s->drain.last_ns,
+		.counts = &s->drain.counts,
+		.lost_events = s->losses,
+	};
+
+	if (s->options.on_turn && s->drain.last_ns)
+		s->wants_stop |= s->options.on_turn(s->options.on_turn_arg, &turn);
+}
+
 static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 {
 	struct pollfd fds[3] = {{.fd = s->interrupts.fd, .events = POLLIN},
@@ -227,6 +245,7 @@ static enum session_end loop(struct session *s, struct err *err, int *ret_error)
 		s->losses = losses_count(s->probes, &s->drain);
 		probes_take_wakeup(s->probes);
 		more = probes_drain(s->probes, DRAIN_EVENTS);
+		tell_turn(s);
 		session_follow_mappings(s);
 		code_watch_mind(&s->code);
 		session_settle(s);
@@ -267,6 +286,7 @@ static void let_go(struct session *s, bool ended)
 	do /* nothing comes in any more: all of it, however large the ring is */
 		s->losses = losses_count(s->probes, &s->drain);
 	while (probes_drain(s->probes, DRAIN_EVENTS));
+	tell_turn(s);
 	session_note_no_allocator(s);
 	user_probes_put(&s->user, s->writer, &s->warning);
 	if (probes_counter(s->probes, COUNTER_MAIN_THREAD_GONE) && !s->warning)
@@ -365,6 +385,7 @@ int session_close(struct session *s, struct err *err)
 		return 0;
 	if (!s->target.ended) /* after a failed start: else it would hold the probes a while */
 		guard_stop(&s->guard);
+	before_release(&s->before);
 	code_watch_release(&s->code);
 	user_probes_release(&s->user);
 	probes_free(s->probes);

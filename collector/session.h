@@ -29,6 +29,16 @@ enum on_full {
 	ON_FULL_DROP,
 };
 
+/* How far it is, whenever the ring was looked at; valid for the call. */
+struct session_turn {
+	struct store_writer *writer; /* events until here were put */
+	const char *path;	     /* of the file that is being written */
+	pid_t pid;
+	uint64_t start_ns, last_ns; /* of the recording, and of the last event */
+	const struct drain_counts *counts;
+	uint64_t lost_events;
+};
+
 struct session_options {
 	pid_t pid;		 /* to attach to; or 0 and … */
 	char *const *argv;	 /* … the command to launch, ending with NULL */
@@ -41,6 +51,8 @@ struct session_options {
 	bool linkage_names; /* functions' names are not demangled */
 	enum stack_mode stack_mode;
 	bool free_stacks; /* of frees, too */
+	bool walk_heap; /* attached: blocks from before are recorded, too */
+	uint64_t max_pause_ns; /* for that the target stands still so long at most; 0: default */
 	const struct probe_specs *probes; /* the user's, finished; NULL: none */
 	uint64_t min_size; /* smaller blocks are counted, not recorded; at most PAIRING_SMALL_MAX */
 	uint64_t max_size; /* the observer keeps the file below that; 0: it may grow */
@@ -50,6 +62,9 @@ struct session_options {
 	/* while names are looked up, every second or more often: frames done, of all; or NULL */
 	void (*on_names)(size_t done, size_t n);
 	struct drain_observer observer; /* of the heap as it is recorded */
+	/* after each look at the ring, and once after the last; true: it shall end.  Or NULL */
+	bool (*on_turn)(void *arg, const struct session_turn *turn);
+	void *on_turn_arg;
 	struct looks looks; /* at the target's memory */
 	/* the look at who points to what, if it is wanted; its result is the caller's to put */
 	bool wants_reach;

@@ -108,6 +108,7 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 	s->has_hook = plan_has_hook(&plan);
 	*ret_found = user_probes_are_in_place(&s->user, &plan);
 	s->lacks_allocator = !*ret_found;
+	usable_learn(&s->drain.usable, &plan);
 	r = probes_attach(s->probes, &plan, err);
 	guard_keep(&s->guard, s->probes);
 	if (!r && *ret_found)
@@ -116,6 +117,7 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 		r = user_probes_check(&s->user, s->target.pid, &maps, err);
 	if (!r)
 		begin_code_watch(s);
+	before_note(&s->before, &plan, &maps);
 	plan_release(&plan);
 	process_maps_release(&maps);
 	return r;
@@ -299,6 +301,7 @@ static int load(struct session *s, struct err *err)
 				   .wait_when_full = wait,
 				   .stop_at_libraries = user_probes_may_come(s->options.probes),
 				   .verbose = s->options.verbose,
+				   .mappings = n_mapping_families != 0,
 				   .stack_mode = s->options.stack_mode,
 				   .free_stacks = s->options.free_stacks,
 				   .ring_bytes = s->options.ring_bytes};
@@ -353,6 +356,25 @@ static int begin_launched(struct session *s, struct err *err)
 	return 0;
 }
 
+static void arm_it(void *session)
+{
+	arm(session);
+}
+
+/* The blocks from before are the first events: none is taken from the ring yet. */
+static void begin_with_heap(struct session *s)
+{
+	uint64_t pause = s->options.max_pause_ns ? s->options.max_pause_ns : BEFORE_PAUSE_NS;
+	char *warning;
+
+	before_take(&s->before, &s->target, pause, arm_it, s);
+	warning = before_put(&s->before, &s->drain);
+	if (!s->warning)
+		s->warning = warning;
+	else
+		free(warning);
+}
+
 static int begin_attached(struct session *s, struct err *err)
 {
 	char *executable = process_executable(s->target.pid);
@@ -366,7 +388,10 @@ static int begin_attached(struct session *s, struct err *err)
 		return r;
 	if (!found)
 		return plan_explain_no_allocator(s->target.pid, err);
-	arm(s);
+	if (s->options.walk_heap)
+		begin_with_heap(s);
+	else
+		arm(s);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "collector/before.h"
 #include "collector/code_watch.h"
 #include "collector/drain.h"
 #include "collector/guard.h"
@@ -25,6 +26,7 @@ struct session {
 	struct store_writer_options file; /* of each */
 	struct drain drain;
 	struct code_watch code;
+	struct before before; /* the heap as it was when we attached */
 	char *path;
 	char *command; /* JSON; later the process may be gone */
 	char *warning;

@@ -27,7 +27,7 @@
 
 /* ---- launching --------------------------------------------------------------------- */
 
-static void become(const struct target_identity *id)
+void target_become(const struct target_identity *id)
 {
 	if (!id->change)
 		return;
@@ -81,7 +81,7 @@ static _Noreturn void child(const struct target_launch_options *o, int gate, int
 
 	if (o->mask)
 		sigprocmask(SIG_SETMASK, o->mask, NULL);
-	become(&o->identity);
+	target_become(&o->identity);
 	if (o->one_output && dup2(STDOUT_FILENO, STDERR_FILENO) < 0)
 		_exit(125);
 	if (read(gate, &go, 1) != 1)

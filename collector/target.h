@@ -93,6 +93,8 @@ enum target_event target_poll(struct target *t);
 enum target_event target_wait(struct target *t);
 void target_continue(struct target *t);
 
+/* In a child that is to run a program: becomes that user, or ends it with status 125. */
+void target_become(const struct target_identity *id);
 /* How many threads it has; 0: it is gone. */
 int target_threads(const struct target *t);
 

@@ -606,23 +606,16 @@ __noinline int send_stack(struct unwind_state *u, ht_u32 thread)
 	return 0;
 }
 
-/*
- * Takes the stack of the call that was entered with the return address at @sp; what
- * begins with the caller.  Returns its id, or a RING_NO_STACK where it could not be
- * taken or sent.
- */
-static __always_inline ht_u64 take_stack(struct unwind_state *u, ht_u32 thread, ht_u64 sp,
-					 ht_u64 bp)
+/* From these registers on; @pc is a return address, or exact.  The window is there. */
+static __always_inline ht_u64 unwind_from(struct unwind_state *u, ht_u32 thread, ht_u64 pc,
+					  ht_u64 sp, ht_u64 bp, ht_u32 is_exact)
 {
-	u->window_bytes = 0;
-	if ((sp & 7) || move_window(u, sp))
-		return RING_NO_STACK(STACK_UNREADABLE);
 	mind_the_code();
-	u->frame.pc = u->window[0];
-	u->frame.sp = sp + 8;
+	u->frame.pc = pc;
+	u->frame.sp = sp;
 	u->frame.bp = bp;
 	u->frame.bp_at = 0;
-	u->frame.is_exact = 0;
+	u->frame.is_exact = is_exact;
 	u->was_guess = 0;
 	u->generation = code_generation;
 	u->hash = mix(TAG_FACTOR, u->generation);
@@ -639,6 +632,30 @@ static __always_inline ht_u64 take_stack(struct unwind_state *u, ht_u32 thread, 
 	if (stacks_sent[u->out.id >> (64 - SENT_SHIFT)] == u->out.id)
 		return u->out.id;
 	return send_stack(u, thread) ? RING_NO_STACK(STACK_LOST) : u->out.id;
+}
+
+/*
+ * Takes the stack of the call that was entered with the return address at @sp; what
+ * begins with the caller.  Returns its id, or a RING_NO_STACK where it could not be
+ * taken or sent.
+ */
+static __always_inline ht_u64 take_stack(struct unwind_state *u, ht_u32 thread, ht_u64 sp,
+					 ht_u64 bp)
+{
+	u->window_bytes = 0;
+	if ((sp & 7) || move_window(u, sp))
+		return RING_NO_STACK(STACK_UNREADABLE);
+	return unwind_from(u, thread, u->window[0], sp + 8, bp, 0);
+}
+
+/* The same from @pc on, in the midst of a function, which the stack begins with. */
+static __always_inline ht_u64 take_stack_at(struct unwind_state *u, ht_u32 thread, ht_u64 pc,
+					    ht_u64 sp, ht_u64 bp)
+{
+	u->window_bytes = 0;
+	if ((sp & 7) || move_window(u, sp))
+		return RING_NO_STACK(STACK_UNREADABLE);
+	return unwind_from(u, thread, pc, sp, bp, 1);
 }
 
 /* ---- for user space ---------------------------------------------------------------- */

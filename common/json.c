@@ -2,57 +2,104 @@
 #include "config.h"
 #include "common/json.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/buffer.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 
-static void put_string(FILE *out, const char *s)
+/* So much is written at once. */
+#define PART_BYTES 65536
+/* What may come again is kept as long as all of it takes no more. */
+#define KEPT_BYTES_MAX ((size_t)128 << 20)
+
+static void put(struct json *j, const char *text, size_t len)
 {
-	fputc('"', out);
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
+	buffer_append(&j->text, text, len);
+}
 
-		if (c == '"' || c == '\\') {
-			fputc('\\', out);
-			fputc(c, out);
-		} else if (c == '\n') {
-			fputs("\\n", out);
-		} else if (c == '\t') {
-			fputs("\\t", out);
-		} else if (c < 0x20 || c == 0x7f) {
-			fprintf(out, "\\u%04x", c);
-		} else if (c < 0x80) {
-			fputc(c, out);
-		} else {
-			size_t n = utf8_length(s);
+static void put_char(struct json *j, char c)
+{
+	buffer_append(&j->text, &c, 1);
+}
 
-			if (n) {
-				fwrite(s, 1, n, out);
-				s += n - 1;
-			} else {
-				fputs("\\ufffd", out);
-			}
-		}
+static void flush(struct json *j)
+{
+	if (j->text.len)
+		fwrite(j->text.data, 1, j->text.len, j->out);
+	buffer_reset(&j->text);
+}
+
+/* One that cannot be written as it is; returns how many bytes it has. */
+static size_t put_escaped(struct json *j, const char *s)
+{
+	unsigned char c = (unsigned char)*s;
+	char text[8];
+	size_t n = 1;
+
+	if (c == '"' || c == '\\') {
+		put_char(j, '\\');
+		put_char(j, *s);
+	} else if (c == '\n') {
+		put(j, "\\n", 2);
+	} else if (c == '\t') {
+		put(j, "\\t", 2);
+	} else if (c < 0x80) {
+		snprintf(text, sizeof(text), "\\u%04x", c);
+		put(j, text, 6);
+	} else {
+		n = utf8_length(s);
+		if (n)
+			put(j, s, n);
+		else
+			put(j, "\\ufffd", 6);
 	}
-	fputc('"', out);
+	return n ? n : 1;
+}
+
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+static void put_string(struct json *j, const char *s)
+{
+	put_char(j, '"');
+	while (*s) {
+		size_t n = 0;
+
+		while (is_plain((unsigned char)s[n]))
+			n++;
+		put(j, s, n);
+		s += n;
+		if (*s)
+			s += put_escaped(j, s);
+	}
+	put_char(j, '"');
+}
+
+static void put_indent(struct json *j)
+{
+	static const char blanks[] = "\n                                ";
+	int columns = 2 * j->depth;
+
+	put(j, blanks, 1);
+	for (; columns > 32; columns -= 32)
+		put(j, blanks + 1, 32);
+	put(j, blanks + 1, (size_t)columns);
 }
 
 static void lead(struct json *j, const char *key)
 {
+	if (j->text.len >= PART_BYTES && !j->is_once)
+		flush(j);
 	if (j->comma)
-		fputc(',', j->out);
-	if (j->depth) {
-		fputc('\n', j->out);
-		for (int i = 0; i < j->depth; i++)
-			fputs("  ", j->out);
-	}
+		put(j, ", ", j->is_once ? 2 : 1);
+	if (j->depth && !j->is_once)
+		put_indent(j);
 	if (key) {
-		put_string(j->out, key);
-		fputs(": ", j->out);
+		put_string(j, key);
+		put(j, ": ", 2);
 	}
 	j->comma = true;
 }
@@ -60,7 +107,7 @@ static void lead(struct json *j, const char *key)
 static void begin(struct json *j, const char *key, char bracket)
 {
 	lead(j, key);
-	fputc(bracket, j->out);
+	put_char(j, bracket);
 	j->depth++;
 	j->comma = false;
 }
@@ -68,15 +115,20 @@ static void begin(struct json *j, const char *key, char bracket)
 static void end(struct json *j, char bracket)
 {
 	j->depth--;
-	if (j->comma) {
-		fputc('\n', j->out);
-		for (int i = 0; i < j->depth; i++)
-			fputs("  ", j->out);
-	}
-	fputc(bracket, j->out);
+	if (j->comma)
+		put_indent(j);
+	put_char(j, bracket);
 	j->comma = true;
-	if (!j->depth)
-		fputc('\n', j->out);
+	if (j->depth)
+		return;
+	put_char(j, '\n');
+	flush(j);
+	buffer_release(&j->text);
+	buffer_release(&j->kept);
+	hashmap_release(&j->places);
+	free(j->pieces);
+	j->pieces = NULL;
+	j->n_pieces = j->cap_pieces = 0;
 }
 
 void json_begin_object(struct json *j, const char *key)
@@ -99,31 +151,89 @@ void json_end_array(struct json *j)
 	end(j, ']');
 }
 
+bool json_begin_once(struct json *j, uint64_t id)
+{
+	uint32_t *place = hashmap_put(&j->places, id);
+
+	lead(j, NULL);
+	if (*place != HASHMAP_NONE) {
+		const struct json_piece *p = &j->pieces[*place];
+
+		put(j, (const char *)j->kept.data + p->start, p->len);
+		return false;
+	}
+	if (j->kept.len < KEPT_BYTES_MAX) {
+		*place = (uint32_t)j->n_pieces;
+		ARRAY_GROW(j->pieces, j->cap_pieces, j->n_pieces);
+		j->pieces[j->n_pieces++] = (struct json_piece){0};
+	}
+	j->once_start = j->text.len;
+	j->is_once = true;
+	put_char(j, '{');
+	j->comma = false;
+	return true;
+}
+
+void json_end_once(struct json *j)
+{
+	struct json_piece *p = j->n_pieces ? &j->pieces[j->n_pieces - 1] : NULL;
+
+	put_char(j, '}');
+	j->comma = true;
+	j->is_once = false;
+	if (!p || p->len) /* there is no room for it */
+		return;
+	*p = (struct json_piece){j->kept.len, j->text.len - j->once_start};
+	buffer_append(&j->kept, j->text.data + j->once_start, p->len);
+}
+
 void json_string(struct json *j, const char *key, const char *value)
 {
 	lead(j, key);
 	if (value)
-		put_string(j->out, value);
+		put_string(j, value);
 	else
-		fputs("null", j->out);
+		put(j, "null", 4);
+}
+
+static void put_u64(struct json *j, uint64_t value)
+{
+	char digits[20], *p = digits + sizeof(digits);
+
+	do
+		*--p = (char)('0' + value % 10);
+	while (value /= 10);
+	put(j, p, (size_t)(digits + sizeof(digits) - p));
 }
 
 void json_u64(struct json *j, const char *key, uint64_t value)
 {
 	lead(j, key);
-	fprintf(j->out, "%" PRIu64, value);
+	put_u64(j, value);
 }
 
 void json_i64(struct json *j, const char *key, int64_t value)
 {
 	lead(j, key);
-	fprintf(j->out, "%" PRId64, value);
+	if (value < 0)
+		put_char(j, '-');
+	put_u64(j, value < 0 ? -(uint64_t)value : (uint64_t)value);
+}
+
+void json_double(struct json *j, const char *key, double value)
+{
+	lead(j, key);
+	/* neither "nan" nor "inf" is JSON */
+	if (value - value == 0)
+		fprintf(j->out, "%.6g", value);
+	else
+		fputs("null", j->out);
 }
 
 void json_bool(struct json *j, const char *key, bool value)
 {
 	lead(j, key);
-	fputs(value ? "true" : "false", j->out);
+	put(j, value ? "true" : "false", value ? 4 : 5);
 }
 
 /* ---- reading ----------------------------------------------------------------------- */

@@ -589,7 +589,7 @@ int elf_file_eh_frame(struct elf_file *f, uint8_t **ret_data, size_t *ret_len,
 }
 
 /* .eh_frame_hdr (LSB 5.0 core, section 10.6.2), in the one form that linkers write. */
-bool elf_file_is_function_start(const struct elf_file *f, uint64_t address)
+static bool indexed_start(const struct elf_file *f, uint64_t address, uint64_t *ret)
 {
 	enum { PC_RELATIVE_4 = 0x1b, UNSIGNED_4 = 0x03, TABLE_RELATIVE_4 = 0x3b };
 	struct {
@@ -599,6 +599,7 @@ bool elf_file_is_function_start(const struct elf_file *f, uint64_t address)
 	} head;
 	int64_t wanted = (int64_t)(address - f->eh_frame_hdr);
 	uint32_t low = 0, high;
+	bool found = false;
 
 	if (!f->eh_frame_hdr ||
 	    elf_file_read(f, f->eh_frame_hdr, &head, sizeof(head)) != sizeof(head) ||
@@ -612,12 +613,34 @@ bool elf_file_is_function_start(const struct elf_file *f, uint64_t address)
 		if (elf_file_read(f, f->eh_frame_hdr + sizeof(head) + 8ull * middle, &start,
 				  sizeof(start)) != sizeof(start))
 			return false;
-		if (start == wanted)
-			return true;
-		if (start < wanted)
-			low = middle + 1;
-		else
+		if (start > wanted) {
 			high = middle;
+			continue;
+		}
+		found = true;
+		*ret = f->eh_frame_hdr + (uint64_t)(int64_t)start;
+		low = middle + 1;
 	}
-	return false;
+	return found;
+}
+
+bool elf_file_is_function_start(const struct elf_file *f, uint64_t address)
+{
+	uint64_t start;
+
+	return indexed_start(f, address, &start) && start == address;
+}
+
+bool elf_file_function_start(struct elf_file *f, uint64_t address, uint64_t *ret)
+{
+	struct elf_symbol symbol;
+	const char *name;
+
+	if (indexed_start(f, address, ret))
+		return true;
+	name = elf_file_function_at(f, address);
+	if (!name || !elf_file_find_function(f, name, &symbol) || symbol.address > address)
+		return false;
+	*ret = symbol.address;
+	return true;
 }

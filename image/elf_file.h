@@ -64,6 +64,9 @@ uint64_t elf_file_pointer_at(struct elf_file *f, uint64_t slot, const char **ret
 /* Does a function, or its cold part, begin at @address, by the unwind information's index? */
 bool elf_file_is_function_start(const struct elf_file *f, uint64_t address);
 
+/* Where the last function begins that does so at @address or before; by symbols without index. */
+bool elf_file_function_start(struct elf_file *f, uint64_t address, uint64_t *ret);
+
 /* False where no loadable segment of the file's holds it. */
 bool elf_file_offset_of(const struct elf_file *f, uint64_t address, uint64_t *ret_offset);
 /* Of what is mapped executable, the rest of a segment's first page included. */

@@ -92,21 +92,9 @@ static bool decode(struct walk *w, uint64_t address)
 
 enum { RSP = 4, RBP = 5 };
 
-static uint16_t registers_written(struct walk *w)
+static uint16_t registers_written(const struct walk *w)
 {
-	cs_regs read, written;
-	uint8_t n_read, n_written;
-	uint16_t bits = 0;
-
-	if (cs_regs_access(w->cs, w->insn, read, &n_read, written, &n_written))
-		return UINT16_MAX;
-	for (int i = 0; i < n_written; i++) {
-		int number = register_number(written[i]);
-
-		if (number >= 0)
-			bits |= (uint16_t)(1u << number);
-	}
-	return bits;
+	return instruction_writes(w->cs, w->insn);
 }
 
 static bool is_register(const cs_x86_op *op, x86_reg reg)

@@ -47,3 +47,20 @@ int register_number(x86_reg reg)
 				return i;
 	return -1;
 }
+
+uint16_t instruction_writes(csh cs, const cs_insn *insn)
+{
+	cs_regs read, written;
+	uint8_t n_read, n_written;
+	uint16_t bits = 0;
+
+	if (cs_regs_access(cs, insn, read, &n_read, written, &n_written))
+		return UINT16_MAX;
+	for (int i = 0; i < n_written; i++) {
+		int number = register_number((x86_reg)written[i]);
+
+		if (number >= 0)
+			bits |= (uint16_t)(1u << number);
+	}
+	return bits;
+}

@@ -31,7 +31,7 @@ static void add_line(struct process_maps *m, char *line)
 	map.readable = perms[0] == 'r';
 	map.writable = perms[1] == 'w';
 	map.executable = perms[2] == 'x';
-	map.shared = perms[3] == 's';
+	map.is_shared = perms[3] == 's';
 	len = strlen(line);
 	while (len > (size_t)path_at && line[len - 1] == '\n')
 		line[--len] = '\0';

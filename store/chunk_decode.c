@@ -155,7 +155,7 @@ static const char *decode_addresses(struct decoder *d)
 
 		if (e->distance)
 			predictor_free(predictor_line(p, d->thread_of[i], ended), ended->address);
-		if (event_allocates(e)) {
+		if (event_makes(e)) {
 			struct predictor_line *l = predictor_line(p, d->thread_of[i], e);
 			uint8_t depth = cursor_byte(predicted);
 
@@ -259,7 +259,7 @@ static bool are_distances_right(const struct decoder *d)
 	for (uint32_t i = 0; i < d->info->events; i++) {
 		const struct event *e = &d->events[i];
 
-		if (e->distance && !event_allocates(e - e->distance))
+		if (e->distance && !event_makes(e - e->distance))
 			return false;
 	}
 	return true;

@@ -111,10 +111,9 @@ void chunk_encoder_add(struct chunk_encoder *c, const struct event *e)
 
 	c->events[i] = *e;
 	c->events[i].distance = event_frees(e) ? distance_of(c, e->slot) : 0;
-	if (event_allocates(e)) {
+	if (event_makes(e))
 		c->made[e->slot % MADE_PLACES] = (struct chunk_made){e->slot, c->first_number + i};
-		info->allocs++;
-	}
+	info->allocs += event_allocates(e);
 	info->frees += event_frees(e);
 	if (!i)
 		info->first_ns = e->t_ns;
@@ -250,7 +249,7 @@ static inline void code_address(struct chunk_scratch *s, const struct event *e, 
 
 	if (e->distance)
 		predictor_free(predictor_line(p, thread, ended), ended->address);
-	if (event_allocates(e)) {
+	if (event_makes(e)) {
 		struct predictor_line *l = predictor_line(p, thread, e);
 		uint32_t depth = predictor_find(l, e->address);
 

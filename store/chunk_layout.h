@@ -19,7 +19,7 @@ static inline bool chunk_has_address(unsigned int kind, unsigned int free_class)
 
 static inline bool chunk_has_size(unsigned int kind)
 {
-	return kind == EVENT_ALLOC || kind == EVENT_REALLOC;
+	return kind == EVENT_ALLOC || kind == EVENT_REALLOC || kind == EVENT_PIECE;
 }
 
 /* The first of the columns with one byte for each value; the others are numbers as LEB128. */
@@ -70,7 +70,7 @@ static inline void predictor_reset(struct predictor *p)
 
 static inline uint64_t predictor_room(const struct event *e)
 {
-	return e->usable == USABLE_UNKNOWN ? e->size : e->usable;
+	return e->usable == USABLE_UNKNOWN || e->kind == EVENT_PIECE ? e->size : e->usable;
 }
 
 /* @thread: which one of the chunk's. */

@@ -16,6 +16,7 @@
 #define LAYERS_MAX 16
 #define LAYER_NAME_BYTES 64
 #define LAYERS_HEAP "heap"
+#define LAYERS_MMAP "mmap" /* what the program maps, see record --mmap */
 
 /* By which the name of a family ends that is one of pools, or of countable things. */
 #define LAYERS_POOLS_SUFFIX " pools"

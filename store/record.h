@@ -39,8 +39,9 @@ enum event_kind {
 	/* blocks of its thread in its layer are of the pool at @address from here on; 0: of none */
 	EVENT_IN_POOL = 3,
 	/* 4 and 5 are not used: blocks that end with their pool end one by one */
-	EVENT_MAP = 6,
-	EVENT_UNMAP = 7,
+	/* what stays of a mapping of which a part went: as old as that, with its stack */
+	EVENT_PIECE = 6,
+	/* 7 is not used */
 	EVENT_MARK = 8,
 	EVENT_KINDS
 };
@@ -55,6 +56,7 @@ enum free_class {
 	FREE_WITH_POOL = 5, /* the pool that it was of was emptied, or ended: no free call */
 	FREE_MISMATCHED = 6, /* of a block, but not by the function that belongs to it */
 	FREE_OF_OTHER = 7,   /* by a layer's function, of a block of another: it ends none */
+	FREE_PARTED = 8,     /* a part of the mapping went: no free call; what stays comes next */
 	FREE_CLASSES
 };
 
@@ -72,26 +74,51 @@ struct event {
 	uint64_t t_ns;
 	uint64_t address;
 	uint64_t size;	 /* requested bytes */
-	uint64_t usable; /* bytes the allocator gave, or USABLE_UNKNOWN */
+	/* bytes the allocator gave, or USABLE_UNKNOWN; of EVENT_PIECE when its mapping was made */
+	uint64_t usable;
 };
 
 /* Does a free of that class end a block? */
 static inline bool free_class_ends(unsigned int free_class)
 {
 	return free_class <= FREE_IMPLIED || free_class == FREE_WITH_POOL ||
-	       free_class == FREE_MISMATCHED;
+	       free_class == FREE_MISMATCHED || free_class == FREE_PARTED;
 }
 
-/* Does the event make a block, does it end one? (valgrind's counting: realloc does both) */
+/* Does the event make a block, by a call or as a piece of another? */
+static inline bool event_makes(const struct event *e)
+{
+	return e->kind == EVENT_ALLOC || e->kind == EVENT_REALLOC || e->kind == EVENT_PIECE;
+}
+
+/* Is it a call that makes a block, does it end one? (valgrind's counting: realloc does both) */
 static inline bool event_allocates(const struct event *e)
 {
 	return e->kind == EVENT_ALLOC || e->kind == EVENT_REALLOC;
+}
+
+/*
+ * A block that was there before the recording is an EVENT_ALLOC of no thread: of no call.  Its
+ * size is what is usable: more is not known.
+ */
+#define THREAD_OF_BEFORE 0u
+
+static inline bool event_is_alloc_call(const struct event *e)
+{
+	return event_allocates(e) && e->thread.v != THREAD_OF_BEFORE;
 }
 
 static inline bool event_frees(const struct event *e)
 {
 	return e->kind == EVENT_REALLOC ||
 	       (e->kind == EVENT_FREE && free_class_ends(e->free_class));
+}
+
+/* Does the block that it ends end without a call that frees it? */
+static inline bool event_ends_uncalled(const struct event *e)
+{
+	return e->kind == EVENT_FREE &&
+	       (e->free_class == FREE_WITH_POOL || e->free_class == FREE_PARTED);
 }
 
 #define CHUNK_EVENTS_MAX 65536

@@ -176,6 +176,18 @@ static ALWAYS_INLINE void make_block(struct replay *r, const struct event *e, ui
 	r->recent[r->ordinal % CHUNK_EVENTS_MAX] = slot;
 }
 
+/* A piece is as old as the mapping that it was a part of. */
+static __attribute__((noinline, cold)) void make_piece(struct replay *r, const struct event *e,
+						       uint32_t slot, struct replay_step *ret)
+{
+	struct event whole = *e;
+
+	whole.usable = USABLE_UNKNOWN;
+	if (e->usable < e->t_ns)
+		whole.t_ns = e->usable;
+	make_block(r, &whole, slot, ret);
+}
+
 static ALWAYS_INLINE int end_block(struct replay *r, const struct event *e, uint32_t slot,
 				   struct replay_step *ret, struct err *err)
 {
@@ -189,7 +201,7 @@ static ALWAYS_INLINE int end_block(struct replay *r, const struct event *e, uint
 	/* had another block come into the slot since, it would be of another thread */
 	ret->was_temporary = ret->old.thread.v == e->thread.v &&
 			     *last_made(r, e->thread.v, ret->old.family) == slot + 1 &&
-			     !replay_ends_with_pool(e);
+			     !event_ends_uncalled(e);
 	r->live_bytes -= ret->old.size;
 	r->live_blocks--;
 	clear(r, c);
@@ -220,6 +232,9 @@ static ALWAYS_INLINE int feed(struct replay *r, const struct event *e, struct re
 	if (e->kind == EVENT_ALLOC) {
 		slot = slots_take(&r->slots);
 		make_block(r, e, slot, ret);
+	} else if (e->kind == EVENT_PIECE) {
+		slot = slots_take(&r->slots);
+		make_piece(r, e, slot, ret);
 	} else if (event_frees(e)) {
 		if (e->distance)
 			slot = r->recent[(r->ordinal - e->distance) % CHUNK_EVENTS_MAX];

@@ -121,12 +121,6 @@ static inline uint32_t replay_last(const struct replay *r, uint32_t thread, uint
 typedef void replay_each(void *arg, const struct event *e, const struct replay_step *step);
 int replay_feed_all(struct replay *r, const struct event *events, size_t n, replay_each *each,
 		    void *arg, struct err *err);
-/* Its block went with its pool: nobody freed it. */
-static inline bool replay_ends_with_pool(const struct event *e)
-{
-	return e->kind == EVENT_FREE && e->free_class == FREE_WITH_POOL;
-}
-
 /* The live blocks: *@at begins with 0, and is their slot + 1; false after the last. */
 bool replay_next_live(const struct replay *r, size_t *at, struct replay_block *ret);
 

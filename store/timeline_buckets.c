@@ -55,7 +55,7 @@ void timeline_buckets_add(struct timeline_buckets *t, const struct event *e, uin
 	if (e->t_ns >= t->until_ns)
 		extend(t, e->t_ns, before);
 	b = &t->buckets[t->n - 1];
-	if (event_allocates(e)) {
+	if (event_is_alloc_call(e)) {
 		b->allocs++;
 		b->allocated_bytes += e->size;
 	}

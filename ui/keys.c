@@ -193,6 +193,12 @@ static void invert(struct ui *u, int arg)
 
 /* ---- order, search ------------------------------------------------------------------ */
 
+/* A share is not one of its own. */
+static bool is_measure(const struct table *t, int column)
+{
+	return t->columns[column].kind != COLUMN_SHARE && table_has_column(t, column);
+}
+
 static void sort_by_next(struct ui *u, int by)
 {
 	struct page *p = ui_page(u);
@@ -200,14 +206,15 @@ static void sort_by_next(struct ui *u, int by)
 
 	if (!n)
 		return;
+	while (at >= 0 && at < n && !is_measure(&p->table, at))
+		at += by;
 	/* the name comes after the last column, and has no meaning in a tree */
 	if (at >= n)
 		at = is_tree_or_flame(u) || p->table.is_ordered ? 0 : TABLE_SORT_TEXT;
 	else if (at < TABLE_SORT_TEXT || (at < 0 && (is_tree_or_flame(u) || p->table.is_ordered)))
 		at = n - 1;
-	/* a share is not a measure of its own */
-	if (at >= 0 && p->table.columns[at].kind == COLUMN_SHARE)
-		at += by;
+	while (at >= 0 && at < n - 1 && !is_measure(&p->table, at))
+		at++;
 	p->state.sort = at;
 	page_arrange(p);
 }
@@ -274,6 +281,12 @@ static void pause(struct ui *u, int arg)
 				 : "it is followed again");
 }
 
+static void to_next_mark(struct ui *u, int arg)
+{
+	(void)arg;
+	timeline_to_next_mark(u);
+}
+
 static void follow(struct ui *u, int arg)
 {
 	(void)arg;
@@ -320,6 +333,8 @@ const struct key keys[] = {
 	{{'9'}, "fragmentation: where resident memory goes, and who pins it", NULL, NULL,
 	 go_to_view, VIEW_FRAG},
 	{{'M'}, "the heap by address (fragmentation)", NULL, is_frag, show_map, 0},
+	{{'0'}, "growth: what grows without end, up to this moment", NULL, NULL, go_to_view,
+	 VIEW_GROWTH},
 	{{INPUT_F2, INPUT_TAB}, "the next view", "View", NULL, go_to_next_view, 1},
 	{{INPUT_BACK_TAB}, "the view before", NULL, NULL, go_to_next_view, -1},
 	{{INPUT_ENTER}, "into the row: lines, source, call stack; zoom", NULL, NULL, go_into, 0},
@@ -359,6 +374,8 @@ const struct key keys[] = {
 	{{'{'}, "far back in time", NULL, NULL, move_time, -10},
 	{{'}'}, "far on in time", NULL, NULL, move_time, 10},
 	{{'P'}, "to the moment of the peak", NULL, NULL, to_peak, 0},
+	{{'W'}, "to the next moment that record --when has marked", NULL, timeline_has_marks,
+	 to_next_mark, 0},
 	{{'f'}, "to the end, and follow it", NULL, NULL, follow, 0},
 	{{'m'}, "only blocks allocated from this moment on; again: all", NULL, NULL, mark, 0},
 	{{INPUT_F9, 'e'}, "export what is shown: as .csv, else as text", "Export", NULL, export, 0},

@@ -27,6 +27,7 @@ enum view_kind {
 	VIEW_SIZES,
 	VIEW_THREADS,
 	VIEW_FRAG,
+	VIEW_GROWTH,
 	ROOT_VIEWS, /* those before have a key of their own, the others are come to */
 	VIEW_LINES = ROOT_VIEWS,
 	VIEW_SOURCE,
@@ -79,6 +80,7 @@ struct page {
 	uint32_t zoom_node, selected_node; /* that have these paths; 0: none is known */
 	bool is_zoomed; /* by the user; else to where the first branches are */
 	char *note; /* above the table, or NULL */
+	struct growth_words *words; /* of the view of what grows, or NULL */
 };
 
 enum prompt_kind { PROMPT_NONE, PROMPT_SEARCH, PROMPT_FILTER, PROMPT_EXPORT, PROMPT_SAVE };
@@ -110,6 +112,7 @@ struct ui {
 	struct stack_texts *texts;
 	struct counted_tree trees[2]; /* top down, bottom up */
 	struct frag *frag; /* frag.c's */
+	struct growth_shown *growth;  /* of the view of what grows; NULL: nobody has asked */
 	struct page roots[ROOT_VIEWS];
 	struct page *pages[PAGES_MAX]; /* the last is shown; the first is a root */
 	size_t n_pages;
@@ -142,6 +145,7 @@ struct view {
 	int sort; /* the column at first … */
 	int counted_sort; /* … of a layer of countable things */
 	bool needs_blocks; /* it shows single blocks, or their ages */
+	bool needs_growth; /* it shows what happened over time */
 };
 
 extern const struct view views[VIEWS];
@@ -182,6 +186,8 @@ void ui_say(struct ui *u, bool is_bad, const char *fmt, ...) __attribute__((form
 
 /* The total that a table's sort column shows, as an offset in struct heap_totals. */
 size_t page_total_offset(const struct page *p);
+/* Is it of countable things without sizes?  @all: of the layer. */
+bool page_lacks_bytes(const struct ui *u, const struct heap_totals *all);
 /* The columns that all tables of heap totals have; a row's values are put in their order. */
 void page_use_heap_columns(const struct ui *u, struct table *t, const struct heap_totals *totals,
 			   const char *title);
@@ -235,6 +241,11 @@ void heap_map_make(struct ui *u, struct page *p);
 void heap_map_draw(struct ui *u, struct page *p, struct canvas *c, struct box box);
 /* Moves the selection; false: the key is not its own. */
 bool heap_map_input(struct ui *u, struct page *p, const struct input *in);
+/* ---- growth.c ----------------------------------------------------------------------- */
+
+void growth_make(struct ui *u, struct page *p);
+void growth_words_free(struct growth_words *w);
+void growth_shown_free(struct growth_shown *f);
 
 /* ---- source.c ----------------------------------------------------------------------- */
 
@@ -254,6 +265,9 @@ void timeline_show(struct ui *u);
 void timeline_move(struct ui *u, int columns);
 void timeline_click(struct ui *u, int col);
 void timeline_to_peak(struct ui *u);
+/* Moments that the recorder has marked: are there any; to the next one, round about. */
+bool timeline_has_marks(const struct ui *u);
+void timeline_to_next_mark(struct ui *u);
 void timeline_follow(struct ui *u);
 /* What is shown may have moved on, where that moment was dropped from the recording. */
 void timeline_keep_up(struct ui *u);

@@ -96,6 +96,8 @@ void source_make(struct ui *u, struct page *p)
 	t->text_title = "SOURCE";
 	t->text_columns = 44;
 	history_analysis(u->history, GROUP_STACK, false, &a);
+	if (page_lacks_bytes(u, &a.totals))
+		t->hidden = 1u << SOURCE_LIVE | 1u << SOURCE_PEAK | 1u << SOURCE_ALLOCATED;
 	rows_make(&p->rows, history_catalog(u->history), &a, &u->own, ROWS_BY_SOURCE_LINE, false);
 	lines = source_lines(&p->rows, p->scope.file, &n);
 	f = source_open(p->scope.file);

@@ -245,6 +245,11 @@ bool table_search(const struct table *t, struct table_state *s, bool backwards, 
 /* ---- drawing ------------------------------------------------------------------------ */
 
 /* Which columns there is room for, and where the name begins. */
+bool table_has_column(const struct table *t, int column)
+{
+	return !(t->hidden >> column & 1);
+}
+
 struct layout {
 	bool is_shown[TABLE_COLUMNS_MAX];
 	int text_col;
@@ -256,6 +261,8 @@ static struct layout lay_out(const struct table *t, int cols)
 	int wanted = t->text_columns ? t->text_columns : TEXT_COLUMNS;
 
 	for (size_t i = 0; i < t->n_columns; i++) {
+		if (!table_has_column(t, (int)i))
+			continue;
 		l.is_shown[i] = true;
 		l.text_col += t->columns[i].width + 1;
 	}
@@ -494,7 +501,7 @@ static void put_csv_row(const struct table *t, struct table_row *r, struct buffe
 	for (size_t i = 0; i < t->n_columns; i++) {
 		uint64_t v = r ? r->values[i] : 0;
 
-		if (t->columns[i].kind == COLUMN_SHARE)
+		if (t->columns[i].kind == COLUMN_SHARE || !table_has_column(t, (int)i))
 			continue;
 		snprintf(number, sizeof(number),
 			 t->columns[i].kind == COLUMN_ADDRESS ? "0x%" PRIx64 : "%" PRIu64, v);

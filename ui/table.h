@@ -51,6 +51,7 @@ struct table {
 	const char *text_title;
 	struct table_row *rows;
 	size_t n, cap;
+	unsigned int hidden; /* columns, by bits, that have nothing to say here */
 	uint64_t totals[TABLE_COLUMNS_MAX]; /* what 100 % is; 0: a share in it means nothing */
 	bool is_ordered; /* the order of the rows means something: it is not sorted */
 	bool keeps_order; /* it is sorted already, by the column that the state says */
@@ -93,6 +94,8 @@ void table_move(const struct table *t, struct table_state *s, long by);
 void table_move_to(const struct table *t, struct table_state *s, size_t place);
 /* To the next row with what is searched for, from the cursor (@here: at it) on; false: none. */
 bool table_search(const struct table *t, struct table_state *s, bool backwards, bool here);
+/* Is the column there to be seen, where there is room? */
+bool table_has_column(const struct table *t, int column);
 /* Is @what in @text, whatever the case? */
 bool text_has(const char *text, const char *what);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/marks.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 
@@ -134,6 +135,19 @@ static void mark_time(const struct ui *u, struct canvas *c, struct box b)
 		canvas_select(c, b.row + row, b.col + cursor, 1);
 }
 
+/* Above the curve, where something was marked by the recorder. */
+static void draw_marks(const struct ui *u, struct canvas *c, struct box b)
+{
+	uint64_t end = history_end_ns(u->history);
+	struct mark m;
+	size_t at = 0;
+
+	while (marks_next(history_catalog(u->history), &at, &m))
+		if (m.t_ns <= end)
+			canvas_text(c, b.row, b.col + place_of(u, m.t_ns, b.cols), 1, "▼",
+				    STYLE_STRONG, ALIGN_LEFT, CUT_END);
+}
+
 static void draw_scale(const struct ui *u, struct canvas *c, struct box b)
 {
 	uint64_t start = history_start_ns(u->history), end = history_end_ns(u->history);
@@ -176,6 +190,7 @@ void timeline_draw(struct ui *u, struct canvas *c, struct box box)
 		return;
 	curve.rows--;
 	draw_curve(u, c, curve, CURVE_LIVE, STYLE_ACCENT, &max);
+	draw_marks(u, c, curve);
 	mark_time(u, c, curve);
 	draw_scale(u, c, (struct box){box.row + box.rows - 1, box.col, 1, box.cols});
 	u->time_box = box;
@@ -192,6 +207,8 @@ static void draw_band(struct ui *u, struct canvas *c, struct box b, enum curve c
 	if (b.rows < 1 || inner.cols < 10)
 		return;
 	draw_curve(u, c, inner, curve, style, &max);
+	if (curve == CURVE_LIVE)
+		draw_marks(u, c, inner);
 	mark_time(u, c, inner);
 	if (curve != CURVE_RSS && history_is_counted(u->history))
 		format_count(bytes, (uint64_t)max);
@@ -308,6 +325,43 @@ void timeline_to_peak(struct ui *u)
 	}
 	u->has_cursor = true;
 	u->cursor_ns = a.peak_time_ns;
+	timeline_show(u);
+}
+
+bool timeline_has_marks(const struct ui *u)
+{
+	struct mark m;
+	size_t at = 0;
+
+	return marks_next(history_catalog(u->history), &at, &m);
+}
+
+/* What goes on from a mark that is the last goes to the first. */
+void timeline_to_next_mark(struct ui *u)
+{
+	uint64_t first = history_first_ns(u->history), end = history_end_ns(u->history);
+	struct mark m, next = {0}, earliest = {0};
+	size_t at = 0;
+
+	while (marks_next(history_catalog(u->history), &at, &m)) {
+		if (m.t_ns < first || m.t_ns > end)
+			continue;
+		if (!earliest.text || m.t_ns < earliest.t_ns)
+			earliest = m;
+		if (u->has_cursor && m.t_ns > u->cursor_ns && (!next.text || m.t_ns < next.t_ns))
+			next = m;
+	}
+	if (!next.text)
+		next = earliest;
+	if (!next.text) {
+		ui_say(u, true, "there are no marks: see heaptrail record --when");
+		return;
+	}
+	u->has_cursor = true;
+	u->cursor_ns = next.t_ns;
+	if (u->has_mark && u->mark_ns > u->cursor_ns)
+		u->has_mark = false;
+	ui_say(u, false, "%s", next.text);
 	timeline_show(u);
 }
 

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,8 @@ static void make_own(struct ui *u)
 	if (u->own.catalog && u->own_version == history_catalog_version(u->history))
 		return;
 	trees_release(u);
+	growth_shown_free(u->growth);
+	u->growth = NULL;
 	own_release(&u->own);
 	own_init(&u->own, c, u->options.skip, u->options.n_skip);
 	stack_texts_free(u->texts);
@@ -92,6 +95,7 @@ void ui_free(struct ui *u)
 		page_release(&u->roots[i]);
 	trees_release(u);
 	frag_release(u);
+	growth_shown_free(u->growth);
 	own_release(&u->own);
 	stack_texts_free(u->texts);
 	history_close(u->history);
@@ -118,6 +122,7 @@ bool ui_read(struct ui *u, uint64_t max_ns)
 	if (u->options.poll)
 		u->options.poll(u->options.arg);
 	history_want_blocks(u->history, views[ui_page(u)->view].needs_blocks);
+	history_want_growth(u->history, views[ui_page(u)->view].needs_growth);
 	r = history_read(u->history, max_ns, &u->read_err);
 
 	u->read_failed = r < 0;
@@ -290,26 +295,40 @@ static void draw_numbers(struct ui *u, struct canvas *c)
 		put_number(c, col, "Lost ", "0", STYLE_DIM);
 }
 
+/* Of a name, if the others have at most @most: that of the view that is shown is whole. */
+static int name_columns(const struct ui *u, int view, int most)
+{
+	int columns = (int)strlen(views[view].name);
+
+	return columns > most && u->pages[0] != &u->roots[view] ? most : columns;
+}
+
 /* Columns of all names, with @gap blanks between them. */
-static int all_views_width(int gap)
+static int all_views_width(const struct ui *u, int most, int gap)
 {
 	int all = 0;
 
 	for (int i = 0; i < ROOT_VIEWS; i++)
-		all += (int)strlen(views[i].name) + 2 + gap;
+		all += name_columns(u, i, most) + 2 + gap;
 	return all;
 }
 
-/* On narrow screens there is one blank between them, or a name only of the one that is shown. */
+#define NAME_COLUMNS_MIN 4 /* what is shorter says nothing */
+
+/*
+ * On narrow screens there is one blank between them, then long names are cut, or there is but
+ * that of the view that is shown.
+ */
 static int view_width(const struct ui *u, int view)
 {
-	int name = (int)strlen(views[view].name) + 2;
-
-	if (all_views_width(2) < u->cols)
-		return name + 2;
-	if (all_views_width(1) < u->cols)
-		return name + 1;
-	return u->pages[0] == &u->roots[view] ? name + 1 : 2;
+	if (all_views_width(u, INT_MAX, 2) < u->cols)
+		return name_columns(u, view, INT_MAX) + 4;
+	if (all_views_width(u, INT_MAX, 1) < u->cols)
+		return name_columns(u, view, INT_MAX) + 3;
+	for (int most = 16; most >= NAME_COLUMNS_MIN; most--)
+		if (all_views_width(u, most, 1) < u->cols)
+			return name_columns(u, view, most) + 3;
+	return u->pages[0] == &u->roots[view] ? name_columns(u, view, INT_MAX) + 3 : 2;
 }
 
 int ui_view_at(const struct ui *u, int col)
@@ -333,7 +352,8 @@ static void draw_views(struct ui *u, struct canvas *c)
 		bool is_shown = u->pages[0] == &u->roots[i];
 		char text[32];
 
-		snprintf(text, sizeof(text), width > 2 ? "%d %s" : "%d", i + 1, views[i].name);
+		snprintf(text, sizeof(text), width > 2 ? "%d %.*s" : "%d", (i + 1) % 10,
+			 width - 3, views[i].name);
 		canvas_text(c, 2, col, width - 1, text, is_shown ? STYLE_ACCENT : STYLE_DIM,
 			    ALIGN_LEFT, CUT_END);
 		if (is_shown)

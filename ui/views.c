@@ -17,20 +17,21 @@
 
 enum { HEAP_LIVE, HEAP_SHARE, HEAP_PEAK, HEAP_ALLOCATED, HEAP_CALLS, HEAP_BLOCKS, HEAP_TEMPORARY };
 
-/* Of countable things their number comes first: few have a size. */
+/* Of countable things their number comes first: few have a size; where none has, it is hidden. */
 static const struct column heap_columns[2][7] = {
-#define HEAP_COLUMNS(live, share, peak, allocated, calls, blocks, temporary) \
+#define HEAP_COLUMNS(calls_title, blocks_title, live, share, peak, allocated, calls, blocks, \
+		     temporary) \
 	{ \
 		[HEAP_LIVE] = {"LIVE", COLUMN_BYTES, 9, live}, \
 		[HEAP_SHARE] = {"    %", COLUMN_SHARE, 14, share}, \
 		[HEAP_PEAK] = {"PEAK", COLUMN_BYTES, 9, peak}, \
 		[HEAP_ALLOCATED] = {"ALLOCATED", COLUMN_BYTES, 10, allocated}, \
-		[HEAP_CALLS] = {"CALLS", COLUMN_COUNT, 11, calls}, \
-		[HEAP_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, blocks}, \
+		[HEAP_CALLS] = {calls_title, COLUMN_COUNT, 11, calls}, \
+		[HEAP_BLOCKS] = {blocks_title, COLUMN_COUNT, 10, blocks}, \
 		[HEAP_TEMPORARY] = {"TEMPORARY", COLUMN_COUNT, 10, temporary}, \
 	}
-	[false] = HEAP_COLUMNS(0, 2, 1, 3, 4, 5, 6),
-	[true] = HEAP_COLUMNS(4, 2, 5, 6, 1, 0, 3),
+	[false] = HEAP_COLUMNS("CALLS", "BLOCKS", 0, 2, 1, 3, 4, 5, 6),
+	[true] = HEAP_COLUMNS("ACQUIRED", "BALANCE", 4, 2, 5, 6, 1, 0, 3),
 #undef HEAP_COLUMNS
 };
 
@@ -48,18 +49,18 @@ enum { LEAK_BYTES, LEAK_SHARE, LEAK_BLOCKS, LEAK_OLDEST, LEAK_NEWEST };
 
 /* "Leaked" only where the process's exit was seen; and of countable things (2 on). */
 static const struct column leak_columns[4][5] = {
-#define LEAK_COLUMNS(name, bytes, blocks, newest) \
+#define LEAK_COLUMNS(name, blocks_title, bytes, blocks, newest) \
 	{ \
 		[LEAK_BYTES] = {name, COLUMN_BYTES, 9, bytes}, \
 		[LEAK_SHARE] = {"    %", COLUMN_SHARE, 14, 2}, \
-		[LEAK_BLOCKS] = {"BLOCKS", COLUMN_COUNT, 10, blocks}, \
+		[LEAK_BLOCKS] = {blocks_title, COLUMN_COUNT, 10, blocks}, \
 		[LEAK_OLDEST] = {"OLDEST", COLUMN_TIME, 11, 3}, \
 		[LEAK_NEWEST] = {"NEWEST", COLUMN_TIME, 11, newest}, \
 	}
-	LEAK_COLUMNS("UNFREED", 0, 1, 4),
-	LEAK_COLUMNS("LEAKED", 0, 1, 4),
-	LEAK_COLUMNS("UNFREED", 4, 0, 1),
-	LEAK_COLUMNS("LEAKED", 4, 0, 1),
+	LEAK_COLUMNS("UNFREED", "BLOCKS", 0, 1, 4),
+	LEAK_COLUMNS("LEAKED", "BLOCKS", 0, 1, 4),
+	LEAK_COLUMNS("UNFREED", "BALANCE", 4, 0, 1),
+	LEAK_COLUMNS("LEAKED", "BALANCE", 4, 0, 1),
 #undef LEAK_COLUMNS
 };
 
@@ -85,10 +86,17 @@ static uint64_t total_at(const struct heap_totals *t, size_t offset)
 	return *(const uint64_t *)((const char *)t + offset);
 }
 
+bool page_lacks_bytes(const struct ui *u, const struct heap_totals *all)
+{
+	return history_is_counted(u->history) && !all->allocated_bytes;
+}
+
 void page_use_heap_columns(const struct ui *u, struct table *t, const struct heap_totals *totals,
 			   const char *title)
 {
 	t->columns = heap_columns[history_is_counted(u->history)];
+	if (page_lacks_bytes(u, totals))
+		t->hidden = 1u << HEAP_LIVE | 1u << HEAP_PEAK | 1u << HEAP_ALLOCATED;
 	t->n_columns = COUNT_OF(heap_offsets);
 	t->text_title = title;
 	for (size_t i = 0; i < COUNT_OF(heap_offsets); i++)
@@ -404,6 +412,7 @@ static void make_leaks(struct ui *u, struct page *p)
 		    catalog_number(history_catalog(u->history), "exited", 0);
 	p->table.columns = leak_columns[2 * counted + has_ended];
 	p->table.n_columns = COUNT_OF(leak_columns[0]);
+	p->table.hidden = page_lacks_bytes(u, &a.totals) ? 1u << LEAK_BYTES : 0;
 	stack_texts_use(u, &p->table, counted ? "ACQUIRED BY" : "ALLOCATED BY");
 	p->table.totals[LEAK_BYTES] = a.totals.live_bytes;
 	p->table.totals[LEAK_BLOCKS] = a.totals.live_blocks;
@@ -555,6 +564,7 @@ const struct view views[VIEWS] = {
 	[VIEW_SIZES] = {"Sizes", NULL, make_sizes, HEAP_ALLOCATED, HEAP_CALLS},
 	[VIEW_THREADS] = {"Threads", NULL, make_threads, HEAP_ALLOCATED, HEAP_CALLS},
 	[VIEW_FRAG] = {"Frag", NULL, frag_make, 0, 0},
+	[VIEW_GROWTH] = {"Growth", NULL, growth_make, 0, 0, .needs_growth = true},
 	[VIEW_LINES] = {"Lines", "Lines", make_lines, HEAP_PEAK, HEAP_CALLS},
 	[VIEW_SOURCE] = {"Source", "Source", source_make, HEAP_PEAK, HEAP_CALLS},
 	[VIEW_STACKS] = {"Stacks", "Call stacks", make_stacks, HEAP_PEAK, HEAP_CALLS},
@@ -584,6 +594,8 @@ void page_release(struct page *p)
 	table_state_release(&p->state);
 	hashmap_release(&p->open);
 	scope_release(&p->scope);
+	growth_words_free(p->words);
+	p->words = NULL;
 	free(p->note);
 	p->note = NULL;
 }
@@ -646,6 +658,7 @@ bool page_scope_of_row(struct ui *u, struct page *p, const struct table_row *row
 	}
 	switch (p->view) {
 	case VIEW_LEAKS:
+	case VIEW_GROWTH:
 	case VIEW_STACKS:
 	case VIEW_BLOCKS:
 	case VIEW_FRAG:
@@ -669,6 +682,7 @@ bool page_drill(struct ui *u, struct page *p, const struct table_row *row,
 		[VIEW_LEAKS] = VIEW_STACK,	[VIEW_STACKS] = VIEW_STACK,
 		[VIEW_THREADS] = VIEW_BLOCKS,	[VIEW_SIZES] = VIEW_BLOCKS,
 		[VIEW_BLOCKS] = VIEW_STACK,	[VIEW_PAGE] = VIEW_STACK,
+		[VIEW_GROWTH] = VIEW_STACK,
 	};
 	const struct catalog *c = history_catalog(u->history);
 

@@ -80,6 +80,9 @@ def long_recording(name, trail):
     with sqlite3.connect(whole) as db:
         start, end = (db.execute("SELECT value FROM recording WHERE key = ?", (k,)).fetchone()[0] for k in ("start_ns", "end_ns"))
     db.close()
+    for command in (["leaks"], ["leaks", "--json", "--by", "function"], ["leaks", "--json"]):
+        took = [seconds(HEAPTRAIL, *command, whole)[0] for _ in range(ROUNDS)]
+        print(f"  {' '.join(command)}: {statistics.median(took):.3f} s (bar 5)")
     chosen = random.Random(1)
     took = [seconds(HEAPTRAIL, "report", "--at", f"{chosen.randrange(end - start)}ns", whole)[0] for _ in range(2 * ROUNDS)]
     print(f"  report --at: {statistics.median(took):.3f} s (bar 0.15), most {max(took):.3f}")

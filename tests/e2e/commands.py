@@ -127,10 +127,11 @@ def reports():
     data = json.loads(run("report", "--json", trail).stdout)
     tap.ok(set(data) == want and data["schema"] == "heaptrail-report/1", "the keys of the report")
     tap.ok(list(data["recording"]) == ["path", "pid", "command", "engine", "started", "duration_ns", "complete", "exited",
-                                       "stack_mode", "events", "bytes_on_disk", "small", "window", "dropped"], "the keys of its recording")
+                                       "stack_mode", "events", "bytes_on_disk", "small", "from_before", "window", "dropped", "marks"],
+            "the keys of its recording")
     tap.ok(list(data["summary"]) == [
         "alloc_calls", "free_calls", "allocated_bytes", "live_bytes", "live_blocks", "leaked_bytes", "leaked_blocks",
-        "peak_bytes", "peak_blocks", "peak_time_ns", "temporary_allocs", "usable_bytes", "peak_rss_bytes", "lost_events",
+        "peak_bytes", "peak_blocks", "peak_time_ns", "temporary_allocs", "usable_bytes", "usable_requested_bytes", "peak_rss_bytes", "lost_events",
         "unknown_frees", "internal_frees", "double_frees", "mismatched_frees", "stacks_complete", "stacks_truncated"],
         "the keys of its summary")
     tap.ok(data["summary"]["stacks_complete"] + data["summary"]["stacks_truncated"] == data["summary"]["alloc_calls"],
@@ -143,6 +144,7 @@ def reports():
            f"the numbers of the target's own calls: {mine['alloc_calls']}, {mine['leaked_bytes']}, {mine['peak_bytes']}")
     usable = 100 * 56 + 100008 + 1  # and what the C library keeps
     tap.ok(data["summary"]["usable_bytes"] >= usable - 1, "usable bytes come from the chunk headers")
+    tap.ok(data["summary"]["usable_requested_bytes"] == data["summary"]["live_bytes"], "of all blocks")
     peak = data["summary"]["peak_rss_bytes"]
     tap.ok(peak > 500000, f"the peak of the resident set: {peak}")
     functions = json.loads(run("report", "--json", "--by", "function", trail).stdout)["rows"]

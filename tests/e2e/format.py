@@ -17,7 +17,7 @@ import tap
 from recording import HEAP, TOTALS, check
 
 HEAPTRAIL, TARGETS, SRCDIR = os.environ["HEAPTRAIL"], os.environ["TARGETS"], os.environ["SRCDIR"]
-KINDS = ("alloc", "free", "realloc", "in-pool")
+KINDS = ("alloc", "free", "realloc", "in-pool", None, None, "piece")
 work = tempfile.mkdtemp(prefix="heaptrail-format.")
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": tap.private_libc(work), "HOME": work, "LC_ALL": "C.UTF-8"}
 trail = f"{work}/t.trail"
@@ -26,7 +26,7 @@ trail = f"{work}/t.trail"
 def line(e, ended):
     """An event as dump prints it."""
     size, usable = e.size or 0, e.usable or 0
-    if e.allocates() and (e.usable is None or e.usable >> 63):
+    if e.makes() and (e.usable is None or e.usable >> 63):
         usable = -1 if e.usable is None else e.usable - (1 << 64)
     address = e.address if e.address is not None else ended.address
     return (f"{KINDS[e.kind]} {e.cls} {e.thread} {size} {ended.size if ended else 0} {e.time} {address:x} {usable} "
@@ -118,11 +118,36 @@ def threads():
     tap.ok("realloc 0" in seen and state.alloc_calls >= own["alloc_calls"] and report(state), f"{own}")
 
 
+def before():
+    """Blocks from before the recording are allocs of no thread."""
+    target = subprocess.Popen([f"{TARGETS}/heap_blocks", "busy", "4", "1", "2000"], env=env, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    target.stdout.readline()
+    subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "--walk-heap", "--max-pause", "10s", "-d", "1s", "-p",
+                    str(target.pid)], check=True, timeout=tap.PATIENCE)
+    target.kill()
+    target.communicate()
+    state, _ = read("a process that was attached to, with its heap")
+    before = json.loads(subprocess.check_output([HEAPTRAIL, "report", "--json", trail]))["recording"]["from_before"]
+    tap.ok(report(state) and state.free_calls > 0 and state.heap_blocks == before["blocks"] + state.alloc_calls - state.free_calls
+           and state.groups[1][0].calls == 0, f"with the totals of the report; {before}")
+
+
 def layers():
     """Allocators of the program's own: in the same stream of events, with frees that are none."""
     record(f"{TARGETS}/layers", "10", options=("--probe-file", f"{SRCDIR}/tests/targets/layers.probes"))
     state, seen = read("seven layers above the heap", least_chunks=5, least_checkpoints=2)
     tap.ok("free 5" in seen and len(set(state.layers.values())) == 8 and report(state), f"layers {state.layers}")
+
+
+def mappings():
+    """Pieces of what was mapped, as old as the whole."""
+    record(f"{TARGETS}/mappings", "random", str(tap.seed()), "3000", "4", options=("--mmap",))
+    state, seen = read("mappings that lose parts")
+    tap.ok({"piece 0", "free 8", "realloc 0"} <= seen and report(state), f"layers {set(state.layers.values())}")
+    record(f"{TARGETS}/mappings", "storm", "1", "20000", "8", options=("--mmap",))
+    state, seen = read("of several threads", least_chunks=2)
+    tap.ok("piece 0" in seen and report(state), "with the totals of the report")
 
 
 def execs():
@@ -197,6 +222,6 @@ def changed():
 try:
     if not recording.has_zstd:
         tap.skip_all("there is no libzstd.so.1")
-    tap.run_as_root([single, threads, layers, execs, silent, many, dropped, attached, odd, changed])
+    tap.run_as_root([single, threads, before, layers, mappings, execs, silent, many, dropped, attached, odd, changed])
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -65,6 +65,7 @@ int main(int argc, char **argv)
 	if (!strcmp(how, "again")) { definite(); execv(argv[0], (char *[]){argv[0], NULL}); }
 	if (!strcmp(how, "live")) {
 		char c;
+		if (argc > 2) grow(200000, 1000);
 		if (read(0, &c, 1) != 1) return 1;
 		pthread_create(&t, NULL, in_register, NULL);
 		pthread_create(&t, NULL, on_stack, NULL);
@@ -215,8 +216,11 @@ def allocators():
 
 
 class Live:
+    def __init__(self, *more):
+        self.argv = [f"{work}/known", "live", *more]
+
     def __enter__(self):
-        self.process = subprocess.Popen([f"{work}/known", "live"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(self.argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return self
 
     def __exit__(self, *_):
@@ -251,16 +255,16 @@ def live():
         tap.ok("NOTE: blocks that were not seen may point to these" in r.stdout, "that is said to be cautious")
         r = run("leaks", "--reachable", "-p", str(p.process.pid), "-d", "200ms")
         tap.ok(r.returncode == 0 and "definitely lost  0 B in 0 blocks" in r.stdout and p.runs(), f"leaks -p PID: {r.stderr}")
-    with Live() as p:
-        said, status = p.attach("--max-pause", "10us")
+    with Live("large") as p:
+        said, status = p.attach("--max-pause", "1ms")
         data = leaks_of(trail)
-        tap.ok(status == 0 and re.search("warning: the look at what points to blocks was given up: it takes longer than 10 us|"
+        tap.ok(status == 0 and re.search("warning: the look at what points to blocks was given up: it takes longer than 1 ms|"
                                          "a thread does not stop", said) and
                data["reachability"] is None and data["reachability_failed"] and all(x["kind"] is None for x in data["leaks"]) and
                p.runs(), f"--max-pause: {said}")
         r = run("leaks", trail)
         tap.ok("NOTE: nobody knows what points to them: " in r.stdout and "definitely" not in r.stdout, "the report says why there are no kinds")
-        r = run("leaks", "--reachable", "--max-pause", "10us", "-p", str(p.process.pid), "-d", "100ms")
+        r = run("leaks", "--reachable", "--max-pause", "1ms", "-p", str(p.process.pid), "-d", "100ms")
         tap.ok(r.returncode == TAKES_TOO_LONG and p.runs(), f"… and leaks ends with {TAKES_TOO_LONG}: {r.returncode} {r.stderr}")
     with Live() as p:
         recorder = beside.attach(p.process.pid, trail, "--reachable", env=env, stderr=subprocess.PIPE, text=True)

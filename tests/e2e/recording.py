@@ -3,6 +3,7 @@
 A reader of recordings, written from heaptrail-recording(5) alone and sharing no code with heaptrail;
 and what is needed to forge them.  Wherever a recording is not as the page says, it raises Wrong.
 """
+import copy
 import ctypes
 import itertools
 import sqlite3
@@ -14,6 +15,7 @@ ALL_BITS = (1 << 64) - 1
 (THREADS, THREAD, TIME_LOW, TIME_HIGH, PREDICTED, ADDRESS, CALLS, CALL_LOW, CALL_HIGH, SIZE_LOW, SIZE_HIGH, USABLE,
  BACK_LOW, BACK_HIGH, SLOT_LOW, SLOT_MIDDLE, SLOT_HIGH) = range(17)
 ALLOC, FREE, REALLOC, IN_POOL = range(4)
+PIECE = 6
 CHUNK = ("id", "space", "events", "allocs", "frees", "first_ns", "last_ns", "min_size", "max_size", "codec",
          "min_address", "max_address", "families")  # in the order of the checksum
 CHECKPOINT = ("chunk", "kind", "time_ns", "bytes")
@@ -186,8 +188,11 @@ class Event:
     def allocates(self):
         return self.kind in (ALLOC, REALLOC)
 
+    def makes(self):
+        return self.kind in (ALLOC, REALLOC, PIECE)
+
     def ends(self):
-        return self.kind == REALLOC or self.kind == FREE and self.cls in (0, 1, 5, 6)
+        return self.kind == REALLOC or self.kind == FREE and self.cls in (0, 1, 5, 6, 8)
 
 
 def read_calls(column):
@@ -195,7 +200,7 @@ def read_calls(column):
     while not column.is_at_end():
         kind, family = column.take(2)
         stack += signed(column.number())
-        check(kind & 15 <= IN_POOL and kind >> 4 <= 5 and (kind & 15 == FREE or kind < 16), f"kind {kind}")
+        check(kind & 15 in (ALLOC, FREE, REALLOC, IN_POOL, PIECE) and kind >> 4 <= 8 and (kind & 15 == FREE or kind < 16), f"kind {kind}")
         calls.append((kind & 15, kind >> 4, family, stack))
     return calls
 
@@ -211,7 +216,7 @@ def read_by_thread(events, order, columns):
         e = events[i]
         e.kind, e.cls, e.family, e.stack = calls[call]
         e.address = e.size = e.usable = e.back = e.slot = None
-        if e.allocates():
+        if e.makes():
             e.size = next(sizes)
             how = next(usable)
             if how == 1:
@@ -227,7 +232,7 @@ def read_by_thread(events, order, columns):
 
 
 def room_of(e):
-    return e.size if e.usable is None else e.usable
+    return e.size if e.usable is None or e.kind == PIECE else e.usable
 
 
 def read_addresses(events, thread_of, columns):
@@ -235,9 +240,9 @@ def read_addresses(events, thread_of, columns):
     for i, (e, thread) in enumerate(zip(events, thread_of)):
         if e.back:
             ended = events[i - e.back]
-            check(ended.allocates(), "the end of what is no block")
+            check(ended.makes(), "the end of what is no block")
             addresses.freed(room_of(ended), thread, ended.address)
-        if e.allocates():
+        if e.makes():
             e.address = addresses.made(room_of(e), thread, next(predicted))
         elif not e.ends():
             e.address = addresses.difference(addresses.next)
@@ -267,12 +272,12 @@ def read_chunk(row):
 
 
 def check_row(row, events):
-    sizes = [e.size for e in events if e.allocates()]
+    sizes = [e.size for e in events if e.makes()]
     addresses = [e.address for e in events if e.address is not None]
     families = 0
     for family in {e.family for e in events}:
         families |= 1 << family % 64
-    found = dict(allocs=len(sizes), frees=sum(e.ends() for e in events), first_ns=events[0].time, families=families,
+    found = dict(allocs=sum(e.allocates() for e in events), frees=sum(e.ends() for e in events), first_ns=events[0].time, families=families,
                  min_size=min(sizes, default=ALL_BITS), max_size=max(sizes, default=0),
                  min_address=min(addresses, default=ALL_BITS), max_address=max(addresses, default=0))
     for key, value in found.items():
@@ -306,7 +311,7 @@ class State:
         self.begin_space(0)
         self.events = self.first = self.last = self.alloc_calls = self.allocated = self.temporary = self.peak = 0
         self.peak_bytes = self.peak_time = self.peak_event = self.free_calls = self.execd = self.execd_bytes = self.peaks = 0
-        self.frees = [0] * 8
+        self.frees = [0] * 9
         self.heap_blocks = 0
         self.groups = [{}, {}, {}, {}]
 
@@ -352,15 +357,19 @@ class State:
 
     def make(self, e):
         self.blocks[e.slot] = e
+        if e.kind == PIECE:
+            self.blocks[e.slot] = block = copy.copy(e)
+            block.time, block.usable = min(e.usable, e.time), None
         if self.layers.get(e.family):
             return
         self.heap_blocks += 1
         self.live_bytes += e.size
-        self.alloc_calls += 1
-        self.allocated += e.size
+        is_call = e.thread != 0  # else it is from before the recording
+        self.alloc_calls += is_call
+        self.allocated += e.size * is_call
         for group in self.groups_of(e):
-            group.calls += 1
-            group.bytes += e.size
+            group.calls += is_call
+            group.bytes += e.size * is_call
             group.live += 1
             group.live_bytes += e.size
 
@@ -375,7 +384,7 @@ class State:
                 if e.back:
                     e.slot = chunk[i - e.back].slot
                 ended = self.end(e)
-            if e.kind == ALLOC:
+            if e.kind in (ALLOC, PIECE):
                 e.slot = self.freed.pop() if self.freed else self.next
                 self.next = max(self.next, e.slot + 1)
             elif e.kind == FREE:
@@ -383,7 +392,7 @@ class State:
                     self.frees[e.cls] += 1
                 if ended:
                     self.freed.append(e.slot)
-            if e.allocates():
+            if e.makes():
                 self.make(e)
                 self.last_made[self.last_key(e)] = e.slot
             elif e.cls not in (1, 3):
@@ -407,7 +416,7 @@ class State:
         (self.events, self.first, self.last, self.alloc_calls, self.allocated, self.temporary, self.peak, self.peak_bytes,
          self.peak_time, self.peak_event, self.free_calls, self.execd, self.execd_bytes, live, live_bytes,
          *frees) = totals
-        self.frees = frees[:5] + [0] + frees[5:]
+        self.frees = frees[:5] + [0] + frees[5:] + [0]
         check((live, live_bytes, self.events) == (self.heap_blocks, self.live_bytes, heap["events"]), "two states in one")
         for found, own in zip(groups, self.groups):
             for key, values in found.items():
@@ -417,7 +426,7 @@ class State:
     def totals(self):
         return [self.events, self.first, self.last, self.alloc_calls, self.allocated, self.temporary, self.peak,
                 self.peak_bytes, self.peak_time, self.peak_event, self.free_calls, self.execd, self.execd_bytes,
-                self.heap_blocks, self.live_bytes, *self.frees[:5], *self.frees[6:]]
+                self.heap_blocks, self.live_bytes, *self.frees[:5], *self.frees[6:8]]
 
     def group_values(self):
         for group in (g for groups in self.groups for g in groups.values()):

@@ -3,7 +3,7 @@
  * A program that knows what it allocates, in C or, compiled as C++, with operator
  * new and delete too: allocators [THREADS [ROUNDS [SEED]]].  Blocks are freed by
  * whichever thread comes by; some are never.  Prints its own totals as JSON, and
- * what malloc_usable_size() says of the blocks that are left.
+ * what malloc_usable_size() says of each block that is left.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -216,7 +216,6 @@ int main(int argc, char **argv)
 	long rounds = argc > 2 ? atol(argv[2]) : 3000;
 	static struct worker workers[THREADS_MAX];
 	struct totals t = {0, 0, 0, 0, 0};
-	unsigned long long usable = 0;
 
 	for (int i = 0; i < n && i < THREADS_MAX; i++) {
 		workers[i].random = (uint64_t)(argc > 3 ? atol(argv[3]) : 1) * 7919 + (uint64_t)i + 1;
@@ -235,11 +234,13 @@ int main(int argc, char **argv)
 		t.live_bytes += workers[i].totals.live_bytes;
 		t.live_blocks += workers[i].totals.live_blocks;
 	}
+	printf("{\"alloc_calls\":%llu,\"free_calls\":%llu,\"allocated_bytes\":%llu,"
+	       "\"live_bytes\":%llu,\"live_blocks\":%llu,\"usable\":{\"0\":0",
+	       t.alloc_calls, t.free_calls, t.allocated_bytes, t.live_bytes, t.live_blocks);
 	for (int i = 0; i < SHELF; i++)
 		if (shelf[i].block)
-			usable += malloc_usable_size(shelf[i].block);
-	printf("{\"alloc_calls\":%llu,\"free_calls\":%llu,\"allocated_bytes\":%llu,"
-	       "\"live_bytes\":%llu,\"live_blocks\":%llu,\"usable_bytes\":%llu}\n",
-	       t.alloc_calls, t.free_calls, t.allocated_bytes, t.live_bytes, t.live_blocks, usable);
+			printf(",\"%llx\":%zu", (unsigned long long)(uintptr_t)shelf[i].block,
+			       malloc_usable_size(shelf[i].block));
+	puts("}}");
 	return 0;
 }

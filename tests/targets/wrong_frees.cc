@@ -98,6 +98,11 @@ __attribute__((noinline)) document *parse_document(const char *text)
 	return d;
 }
 
+__attribute__((noinline)) document *resize_document(document *d, size_t size)
+{
+	return (document *)realloc((void *)d, size);
+}
+
 __attribute__((noinline)) void free_document(document *d)
 {
 	if (!d)
@@ -110,7 +115,16 @@ __attribute__((noinline)) void free_document(document *d)
 static void layers()
 {
 	for (int i = 0; i < 200; i++) {
-		switch (random_below(4)) {
+		switch (random_below(6)) {
+		case 4:
+			free(realloc((void *)parse_document("by hand"), sizeof(document) + i % 2 * 5000));
+			done["resized"]++;
+			break;
+		case 5:
+			free_document(resize_document(parse_document("right"), sizeof(document) + i % 2 * 5000));
+			done["right"]++;
+			done["resized right"]++;
+			break;
 		case 0:
 			free(parse_document("past it"));
 			done["past"]++;

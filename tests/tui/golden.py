@@ -41,6 +41,9 @@ SCREENS = {
     "frag-pages": "9 M Enter",
     "frag-pinned": "9 Down Enter",
     "frag-page": "9 Enter Enter",
+    "growth": "0",
+    "growth-past": "0 30*[",
+    "growth-stack": "0 Enter",
     "lines": "2 Enter",
     "source": "2 '/subt' Enter Enter Enter",
     "source-missing": "2 Enter Enter",
@@ -61,6 +64,7 @@ SCREENS = {
 
 # of the same story, with allocators of its own
 LAYERS = {"layer-heap": "2", "layer-overview": "L", "layer-functions": "L 3", "layer-counted": "2*L", "layer-counted-leaks": "2*L 6",
+          "layer-counted-sorted": "2*L 4 + 3*>",
           "layer-past": "L 2 30*["}
 
 work = tempfile.mkdtemp(prefix="heaptrail-golden.")
@@ -103,6 +107,18 @@ def screens():
                 tap.ok(False, f"{name}-{size}: {len(lines)} lines, too wide: {wide}")
 
 
+# of the same story, with moments that record --when has marked
+MARKS = {"marks-overview": "", "marks-first": "W 3", "marks-second": "2*W 3", "marks-round": "3*W 3", "marks-help": "?"}
+
+
+def marks():
+    of = f"{work}/marks.trail"
+    subprocess.check_call([STORY, of, "source", "40000", "marks"])
+    for name, keys in MARKS.items():
+        compare(f"{name}-80x24", dump(keys, "24x80", of=of))
+    compare("marks-ascii-80x24", dump("W", "24x80", "--ascii", of=of))
+
+
 def layers():
     of = f"{work}/layers.trail"
     subprocess.check_call([STORY, of, "source", "40000", "layers"])
@@ -117,6 +133,7 @@ def layers():
 
 def others():
     compare("overview-ascii-80x24", dump("", "24x80", "--ascii"))
+    compare("growth-ascii-80x24", dump("0", "24x80", "--ascii"))
     compare("tree-ascii-80x24", dump("4 +", "24x80", "--ascii"))
     tap.ok(dump("5", "24x80", "--ascii").isascii(), "--ascii has nothing else")
     compare("styles-80x24", dump("2 '/frame' Enter", "24x80", "--dump-styles"))
@@ -163,7 +180,7 @@ try:
     for name in os.listdir(f"{work}/source"):
         os.utime(f"{work}/source/{name}", (1e9, 1e9))  # older than the recording
     subprocess.check_call([STORY, trail, "source"])
-    for test in (screens, layers, others, scripts, exports):
+    for test in (screens, marks, layers, others, scripts, exports):
         test()
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -111,6 +111,11 @@ static void move_in_time(const char *name)
 		report(name);
 }
 
+static int key_of(int view)
+{
+	return '0' + (view + 1) % 10;
+}
+
 int main(int argc, char **argv)
 {
 	struct ui_options o = {.path = argc > 1 ? argv[1] : ""};
@@ -132,10 +137,10 @@ int main(int argc, char **argv)
 	ui_draw(ui, &canvas, &row, &col);
 	printf("all-read %.3f\n", since_ms(begin));
 	for (int view = 0; view < ROOT_VIEWS; view++) {
-		press('1' + view); /* the first time it is made */
+		press(key_of(view)); /* the first time it is made */
 		for (int i = 0; i < ROUNDS; i++) {
-			press('1' + (view + 1) % ROOT_VIEWS);
-			press('1' + view);
+			press(key_of((view + 1) % ROOT_VIEWS));
+			press(key_of(view));
 			look_around();
 			while (ui_page(ui)->view >= ROOT_VIEWS)
 				press('q');
@@ -152,7 +157,7 @@ int main(int argc, char **argv)
 		char name[32];
 
 		snprintf(name, sizeof(name), "Time-%s", views[view].name);
-		press('1' + view);
+		press(key_of(view));
 		move_in_time(name);
 	}
 	ui_push(ui, VIEW_BLOCKS, NULL);

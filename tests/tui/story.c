@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * For the tests and pictures of the terminal interface: writes the recording of a media
- * player that never ran, always the same.  story FILE SOURCES [STEPS [layers]]: SOURCES is the
+ * player that never ran, always the same.  story FILE SOURCES [STEPS [layers|marks]]: SOURCES is the
  * folder that its sources are said to be in; with layers there are two besides the heap.
  *
  * A minute: the libraries are scanned, a playlist is loaded, frames are decoded by three
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "analyzer/marks.h"
 #include "common/xalloc.h"
 #include "store/slots.h"
 #include "store/snapshot.h"
@@ -314,6 +315,15 @@ static void put_measures(void)
 				     buckets[s * (BUCKETS - 1) / SECONDS].max_live_bytes * 9 / 8);
 }
 
+static void put_marks(void)
+{
+	mark_put(writer, 1, START_NS + 9 * 1000000000ull, "'live > 1MiB': live is 1.02 MiB");
+	mark_put(writer, 2, START_NS + SECONDS / 2 * 1000000000ull,
+		 "'live > 2MiB': \033[31mlive is 2.01 MiB; command started");
+	mark_put(writer, 3, UINT64_MAX, "a mark that is after the end");
+	store_writer_put_text(writer, MARK_KEY "0004", "no time");
+}
+
 int main(int argc, char **argv)
 {
 	struct store_writer_options o = {.overwrite = true, .uid = geteuid(), .gid = getegid()};
@@ -324,7 +334,9 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	sources = argv[2];
-	has_layers = argc > 4;
+	has_layers = argc > 4 && !strcmp(argv[4], "layers");
+	if (argc > 4 && !has_layers)
+		put_marks();
 	put_world();
 	put_sites();
 	play(argc > 3 ? strtoul(argv[3], NULL, 10) : 40000);

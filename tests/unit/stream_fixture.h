@@ -16,12 +16,14 @@
 static struct event *stream; /* @n_stream, one space after the other */
 static uint32_t *spaces;
 static size_t n_stream;
+/* As pieces come in recordings, which never have them in layer heap: checkpoints count on that. */
+static bool stream_has_parts;
 static uint32_t stream_live_max = UINT32_MAX; /* so many blocks are live at once, about */
 
 static inline void make_stream(size_t n, unsigned int execs)
 {
 	struct slots slots = {0};
-	uint32_t *live = xcalloc(n, sizeof(*live)), n_live = 0, space = 1, threads = 12;
+	uint32_t *live = xcalloc(n, sizeof(*live)), n_live = 0, space = 1, threads = 12, pieces = 0;
 	uint64_t t = 1000;
 
 	stream = xcalloc(n, sizeof(*stream));
@@ -34,7 +36,7 @@ static inline void make_stream(size_t n, unsigned int execs)
 
 		if (execs && i && i % (n / (execs + 1) + 1) == 0) {
 			slots_reset(&slots);
-			n_live = 0;
+			n_live = pieces = 0;
 			space++;
 		}
 		spaces[i] = space;
@@ -42,21 +44,30 @@ static inline void make_stream(size_t n, unsigned int execs)
 				    .family = (uint8_t)(1 + random_below(3)),
 				    .stack = {(uint32_t)random_below(random_below(9) ? 40 : 9000)},
 				    .t_ns = t += random_below(3) * 500};
-		if (n_live && random_below(100) < (grows ? 40 : 60)) {
+		if (pieces) {
+			pieces--;
+			e->kind = EVENT_PIECE;
+		} else if (n_live && random_below(100) < (grows ? 40 : 60)) {
 			e->kind = random_below(5) ? EVENT_FREE : EVENT_REALLOC;
 			e->free_class = e->kind == EVENT_FREE && !random_below(9) ? FREE_IMPLIED : 0;
+			if (e->kind == EVENT_FREE && !random_below(20)) {
+				e->free_class = stream_has_parts ? FREE_PARTED : FREE_OF_BLOCK;
+				pieces = 1 + (uint32_t)random_below(2);
+			}
 			e->slot = live[at];
 		} else if (!random_below(50)) {
 			e->kind = EVENT_FREE;
 			e->free_class = (uint8_t)(FREE_UNKNOWN + random_below(3));
 			e->address = random_u64();
 		}
-		if (event_allocates(e)) {
+		if (event_makes(e)) {
 			e->size = random_below(20) ? random_below(2000) : random_u64() >> 20;
 			e->usable = random_below(7) ? (e->size | 15) + 9 : USABLE_UNKNOWN;
 			e->address = random_below(30) ? random_below(1 << 30) * 16 : random_u64();
 		}
-		if (e->kind == EVENT_ALLOC) {
+		if (e->kind == EVENT_PIECE) /* how old it is */
+			e->usable = random_below(9) ? random_below(t) : random_u64();
+		if (e->kind == EVENT_ALLOC || e->kind == EVENT_PIECE) {
 			e->slot = slots_take(&slots);
 			live[n_live++] = e->slot;
 		} else if (e->kind == EVENT_FREE && event_frees(e)) {

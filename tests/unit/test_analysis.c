@@ -101,7 +101,7 @@ static void test_analysis(void)
 	   "frees by what they turned out to be");
 	ok(a.ended_by_exec_blocks == 2 && a.ended_by_exec_bytes == 140,
 	   "what ended by the exec is told, and is not live");
-	ok(a.usable_bytes == 24, "the usable bytes that are known");
+	ok(a.usable_bytes == 24 && !a.usable_requested_bytes, "the usable bytes that are known");
 	ok(a.events == 13 && a.first_ns == 10 && a.last_ns == 99, "events and times");
 	ok(a.n_groups == 4, "four stacks");
 	expect_totals("the share of stack 1", &group(&a, 1)->totals, 4, 170, 1, 0, 1, 60, 0);

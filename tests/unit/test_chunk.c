@@ -24,18 +24,18 @@ static bool is_decoded(const struct event *events, size_t i)
 		return false;
 	if ((e->kind != EVENT_FREE || !event_frees(e)) && e->address != d->address)
 		return false;
-	if (event_allocates(e) && (e->size != d->size || e->usable != d->usable))
+	if (event_makes(e) && (e->size != d->size || e->usable != d->usable))
 		return false;
 	if (!event_frees(e))
 		return d->slot == 0 && d->distance == 0;
 	if (!d->distance)
 		return d->slot == e->slot;
 	/* the block was made there, and no other came into its slot since */
-	if (d->distance > i || !event_allocates(e - d->distance) ||
+	if (d->distance > i || !event_makes(e - d->distance) ||
 	    e[-(int64_t)d->distance].slot != e->slot)
 		return false;
 	for (const struct event *o = e - d->distance + 1; o < e; o++)
-		if (event_allocates(o) && o->slot == e->slot)
+		if (event_makes(o) && o->slot == e->slot)
 			return false;
 	return true;
 }

@@ -439,6 +439,56 @@ static int there_and_back(const char *const *strings, size_t n, char ***ret)
 	return read;
 }
 
+static void put_place(struct json *j, uint64_t id, const char *name)
+{
+	if (!json_begin_once(j, id))
+		return;
+	json_string(j, "name", name);
+	json_u64(j, "n", id);
+	json_end_once(j);
+}
+
+/* Far more than is written at once: parts, and objects that come again, at any place in them. */
+static void test_json_parts(void)
+{
+	char *text = NULL, *expected = NULL;
+	char name[300];
+	size_t len, expected_len;
+	FILE *f = open_memstream(&expected, &expected_len);
+	struct json j = {.out = open_memstream(&text, &len)};
+
+	json_begin_object(&j, NULL);
+	json_begin_array(&j, "all");
+	for (uint64_t i = 0; i < 20000; i++) {
+		memset(name, 'x', sizeof(name));
+		name[i % 7 * 40] = '\0';
+		put_place(&j, i % 7, name);
+		if (i % 3 == 0) {
+			json_begin_object(&j, NULL);
+			json_string(&j, "quote", "\"");
+			json_end_object(&j);
+		}
+	}
+	json_end_array(&j);
+	json_end_object(&j);
+	fclose(j.out);
+	ok(!j.text.data && !j.kept.data && !j.pieces && !j.places.n, "nothing is left of it");
+	fprintf(f, "{\n  \"all\": [");
+	for (uint64_t i = 0; i < 20000; i++) {
+		memset(name, 'x', sizeof(name));
+		name[i % 7 * 40] = '\0';
+		fprintf(f, "%s\n    {\"name\": \"%s\", \"n\": %" PRIu64 "}", i ? "," : "",
+			name, i % 7);
+		if (i % 3 == 0)
+			fprintf(f, ",\n    {\n      \"quote\": \"\\\"\"\n    }");
+	}
+	fprintf(f, "\n  ]\n}\n");
+	fclose(f);
+	ok(!strcmp(text, expected), "many objects, most of which come again");
+	free(expected);
+	free(text);
+}
+
 static void test_json_strings(void)
 {
 	static const char *const strings[] = {
@@ -505,6 +555,7 @@ int main(void)
 	test_parse();
 	test_err();
 	test_json_writer();
+	test_json_parts();
 	test_json_strings();
 	test_json_malformed();
 	return done();

@@ -331,6 +331,34 @@ static void test_random(void)
 	free(real.events);
 }
 
+/* Blocks of before the recording: live ones, but no calls. */
+static void test_from_before(void)
+{
+	struct stack_id stack;
+
+	begin_with(MIN);
+	stack = call_sites_name(&drain.sites, "[from before]");
+	drain_add_before(&drain, GLIBC, stack, A, 104, 500);
+	drain_add_before(&drain, GLIBC, stack, B, 24, 500);
+	drain_add_before(&drain, GLIBC, stack, C, 1000, 500);
+	drain_add_before(&drain, GLIBC, stack, C, 1000, 500);
+	ok(drain.before.blocks == 3 && drain.before.bytes == 1128 && !drain.counts.alloc_calls &&
+		   small_is(&drain.small, 0, 0, 0, 1, 24),
+	   "blocks from before are no calls, however small they are, and are there once");
+	feed_free(1, B);
+	feed_free(1, A);
+	feed_begin(1, C);
+	feed_end(1, C, C, 2000);
+	ok(drain.counts.free_calls == 2 && drain.counts.alloc_calls == 1 &&
+		   small_is(&drain.small, 0, 1, 0, 0, 0),
+	   "they are freed and reallocated as all others");
+	finish();
+	ok(kinds_are("AAFR") && is_live(1, 2000) && got.events[0].thread.v == THREAD_OF_BEFORE &&
+		   got.events[0].size == 104 && got.events[0].usable == 104 &&
+		   !event_is_alloc_call(&got.events[0]) && event_is_alloc_call(&got.events[3]),
+	   "in the recording they are of no thread");
+}
+
 int main(void)
 {
 	set_up("drain_small");
@@ -338,6 +366,7 @@ int main(void)
 	test_allocs();
 	test_reallocs();
 	test_ends();
+	test_from_before();
 	for (int i = 0; i < 5; i++)
 		test_random();
 	return tear_down() ? done() : 1;

@@ -122,10 +122,36 @@ static void test_inexact(void)
 		   judge("lost > 1%", &open) == GATE_UNDECIDED, "without an upper bound");
 }
 
+static void test_crossing(void)
+{
+	static const struct {
+		const char *text;
+		long double values[9];
+		const char *crosses; /* at these */
+	} cases[] = {
+		{"live > 100", {0, 100, 101, 200, 91, 150, 90, 101, 102}, "..x....x."},
+		{"live >= 100", {100, 99, 100, 91, 90, 100, 0, 99, 100}, "x....x..x"},
+		{"lost", {0, 0, 1, 2, 0, 1, 0, 0, 7}, "..x..x..x"},
+		{"allocs >= 0", {0, 0, 1, 2, 0, 1, 0, 0, 7}, "x........"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char crosses[10] = "";
+		bool is_beyond = false;
+		struct gate g;
+
+		gate_parse(cases[i].text, &g, NULL);
+		for (size_t k = 0; k < 9; k++)
+			crosses[k] = gate_crosses(&g, cases[i].values[k], &is_beyond) ? 'x' : '.';
+		ok(!strcmp(crosses, cases[i].crosses), cases[i].text);
+	}
+}
+
 int main(void)
 {
 	test_parsing();
 	test_exact();
 	test_inexact();
+	test_crossing();
 	return done();
 }

@@ -137,6 +137,49 @@ static bool by_index(struct history *h)
 	return ok(quick == 40, "%zu moments at once", quick) && right;
 }
 
+/* What the stacks had at the last window's end that is before @at_ns, by what is known. */
+static bool is_growth_right(struct history *h, uint64_t at_ns)
+{
+	uint64_t until_ns = 0, end_ns;
+	const struct growth_windows *g = history_growth(h, &until_ns);
+	double floors[48] = {0}, ends[48] = {0}, bytes = 0;
+	struct growth_span span;
+
+	if (!g || until_ns != at_ns)
+		return false;
+	span = growth_windows_span(g, history_first_ns(h), until_ns, COUNT_OF(ends));
+	if (span.n < 5)
+		return false;
+	for (size_t i = 0; i < growth_windows_stacks(g); i++)
+		growth_windows_add(g, i, &span, floors, ends);
+	end_ns = span.start_ns + span.n * span.width_ns;
+	for (size_t i = 0; i < n_known; i++)
+		if (known[i].t_ns < end_ns && known[i].freed_ns >= end_ns)
+			bytes += (double)known[i].size;
+	if (bytes > ends[span.n - 1] || bytes < ends[span.n - 1])
+		diag("at %" PRIu64 ": %g not %g", end_ns, ends[span.n - 1], bytes);
+	return bytes <= ends[span.n - 1] && bytes >= ends[span.n - 1] &&
+	       floors[span.n - 1] <= bytes;
+}
+
+/* All at once; at the end and at moments. */
+static void by_windows(struct history *h)
+{
+	bool right;
+
+	history_show_end(h);
+	history_want_growth(h, true);
+	right = read_all(h) == 0 && is_growth_right(h, now_ns);
+	for (int i = 0; i < 20 && right; i++) {
+		uint64_t at = now_ns / 4 + random_below((uint32_t)(now_ns / 2));
+
+		history_show(h, 0, at);
+		right = read_all(h) == 0 && is_growth_right(h, at);
+	}
+	ok(right, "what each stack had over time, up to 20 moments");
+	history_want_growth(h, false);
+}
+
 static void test_moments(void)
 {
 	struct store_writer *w = create(in_folder("m.trail"), true);
@@ -166,6 +209,7 @@ static void test_moments(void)
 	ok(right, "40 moments, of all blocks and of those since another");
 	right = by_index(h);
 	ok(right, "40 moments by the index, and the blocks when they are wanted");
+	by_windows(h);
 	history_show(h, 0, 0);
 	ok(read_all(h) == 0 && is_right(h, 0, 0), "before the first event");
 	for (uint64_t t = 0; t < now_ns && right; t += now_ns / 50) { /* on and on */

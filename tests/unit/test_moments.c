@@ -33,7 +33,7 @@ static void make_layers(uint8_t layer)
 	for (size_t i = 0; i < n_stream; i++) {
 		struct event *e = &stream[i];
 
-		if (!event_frees(e) && !event_allocates(e))
+		if (!event_frees(e) && !event_makes(e))
 			continue;
 		ARRAY_GROW(of_slot, cap, e->slot);
 		if (event_frees(e))
@@ -57,7 +57,7 @@ static void cut_stream(size_t longest)
 
 		for (; to < n_stream && to < from + n && spaces[to] == spaces[from]; to++) {
 			struct event *e = &stream[to];
-			bool ends = event_frees(e), makes = event_allocates(e);
+			bool ends = event_frees(e), makes = event_makes(e);
 
 			e->distance = 0;
 			if (ends || makes)
@@ -309,6 +309,7 @@ static void test_thinned(void)
 
 int main(void)
 {
+	stream_has_parts = true;
 	set_up("moments");
 	test_all();
 	test_dropped();

@@ -19,7 +19,8 @@ static int feed(struct event e)
 
 	memset(&last, 0x5a, sizeof(last));
 	e.t_ns = replay.ordinal + 1000;
-	e.usable = USABLE_UNKNOWN;
+	if (e.kind != EVENT_PIECE)
+		e.usable = USABLE_UNKNOWN;
 	r = replay_feed(&replay, &e, &last, &err);
 	if (r && !err.what[0])
 		diag("a failure without a message");
@@ -351,6 +352,38 @@ static bool is_sound(void)
 	       blocks + replay.slots.n_freed == replay.slots.next;
 }
 
+static int piece(uint32_t thread, uint64_t size, uint64_t since_ns)
+{
+	return feed((struct event){.kind = EVENT_PIECE, .thread = {thread}, .size = size,
+				   .address = 0x7000, .stack = {5}, .usable = since_ns});
+}
+
+/* What stays of a mapping of which a part went. */
+static void test_pieces(void)
+{
+	uint64_t since;
+
+	begin();
+	make(1, 100);
+	since = last.made->t_ns;
+	make(1, 10);
+	ok(end_as(2, 0, FREE_PARTED) == 0 && last.ended && last.old.size == 100 &&
+		   !last.was_temporary && replay.live_bytes == 10,
+	   "a part goes: the block ends");
+	ok(piece(1, 40, since) == 0 && last.made && last.slot == 0 && !last.ended &&
+		   last.made->t_ns == since && last.made->size == 40 && last.made->stack.v == 5 &&
+		   last.made->usable == USABLE_UNKNOWN,
+	   "a piece is as old as the whole, and takes a slot");
+	ok(piece(1, 20, since) == 0 && last.slot == 2 && replay.live_blocks == 3 &&
+		   replay.live_bytes == 70 && replay_block_in(&replay, 2).t_ns == since,
+	   "so is a second one");
+	ok(piece(1, 5, UINT64_MAX) == 0 && last.made->t_ns == replay.ordinal - 1 + 1000,
+	   "none is of the future");
+	ok(end(1, 3) == 0 && last.was_temporary, "a piece may be the last that a thread made");
+	ok(end_as(1, 0, FREE_PARTED) == 0 && end_as(1, 0, FREE_PARTED) == -EBADMSG,
+	   "what has ended cannot lose a part");
+}
+
 /* Random events, most of which contradict others: only errors, and the heap stays sound. */
 static void test_forged(void)
 {
@@ -400,6 +433,7 @@ int main(void)
 	test_spaces();
 	test_random();
 	test_every_number();
+	test_pieces();
 	test_forged();
 	replay_release(&replay);
 	replay_release(&replay);

@@ -58,6 +58,17 @@ launch threads 0 threads
 for l in /usr/lib/x86_64-linux-gnu/lib{jemalloc.so.2,tcmalloc_minimal.so.4}; do
 	[ ! -e $l ] || launch "${l##*/}" 0 env LD_PRELOAD=$l sqlite3 :memory: 'create table t(a, b); insert into t values (1, 2); select a, count(*) from t group by b order by 1'
 done
+# what is mapped: as many blocks as a target has made, by its own word; and its stacks
+timed timeout 60 heaptrail record --mmap -o /tmp/mappings.trail -- mappings storm 1 500 2 > /out/mappings.said 2> /out/mappings.log || {
+	echo "failed mappings"; cat /out/mappings.log; }
+heaptrail report --layer mmap --by family --json /tmp/mappings.trail > /out/mappings.json 2>&1
+awk '/^[0-9]+ map / { maps++ } /^[0-9]+ unmap / { unmaps++ } END { print maps + 0, maps - unmaps }' /out/mappings.said > /out/mappings.own
+awk -v RS='}' '/"family": *"mmap anonymous"/ {
+	match($0, /"alloc_calls": *[0-9]+/); calls = substr($0, RSTART + 15, RLENGTH - 15)
+	match($0, /"live_blocks": *[0-9]+/); live = substr($0, RSTART + 15, RLENGTH - 15)
+	print calls + 0, live + 0 }' /out/mappings.json > /out/mappings.recorded
+[ "$(cat /out/mappings.own)" = "$(cat /out/mappings.recorded)" ] || echo "failed mappings: $(cat /out/mappings.own), recorded $(cat /out/mappings.recorded)"
+stacks mappings /tmp/mappings.trail
 bash -c 'while :; do for i in 1 2 3; do x=$x$i; done; x=; read -t 0.02 < <(:); done' 2>/dev/null &
 pid=$!
 sleep 0.3
