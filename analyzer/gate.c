@@ -14,6 +14,10 @@ static const struct {
 	unsigned int units; /* bits of enum gate_unit */
 } metrics[GATE_METRICS] = {
 	[GATE_LEAKED] = {"leaked", 1 << GATE_COUNT | 1 << GATE_BYTES | 1 << GATE_PERCENT},
+	[GATE_DEFINITE] = {"definite", 1 << GATE_COUNT | 1 << GATE_BYTES | 1 << GATE_PERCENT},
+	[GATE_INDIRECT] = {"indirect", 1 << GATE_COUNT | 1 << GATE_BYTES | 1 << GATE_PERCENT},
+	[GATE_POSSIBLE] = {"possible", 1 << GATE_COUNT | 1 << GATE_BYTES | 1 << GATE_PERCENT},
+	[GATE_REACHABLE] = {"reachable", 1 << GATE_COUNT | 1 << GATE_BYTES | 1 << GATE_PERCENT},
 	[GATE_LIVE] = {"live", 1 << GATE_COUNT | 1 << GATE_BYTES | 1 << GATE_PERCENT},
 	[GATE_PEAK] = {"peak", 1 << GATE_COUNT | 1 << GATE_BYTES},
 	[GATE_GROWTH] = {"growth", 1 << GATE_COUNT_PER_HOUR | 1 << GATE_BYTES_PER_HOUR},

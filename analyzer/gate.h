@@ -11,7 +11,11 @@
  * "temporary > 50%".  A name alone is the same as "> 0".
  */
 enum gate_metric {
-	GATE_LEAKED,
+	GATE_LEAKED,   /* this and those of one kind are known at the end only */
+	GATE_DEFINITE, /* of them, by who points to them */
+	GATE_INDIRECT,
+	GATE_POSSIBLE,
+	GATE_REACHABLE,
 	GATE_LIVE,
 	GATE_PEAK,
 	GATE_GROWTH,

@@ -14,12 +14,26 @@ void leak_blocks_add(void *blocks, const struct replay_block *b)
 	struct leak_blocks *to = blocks;
 
 	ARRAY_GROW(to->items, to->cap, to->n);
-	to->items[to->n++] = (struct leak_block){b->t_ns, b->size, b->stack};
+	to->items[to->n++] =
+		(struct leak_block){b->t_ns, b->address, b->size, b->stack, BLOCK_NOT_LOOKED_AT};
 	to->max_size = b->size > to->max_size ? b->size : to->max_size;
+}
+
+int leak_blocks_find_kinds(struct leak_blocks *b, struct store_reader *r, struct err *err)
+{
+	int error = block_kinds_read(&b->kinds, r, err);
+
+	for (size_t i = 0; !error && i < b->n; i++) {
+		struct leak_block *x = &b->items[i];
+
+		x->kind = (uint8_t)block_kinds_of(&b->kinds, x->address, x->t_ns);
+	}
+	return error;
 }
 
 void leak_blocks_release(struct leak_blocks *b)
 {
+	block_kinds_release(&b->kinds);
 	free(b->items);
 	memset(b, 0, sizeof(*b));
 }
@@ -31,7 +45,8 @@ static void filter_blocks(struct leak_blocks *b, const struct leak_filter *f)
 	for (size_t i = 0; i < b->n; i++) {
 		const struct leak_block *x = &b->items[i];
 
-		if (x->t_ns >= f->since_ns && x->t_ns <= f->until_ns && x->size >= f->min_size)
+		if (x->t_ns >= f->since_ns && x->t_ns <= f->until_ns && x->size >= f->min_size &&
+		    (!f->kinds || f->kinds >> x->kind & 1))
 			b->items[n++] = *x;
 	}
 	b->n = n;
@@ -39,48 +54,51 @@ static void filter_blocks(struct leak_blocks *b, const struct leak_filter *f)
 
 /* ---- groups: the blocks of one stack -------------------------------------------------- */
 
-/* Those of one set: of the stacks that one suppression is of, or none. */
+/* Those of one set: of one kind and of the stacks that one suppression is of, or none. */
 struct leak_set {
 	struct suppression *suppression;
+	enum block_kind kind;
 	struct analysis groups;
 };
 
 struct making {
 	const struct catalog *catalog;
 	struct suppressions *suppressions;
-	struct hashmap stacks; /* stack -> number of its place */
+	struct hashmap stacks; /* stack and kind -> number of its place */
 	struct leak_place {
 		uint32_t set, group;
 	} *places;
 	size_t n_places, cap_places;
-	struct leak_set *sets; /* the first: not suppressed */
+	struct leak_set *sets; /* the first, one a kind: not suppressed */
 	size_t n_sets, cap_sets;
 	uint32_t *of_blocks; /* [block] the place of its stack */
 };
 
-static uint32_t set_of(struct making *m, struct suppression *by)
+static uint32_t set_of(struct making *m, struct suppression *by, enum block_kind kind)
 {
 	uint32_t i = 0;
 
-	while (i < m->n_sets && m->sets[i].suppression != by)
+	while (i < m->n_sets && (m->sets[i].suppression != by || m->sets[i].kind != kind))
 		i++;
 	if (i == m->n_sets) {
 		ARRAY_GROW(m->sets, m->cap_sets, m->n_sets);
-		m->sets[m->n_sets++] = (struct leak_set){.suppression = by};
+		m->sets[m->n_sets++] = (struct leak_set){.suppression = by, .kind = kind};
 	}
 	return i;
 }
 
-static void add_place(struct making *m, struct stack_id stack)
+static void add_place(struct making *m, struct stack_id stack, enum block_kind kind)
 {
 	struct stack_walk w;
 	struct analysis *a;
-	uint32_t set = 0;
+	struct suppression *by = NULL;
+	uint32_t set;
 
 	if (m->suppressions->n) {
 		stacks_walk(m->catalog, stack, &w);
-		set = set_of(m, suppressions_match(m->suppressions, m->catalog, &w));
+		by = suppressions_match(m->suppressions, m->catalog, &w, kind);
 	}
+	set = set_of(m, by, kind);
 	a = &m->sets[set].groups;
 	ARRAY_GROW(a->groups, a->cap_groups, a->n_groups);
 	ARRAY_GROW(m->places, m->cap_places, m->n_places);
@@ -90,16 +108,17 @@ static void add_place(struct making *m, struct stack_id stack)
 
 static void group_blocks(struct making *m, const struct leak_blocks *blocks)
 {
-	set_of(m, NULL);
+	for (int kind = 0; kind < BLOCK_KINDS; kind++)
+		set_of(m, NULL, (enum block_kind)kind);
 	m->of_blocks = xcalloc(blocks->n + 1, sizeof(*m->of_blocks));
 	for (size_t i = 0; i < blocks->n; i++) {
 		const struct leak_block *b = &blocks->items[i];
-		uint32_t *place = hashmap_put(&m->stacks, b->stack.v);
+		uint32_t *place = hashmap_put(&m->stacks, b->stack.v | (uint64_t)b->kind << 32);
 		struct group *g;
 
 		if (*place == HASHMAP_NONE) {
 			*place = (uint32_t)m->n_places;
-			add_place(m, b->stack);
+			add_place(m, b->stack, (enum block_kind)b->kind);
 		}
 		m->of_blocks[i] = *place;
 		g = &m->sets[m->places[*place].set].groups.groups[m->places[*place].group];
@@ -139,13 +158,14 @@ static size_t *begin_records(struct leaks *l, const struct making *m)
 	for (size_t i = 0; i < m->n_sets; i++)
 		first[i + 1] = first[i] + l->sets[i].n;
 	l->n = first[m->n_sets];
-	l->n_shown = first[1];
+	l->n_shown = first[BLOCK_KINDS];
 	l->items = xcalloc(l->n + 1, sizeof(*l->items));
 	for (size_t i = 0; i < m->n_sets; i++)
 		for (size_t k = 0; k < l->sets[i].n; k++)
 			l->items[first[i] + k] = (struct leak){
 				.row = &l->sets[i].rows[k], .min_size = UINT64_MAX,
-				.suppressed_by = m->sets[i].suppression};
+				.suppressed_by = m->sets[i].suppression,
+				.kind = m->sets[i].kind};
 	return first;
 }
 
@@ -189,8 +209,11 @@ static void sum_up(struct leaks *l)
 
 		l->bytes += t->live_bytes;
 		l->blocks += t->live_blocks;
-		if (!x->suppressed_by)
+		if (!x->suppressed_by) {
+			l->kinds[x->kind].bytes += t->live_bytes;
+			l->kinds[x->kind].blocks += t->live_blocks;
 			continue;
+		}
 		l->suppressed_bytes += t->live_bytes;
 		l->suppressed_blocks += t->live_blocks;
 		x->suppressed_by->bytes += t->live_bytes;
@@ -198,13 +221,21 @@ static void sum_up(struct leaks *l)
 	}
 }
 
-static int by_bytes(const void *a, const void *b)
+/* As memcheck's summary has them; what nobody looked at comes last. */
+static int rank(const struct leak *l)
+{
+	return l->kind == BLOCK_NOT_LOOKED_AT ? BLOCK_KINDS : (int)l->kind;
+}
+
+static int by_kind_and_bytes(const void *a, const void *b)
 {
 	const struct leak *x = a, *y = b;
 	const struct row *r = x->row, *s = y->row;
 
 	if (!x->suppressed_by != !y->suppressed_by)
 		return x->suppressed_by ? 1 : -1;
+	if (x->kind != y->kind)
+		return rank(x) - rank(y);
 	if (r->totals.live_bytes != s->totals.live_bytes)
 		return r->totals.live_bytes < s->totals.live_bytes ? 1 : -1;
 	if (r->totals.live_blocks != s->totals.live_blocks)
@@ -231,7 +262,7 @@ void leaks_make(struct leaks *ret, const struct catalog *c, const struct own *ow
 	release_making(&m);
 	sum_up(ret);
 	if (ret->n)
-		qsort(ret->items, ret->n, sizeof(*ret->items), by_bytes);
+		qsort(ret->items, ret->n, sizeof(*ret->items), by_kind_and_bytes);
 }
 
 void leaks_release(struct leaks *l)

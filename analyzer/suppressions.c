@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/block_kinds.h"
 #include "analyzer/rows.h"
 #include "common/buffer.h"
 #include "common/xalloc.h"
@@ -185,7 +186,8 @@ static struct suppression *add(struct reading *r, const char *name)
 
 	ARRAY_GROW(s->items, s->cap, s->n);
 	s->items[s->n] = (struct suppression){.name = xstrdup(name), .file = r->name,
-					      .line = r->line, .origin = r->origin};
+					      .line = r->line, .origin = r->origin,
+					      .kinds = BLOCK_KINDS_ALL};
 	return &s->items[s->n++];
 }
 
@@ -239,23 +241,15 @@ static int read_kind(struct reading *r, bool *ret_is_leak)
 	return 0;
 }
 
-/* Blocks are of no kind as long as it is not known what points to them: any will do. */
-static int check_leak_kinds(struct reading *r, const char *kinds)
+static int read_leak_kinds(struct reading *r, const char *kinds, struct suppression *s)
 {
-	static const char *const known[] = {"definite", "possible", "indirect", "reachable",
-					    "all", "none"};
-	size_t n, i;
+	const char *bad;
+	int len;
 
-	for (; *kinds; kinds += n + (kinds[n] == ',')) {
-		n = strcspn(kinds, ",");
-		for (i = 0; i < COUNT_OF(known); i++)
-			if (strlen(known[i]) == n && !strncmp(known[i], kinds, n))
-				break;
-		if (i == COUNT_OF(known))
-			return expected(r, "leak kinds: definite, possible, indirect, reachable "
-					   "or all, with commas between");
-	}
-	return 0;
+	if (block_kinds_parse(kinds, &s->kinds, &bad, &len))
+		return 0;
+	return expected(r, "leak kinds: definite, possible, indirect, reachable or all, with "
+			   "commas between");
 }
 
 static int read_frame(struct reading *r, struct suppression *s)
@@ -320,7 +314,7 @@ static int read_valgrinds(struct reading *r)
 		kinds = s->n_patterns ? NULL : after(r->text, "match-leak-kinds:");
 		if (!strcmp(r->text, "}"))
 			return s->n_patterns ? 0 : expected(r, "a line for a frame, or '...'");
-		error = kinds ? check_leak_kinds(r, kinds) : read_frame(r, s);
+		error = kinds ? read_leak_kinds(r, kinds, s) : read_frame(r, s);
 		if (error)
 			return error;
 	}
@@ -495,10 +489,13 @@ static bool is_of(struct suppression *s, const struct catalog *c, const struct s
 }
 
 struct suppression *suppressions_match(struct suppressions *s, const struct catalog *c,
-				       const struct stack_walk *w)
+				       const struct stack_walk *w, enum block_kind kind)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (is_of(&s->items[i], c, w))
+	for (size_t i = 0; i < s->n; i++) {
+		bool may_be = kind == BLOCK_NOT_LOOKED_AT || s->items[i].kinds >> kind & 1;
+
+		if (may_be && is_of(&s->items[i], c, w))
 			return &s->items[i];
+	}
 	return NULL;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "analyzer/stacks.h"
+#include "store/block_kind.h"
 #include "common/err.h"
 #include "store/catalog.h"
 
@@ -41,6 +42,7 @@ struct suppression {
 	unsigned int line;
 	enum suppression_origin origin;
 	bool is_frames; /* valgrind's */
+	unsigned int kinds; /* of leaks, by "match-leak-kinds:": bits 1 << enum block_kind */
 	struct suppression_pattern *patterns;
 	size_t n_patterns, cap_patterns;
 	uint64_t blocks, bytes; /* that it suppressed */
@@ -66,8 +68,11 @@ int suppressions_parse(struct suppressions *s, const char *name, const char *tex
 /* Those that are known of the C library, the dynamic linker and the C++ library. */
 extern const char suppressions_built_in[];
 void suppressions_release(struct suppressions *s);
-/* The first that is of the stack, or NULL.  Always of the same catalog. */
+/*
+ * The first that is of the stack and of the kind, or NULL.  Always of the same catalog.  Blocks
+ * that nobody looked at may be of any kind: all are of them.
+ */
 struct suppression *suppressions_match(struct suppressions *s, const struct catalog *c,
-				       const struct stack_walk *w);
+				       const struct stack_walk *w, enum block_kind kind);
 
 #endif

@@ -66,7 +66,8 @@ static int show(const struct leak_report *r, struct err *err)
 static struct leak_filter filter_of(const struct leak_options *o, const struct view *v)
 {
 	uint64_t end = leak_report_end_ns(v), start = view_start_ns(v);
-	struct leak_filter f = {.until_ns = UINT64_MAX, .min_size = o->min_size};
+	struct leak_filter f = {.until_ns = UINT64_MAX, .min_size = o->min_size,
+				.kinds = o->kinds};
 
 	if (o->when.later_is_in)
 		f.until_ns = start + o->when.until_ns;
@@ -117,7 +118,7 @@ static int report_on(struct leak_report *r, struct leaks *leaks, struct leak_blo
 				   : leaks->n_shown > 0;
 	status = show(r, &err);
 	fflush(stdout);
-	ret->is_failed = gates_judge(&o->gates, r->view, r->own, leaks, blocks->max_size,
+	ret->is_failed = gates_judge(&o->gates, r->view, r->own, leaks, blocks,
 				     windows ? &growth : NULL);
 	growth_found_release(&growth);
 	return status ? print_error(&err) : 0;
@@ -133,7 +134,7 @@ static int report(const struct leak_options *o, const char *path,
 	struct view v;
 	struct own own;
 	struct leak_report r = {.options = o, .suppressions = suppressions, .view = &v,
-				.own = &own, .leaks = &leaks};
+				.own = &own, .leaks = &leaks, .kinds = &blocks.kinds};
 	int status;
 
 	if (o->growth || gates_need_growth(&o->gates))

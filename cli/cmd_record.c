@@ -23,8 +23,6 @@
 #include "common/format.h"
 
 #define EVERY_MIN_NS 1000000000ull
-#define PAUSE_MIN_NS 1000000ull
-#define PAUSE_MAX_NS 60000000000ull
 
 static const char help[] =
 	"usage: heaptrail record [OPTION...] -- COMMAND [ARGUMENT...]\n"
@@ -39,8 +37,12 @@ static const char help[] =
 	"  -p, --pid PID         attach to a running process; it is not stopped\n"
 	"      --walk-heap       with -p: also record the blocks that are there already\n"
 	"                        (glibc's malloc); for that the process is stopped once,\n"
-	"      --max-pause TIME  … for so long at most (default 50ms), or it is given up\n"
+	"                        for --max-pause at most (50ms), or it is given up\n"
 	"  -d, --duration TIME   record so long (10s, 5m, 1h), then let go of it\n"
+	"      --reachable       at the end, look at what points to each block that is\n"
+	"                        live then; 'heaptrail leaks' tells lost from reachable\n"
+	"      --max-pause TIME  the process stands still for it, at most so long, or\n"
+	"                        the look is given up (default: 1s; at its exit any)\n"
 	"      --every TIME      a new file each TIME (10m, 1h): FILE.1.trail, then\n"
 	"                        FILE.2.trail; each has the totals since the start;\n"
 	"                        with --max-size the oldest files are removed\n"
@@ -97,7 +99,7 @@ static const char help[] =
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH,
        OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_MMAP, OPTION_PROBE,
        OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
-       OPTION_WALK_HEAP, OPTION_MAX_PAUSE,
+       OPTION_WALK_HEAP,
        OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_WHEN, OPTION_KEEPER };
 
 static const struct option options[] = {
@@ -106,6 +108,7 @@ static const struct option options[] = {
 	{"pid", required_argument, NULL, 'p'},
 	{"duration", required_argument, NULL, 'd'},
 	{"every", required_argument, NULL, OPTION_EVERY},
+	REACHABLE_OPTIONS,
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"free-stacks", no_argument, NULL, OPTION_FREE_STACKS},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
@@ -116,7 +119,6 @@ static const struct option options[] = {
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
 	{"walk-heap", no_argument, NULL, OPTION_WALK_HEAP},
-	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
@@ -157,13 +159,6 @@ static int parse_amount(const struct command *c, struct record_options *o, int o
 		    o->session.min_size > PAIRING_SMALL_MAX)
 			return usage_error(c, "--min-size is a size such as 64 or 4K, 1G at most, "
 					      "not '%s'", optarg);
-		return 0;
-	case OPTION_MAX_PAUSE:
-		if (!parse_duration(optarg, &o->session.max_pause_ns) ||
-		    o->session.max_pause_ns < PAUSE_MIN_NS ||
-		    o->session.max_pause_ns > PAUSE_MAX_NS)
-			return usage_error(c, "--max-pause is a time from 1ms to 1m, not '%s'",
-					   optarg);
 		return 0;
 	case OPTION_MAX_SIZE:
 		if (!parse_bytes(optarg, &o->session.max_size) ||
@@ -213,6 +208,8 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case 'o':
 	case 'p':
 	case 'd':
+	case OPTION_REACHABLE:
+	case OPTION_MAX_PAUSE:
 		return recording_parse(c, &o->session, option);
 	case OPTION_CALL_GRAPH:
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
@@ -227,7 +224,6 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 		return probes_parse(&o->probes, option == OPTION_PROBE_FILE, optarg);
 	case OPTION_EVERY:
 	case OPTION_MIN_SIZE:
-	case OPTION_MAX_PAUSE:
 	case OPTION_MAX_SIZE:
 		return parse_amount(c, o, option);
 	case OPTION_ON_FULL:
@@ -289,13 +285,21 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	if (o->session.walk_heap && !o->session.pid)
 		return usage_error(c, "--walk-heap is for running processes (-p): of a command "
 				      "all blocks are recorded");
-	if (o->session.max_pause_ns && !o->session.walk_heap)
-		return usage_error(c, "--max-pause goes with --walk-heap");
+	if (o->session.max_pause_ns && !o->session.walk_heap && !o->session.wants_reach)
+		return usage_error(c, "--max-pause goes with --walk-heap or --reachable");
 	/* what is wrong with them is said before anything runs */
 	if (suppression_files_read(&o->suppressions, &o->suppression_files, &err) < 0)
 		return print_error(&err);
 	o->session.probes = &o->probes;
 	return probes_finish(&o->probes);
+}
+
+/* The recording is whole without it. */
+static void say_no_look(const struct err *e)
+{
+	say("warning: %s", e->what);
+	if (e->hint[0])
+		fprintf(stderr, "hint: %s\n", e->hint);
 }
 
 static void release(struct record_options *o)
@@ -330,6 +334,8 @@ static int run(const struct command *c, int argc, char **argv)
 	snapshots_begin(&o.snapshots, &o.session);
 	status = recording_make(&o.session, &o.triggers, o.quiet, &end);
 	snapshots_release(&o.snapshots);
+	if (end.lacks_look && end.is_there)
+		say_no_look(&o.session.reach.failure);
 	if (!o.quiet && end.is_there) {
 		recording_say_end(&end);
 		fprintf(stderr, "next: heaptrail report %s\n",

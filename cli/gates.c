@@ -115,12 +115,41 @@ static void set_leaked(struct gate_values *to, const struct doubts *d, const str
 	to->count.high = to->bytes.high = INFINITY;
 }
 
+/* Of the metrics that are of one kind; else none. */
+static enum block_kind kind_of(enum gate_metric metric)
+{
+	static const enum block_kind kinds[GATE_METRICS] = {
+		[GATE_DEFINITE] = BLOCK_DEFINITE, [GATE_INDIRECT] = BLOCK_INDIRECT,
+		[GATE_POSSIBLE] = BLOCK_POSSIBLE, [GATE_REACHABLE] = BLOCK_REACHABLE,
+	};
+
+	return kinds[metric];
+}
+
+/* Blocks that nobody looked at may be of any kind; and what looks reachable may be lost. */
+static void set_kind(struct gate_values *to, const struct doubts *d, enum block_kind kind,
+		     const struct leaks *l, const struct leak_blocks *blocks)
+{
+	const struct block_kinds *k = &blocks->kinds;
+	bool may_be_lost = k->is_there && k->record.flags & REACHABILITY_CAUTIOUS;
+
+	set_live(to, d, l->kinds[kind].blocks, l->kinds[kind].bytes, blocks->max_size);
+	to->count.high += (long double)l->kinds[BLOCK_NOT_LOOKED_AT].blocks;
+	to->bytes.high += (long double)l->kinds[BLOCK_NOT_LOOKED_AT].bytes;
+	if (may_be_lost && kind == BLOCK_REACHABLE) {
+		to->count.low = to->bytes.low = 0;
+	} else if (may_be_lost) {
+		to->count.high += (long double)l->kinds[BLOCK_REACHABLE].blocks;
+		to->bytes.high += (long double)l->kinds[BLOCK_REACHABLE].bytes;
+	}
+}
+
 /* What a condition is judged by. */
 struct judging {
 	const struct view *view;
 	const struct own *own;
 	const struct leaks *leaks;
-	uint64_t max_size; /* of the live blocks */
+	const struct leak_blocks *blocks; /* that @leaks are made of */
 	const struct growth_found *growth; /* NULL: nobody asks */
 };
 
@@ -165,9 +194,17 @@ static struct gate_values values_of(enum gate_metric metric, const struct judgin
 		to.whole = around(t->allocated_bytes, 0, any);
 		to.whole_is_bytes = true;
 		if (metric == GATE_LEAKED)
-			set_leaked(&to, &d, v, j->leaks, j->max_size);
+			set_leaked(&to, &d, v, j->leaks, j->blocks->max_size);
 		else
-			set_live(&to, &d, t->live_blocks, t->live_bytes, j->max_size);
+			set_live(&to, &d, t->live_blocks, t->live_bytes, j->blocks->max_size);
+		break;
+	case GATE_DEFINITE:
+	case GATE_INDIRECT:
+	case GATE_POSSIBLE:
+	case GATE_REACHABLE:
+		to.whole = around(t->allocated_bytes, 0, any);
+		to.whole_is_bytes = true;
+		set_kind(&to, &d, kind_of(metric), j->leaks, j->blocks);
 		break;
 	case GATE_GROWTH:
 		set_growth(&to, &d, j->growth);
@@ -212,6 +249,8 @@ static char *describe_doubts(const struct judging *j, enum gate_metric metric)
 	struct doubts d = find_doubts(v);
 	char n[FORMAT_MAX];
 
+	if (kind_of(metric) && !j->blocks->kinds.is_there)
+		return xstrdup("nobody looked at what points to the blocks (--reachable)");
 	if (metric == GATE_GROWTH && !growth_is_told(j->growth))
 		return xstrdup("the recording is too short to tell what grows");
 	if (metric == GATE_LEAKED && view_is_past(v))
@@ -229,6 +268,10 @@ static char *describe_doubts(const struct judging *j, enum gate_metric metric)
 		return xstrdup(why_untold(v, metric));
 	if (metric != GATE_LOST && d.has_small)
 		return xstrdup("blocks below --min-size were only counted");
+	if (kind_of(metric) && j->blocks->kinds.record.flags & REACHABILITY_CAUTIOUS)
+		return xstrdup("blocks that were not seen may point to others");
+	if (kind_of(metric) && j->leaks->kinds[BLOCK_NOT_LOOKED_AT].blocks)
+		return xstrdup("some blocks came after the look at them");
 	return NULL;
 }
 
@@ -276,6 +319,18 @@ static void say_site(const struct row *r, bool is_bytes, uint64_t value)
 	fputc('\n', stderr);
 }
 
+static void say_leaks(const struct leaks *l, enum block_kind kind)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n_shown && n < SITES_SHOWN; i++) {
+		if (kind && l->items[i].kind != kind)
+			continue;
+		say_site(l->items[i].row, true, l->items[i].row->totals.live_bytes);
+		n++;
+	}
+}
+
 /* What grows fastest. */
 static void say_growing(const struct judging *j)
 {
@@ -311,8 +366,8 @@ static void say_sites(const struct gate *g, const struct judging *j)
 			(g->metric == GATE_ALLOCS && g->unit == GATE_COUNT);
 	struct rows rows;
 
-	for (size_t i = 0; g->metric == GATE_LEAKED && i < l->n_shown && i < SITES_SHOWN; i++)
-		say_site(l->items[i].row, true, l->items[i].row->totals.live_bytes);
+	if (g->metric == GATE_LEAKED || kind_of(g->metric))
+		say_leaks(l, kind_of(g->metric));
 	if (g->metric == GATE_MISMATCHED || g->metric == GATE_DOUBLE_FREES)
 		fprintf(stderr, "hint: heaptrail report --wrong-frees shows their stacks\n");
 	if (g->metric == GATE_GROWTH)
@@ -362,9 +417,10 @@ static bool judge(const struct gate *g, const struct judging *j)
 }
 
 bool gates_judge(const struct gates *g, const struct view *v, const struct own *own,
-		 const struct leaks *leaks, uint64_t max_size, const struct growth_found *growth)
+		 const struct leaks *leaks, const struct leak_blocks *blocks,
+		 const struct growth_found *growth)
 {
-	struct judging j = {v, own, leaks, max_size, growth};
+	struct judging j = {v, own, leaks, blocks, growth};
 	bool failed = false;
 
 	for (size_t i = 0; i < g->n; i++)
@@ -406,7 +462,7 @@ int gates_judge_recording(const struct gates *g, struct suppressions *suppressio
 	if (windows)
 		growth_find(&growth, &v, &own, windows, &blocks, suppressions, 0, ROWS_BY_STACK);
 	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, suppressions, ROWS_BY_LINE);
-	*ret_failed = gates_judge(g, &v, &own, &leaks, blocks.max_size, &growth);
+	*ret_failed = gates_judge(g, &v, &own, &leaks, &blocks, &growth);
 	suppression_files_say_unused(suppressions);
 	growth_found_release(&growth);
 	growth_windows_free(windows);

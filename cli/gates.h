@@ -39,11 +39,12 @@ void gates_release(struct gates *g);
 char *gates_describe_value(const struct gate *g, long double value);
 /*
  * Says on stderr which conditions are met, with the worst sites, and which cannot be judged.
- * @leaks: what "leaked" is of; @max_size: of the live blocks; @growth: what grows, where one of
- * them needs it.  Returns whether one is met.
+ * @leaks: what "leaked" is of, made of @blocks; @growth: what grows, where one of them needs
+ * it.  Returns whether one is met.
  */
 bool gates_judge(const struct gates *g, const struct view *v, const struct own *own,
-		 const struct leaks *leaks, uint64_t max_size, const struct growth_found *growth);
+		 const struct leaks *leaks, const struct leak_blocks *blocks,
+		 const struct growth_found *growth);
 bool gates_need_growth(const struct gates *g);
 /*
  * The same of a recording, where what @suppressions name is not leaked.  *@ret_failed:

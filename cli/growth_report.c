@@ -31,7 +31,8 @@ static void find_suppressed(struct growth_found *f, const struct view *v,
 		struct stack_walk w;
 
 		stacks_walk(&v->catalog, site->stack, &w);
-		f->suppressed[i] = suppressions_match(suppressions, &v->catalog, &w);
+		f->suppressed[i] = suppressions_match(suppressions, &v->catalog, &w,
+						      BLOCK_NOT_LOOKED_AT);
 		if (f->suppressed[i]) {
 			f->n_suppressed++;
 			continue;

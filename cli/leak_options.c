@@ -28,6 +28,8 @@ const char leak_options_help[] =
 	"      --warmup TIME  with --growth: so much of the start does not count\n"
 	"      --older TIME  only blocks that old, or older, at the end (10s, 5m)\n"
 	"      --min-size SIZE  only blocks of so many bytes, or more (64, 4K)\n"
+	"      --kinds LIST  only blocks that are definite, indirect, possible, reachable\n"
+	"                    (with commas between), where that was looked at\n"
 	"      --since TIME, --until TIME  only blocks that were allocated between these\n"
 	"                    times since the recording began\n"
 	"      --at TIME     what was live then: such as 90s, 1.5m, 250ms or 'peak'\n"
@@ -54,8 +56,15 @@ const char leak_options_help[] =
 	"With COMMAND or PID:\n"
 	"  -o, --output FILE  keep the recording; %p is the pid, %c the program's name\n"
 	"      --force       overwrite a recording of that name\n"
-	"  -p, --pid PID     attach to a running process; it is never stopped\n"
+	"  -p, --pid PID     attach to a running process; it is not stopped, but\n"
+	"                    for --reachable\n"
 	"  -d, --duration TIME  record so long, then let go of it\n"
+	"      --reachable   look at what points to each block: at the exit of COMMAND,\n"
+	"                    or when the time is over.  Then they are definitely,\n"
+	"                    indirectly or possibly lost, or still reachable, as\n"
+	"                    valgrind's memcheck means it\n"
+	"      --max-pause TIME  the process stands still for that, at most so long,\n"
+	"                    or it is given up (default: 1s; at the exit any time)\n"
 	"      --as-root     under sudo, run COMMAND as root\n"
 	"The report of COMMAND goes to standard error.  Ctrl-C ends the recording of a\n"
 	"PID; with COMMAND it goes to COMMAND, and a second one ends the recording.  The\n"
@@ -81,7 +90,7 @@ const char leak_options_help[] =
 	"  heaptrail leaks --older 30s -p \"$(pidof server)\" -d 60s\n";
 
 enum { OPTION_ROWS = OPTION_FIRST_LONG, OPTION_FRAMES, OPTION_SKIP, OPTION_BYTES, OPTION_BY,
-       OPTION_OLDER, OPTION_MIN_SIZE,
+       OPTION_OLDER, OPTION_MIN_SIZE, OPTION_KINDS,
        OPTION_GEN_SUPPRESSIONS, OPTION_ERROR_EXIT, OPTION_NO_SYMBOLIZE, OPTION_JSON, OPTION_SARIF,
        OPTION_SOURCE_ROOT, OPTION_GROWTH, OPTION_WARMUP,
        OPTION_FORCE, OPTION_AS_ROOT };
@@ -92,6 +101,8 @@ static const struct option options[] = {
 	{"warmup", required_argument, NULL, OPTION_WARMUP},
 	{"older", required_argument, NULL, OPTION_OLDER},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
+	{"kinds", required_argument, NULL, OPTION_KINDS},
+	REACHABLE_OPTIONS,
 	{"rows", required_argument, NULL, OPTION_ROWS},
 	{"skip", required_argument, NULL, OPTION_SKIP},
 	{"frames", required_argument, NULL, OPTION_FRAMES},
@@ -139,6 +150,17 @@ static int parse_recording(const struct command *c, struct leak_options *o, int 
 	}
 }
 
+static int parse_kinds(const struct command *c, struct leak_options *o)
+{
+	const char *bad;
+	int len;
+
+	if (block_kinds_parse(optarg, &o->kinds, &bad, &len) && o->kinds)
+		return 0;
+	return usage_error(c, "--kinds are definite, indirect, possible and reachable, or all, "
+			      "with commas between, not '%s'", optarg);
+}
+
 /* Which blocks are shown. */
 static int parse_filter(const struct command *c, struct leak_options *o, int option)
 {
@@ -152,6 +174,8 @@ static int parse_filter(const struct command *c, struct leak_options *o, int opt
 		if (!parse_bytes(optarg, &o->min_size))
 			return usage_error(c, "'%s' is not a size such as 64 or 4K", optarg);
 		return 0;
+	case OPTION_KINDS:
+		return parse_kinds(c, o);
 	case OPTION_SKIP:
 		ARRAY_GROW(o->skip, o->cap_skip, o->n_skip);
 		o->skip[o->n_skip++] = optarg;
@@ -231,6 +255,7 @@ static int parse_option(const struct command *c, struct leak_options *o, int opt
 		return parse_growth(c, o, option);
 	case OPTION_OLDER:
 	case OPTION_MIN_SIZE:
+	case OPTION_KINDS:
 	case OPTION_SKIP:
 	case OPTION_SUPPRESSIONS:
 	case OPTION_NO_DEFAULT_SUPPRESSIONS:
@@ -245,6 +270,8 @@ static int parse_option(const struct command *c, struct leak_options *o, int opt
 	case 'd':
 	case OPTION_FORCE:
 	case OPTION_AS_ROOT:
+	case OPTION_REACHABLE:
+	case OPTION_MAX_PAUSE:
 		return parse_recording(c, o, option);
 	default:
 		o->done = true;
@@ -264,6 +291,12 @@ static int check(const struct command *c, const struct leak_options *o, bool has
 	if (o->n_paths && (s->output || s->overwrite || s->duration_ns || o->as_root))
 		return usage_error(c, "-o, --force, -d and --as-root are for -p PID or "
 				      "-- COMMAND");
+	if (o->n_paths && (s->wants_reach || s->max_pause_ns))
+		return usage_error(c, "--reachable and --max-pause are for -p PID or -- COMMAND; "
+				      "of a recording that was made with --reachable all is "
+				      "known");
+	if (s->max_pause_ns && !s->wants_reach)
+		return usage_error(c, "--max-pause is for --reachable");
 	if (o->warmup_ns && !o->growth)
 		return usage_error(c, "--warmup is for --growth");
 	if (o->growth && (o->older_ns || o->min_size || o->when.later_is_in))

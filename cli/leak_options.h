@@ -17,6 +17,7 @@
 struct leak_options {
 	struct when when;
 	uint64_t older_ns, min_size;
+	unsigned int kinds; /* bits 1 << enum block_kind; 0: all */
 	bool growth;
 	uint64_t warmup_ns; /* of growth */
 	enum rows_by by;

@@ -51,11 +51,14 @@ static void print_details(const struct leak_report *r, const struct leak *l)
 	char a[FORMAT_MAX], b[FORMAT_MAX], c[FORMAT_MAX];
 	bool exact = r->options->bytes;
 
+	fputs("    ", stdout);
+	if (l->kind)
+		printf("%s: ", block_kind_text(l->kind));
 	if (l->min_size == l->max_size)
-		printf("    %s x %s%s", format_count(a, n), view_bytes(b, l->min_size, exact),
+		printf("%s x %s%s", format_count(a, n), view_bytes(b, l->min_size, exact),
 		       exact ? " bytes" : "");
 	else
-		printf("    %s to %s%s each", view_bytes(a, l->min_size, exact),
+		printf("%s to %s%s each", view_bytes(a, l->min_size, exact),
 		       view_bytes(b, l->max_size, exact), exact ? " bytes" : "");
 	if (n == 1)
 		printf(", %s old\n", format_duration(a, age_ns(r, l->row->oldest_ns)));
@@ -105,6 +108,20 @@ static bool print_leaks(const struct leak_report *r)
 	return left_out;
 }
 
+static void print_filter_kinds(unsigned int kinds)
+{
+	const char *between = "";
+
+	printf("  Only        blocks that are ");
+	for (int i = 0; i < BLOCK_KINDS; i++) {
+		if (!(kinds >> i & 1))
+			continue;
+		printf("%s%s", between, block_kind_text((enum block_kind)i));
+		between = ", ";
+	}
+	putchar('\n');
+}
+
 /* Which blocks are shown, where it is not all. */
 static void print_filter(const struct leak_report *r)
 {
@@ -115,6 +132,8 @@ static void print_filter(const struct leak_report *r)
 	if (o->min_size)
 		printf("  Only        blocks of %s or more\n",
 		       view_bytes(a, o->min_size, o->bytes));
+	if (o->kinds)
+		print_filter_kinds(o->kinds);
 	if (o->older_ns)
 		printf("  Only        blocks that were %s old or older\n",
 		       format_duration(a, o->older_ns));
@@ -124,6 +143,33 @@ static void print_filter(const struct leak_report *r)
 	if (o->when.later_is_in)
 		printf("  Only        blocks allocated until %s\n",
 		       format_duration(a, o->when.until_ns));
+}
+
+/* How much of each kind there is, and what that is worth. */
+static void print_kinds(const struct leak_report *r)
+{
+	const struct reachability_record *k = &r->kinds->record;
+	const char *failed = catalog_text(&r->view->catalog, REACHABILITY_FAILED_KEY);
+	char a[FORMAT_MAX], b[FORMAT_MAX];
+
+	if (failed)
+		printf("  NOTE: nobody knows what points to them: %s\n", failed);
+	if (!r->kinds->is_there)
+		return;
+	for (int i = BLOCK_DEFINITE; i <= BLOCK_KINDS; i++) {
+		int kind = i % BLOCK_KINDS; /* those that were not looked at last */
+
+		if (r->leaks->kinds[kind].blocks || kind == BLOCK_DEFINITE)
+			printf("  %-16s %s in %s blocks\n", block_kind_text((enum block_kind)kind),
+			       view_bytes(a, r->leaks->kinds[kind].bytes, r->options->bytes),
+			       format_count(b, r->leaks->kinds[kind].blocks));
+	}
+	printf("  Looked at   %s after the start, for %s\n",
+	       format_duration(a, view_since_start(r->view, k->t_ns)),
+	       format_duration(b, k->held_ns));
+	if (k->flags & REACHABILITY_CAUTIOUS)
+		printf("  NOTE: blocks that were not seen may point to these: what is reachable "
+		       "here may be lost\n");
 }
 
 /* What was suppressed, and by what. */
@@ -164,6 +210,7 @@ static void print_head(const struct leak_report *r)
 		printf("  Suppressed  %s in %s blocks besides\n",
 		       view_bytes(a, l->suppressed_bytes, exact),
 		       format_count(b, l->suppressed_blocks));
+	print_kinds(r);
 	print_filter(r);
 	stack_view_print_health(v);
 	view_print_small(v, "");
@@ -196,7 +243,7 @@ int leak_report_print(const struct leak_report *r, struct err *err)
 static void json_filter(const struct leak_report *r, struct json *j)
 {
 	const struct leak_options *o = r->options;
-	bool is_any = o->min_size || o->older_ns || o->when.later_is_in;
+	bool is_any = o->min_size || o->older_ns || o->when.later_is_in || o->kinds;
 
 	if (!is_any) {
 		json_string(j, "filter", NULL);
@@ -209,6 +256,39 @@ static void json_filter(const struct leak_report *r, struct json *j)
 		json_u64(j, "until_ns", o->when.until_ns);
 	else
 		json_string(j, "until_ns", NULL);
+	json_begin_array(j, "kinds");
+	for (int i = BLOCK_DEFINITE; i < BLOCK_KINDS; i++)
+		if (!o->kinds || o->kinds >> i & 1)
+			json_string(j, NULL, block_kind_name((enum block_kind)i));
+	json_end_array(j);
+	json_end_object(j);
+}
+
+/* Null where nobody looked. */
+static void json_reachability(const struct leak_report *r, struct json *j)
+{
+	const struct reachability_record *k = &r->kinds->record;
+
+	json_string(j, "reachability_failed",
+		    catalog_text(&r->view->catalog, REACHABILITY_FAILED_KEY));
+	if (!r->kinds->is_there) {
+		json_string(j, "reachability", NULL);
+		return;
+	}
+	json_begin_object(j, "reachability");
+	json_u64(j, "time_ns", view_since_start(r->view, k->t_ns));
+	json_u64(j, "held_ns", k->held_ns);
+	json_u64(j, "read_bytes", k->read_bytes);
+	json_bool(j, "at_exit", k->flags & REACHABILITY_AT_EXIT);
+	json_bool(j, "cautious", k->flags & REACHABILITY_CAUTIOUS);
+	for (int i = 0; i < BLOCK_KINDS; i++) {
+		const char *name = block_kind_name((enum block_kind)i);
+
+		json_begin_object(j, name ? name : "not_looked_at");
+		json_u64(j, "bytes", r->leaks->kinds[i].bytes);
+		json_u64(j, "blocks", r->leaks->kinds[i].blocks);
+		json_end_object(j);
+	}
 	json_end_object(j);
 }
 
@@ -220,6 +300,7 @@ static void json_leak(const struct leak_report *r, const struct leak *l, struct 
 	json_begin_object(j, NULL);
 	json_u64(j, "bytes", row->totals.live_bytes);
 	json_u64(j, "blocks", row->totals.live_blocks);
+	json_string(j, "kind", block_kind_name(l->kind));
 	json_u64(j, "min_size", l->min_size);
 	json_u64(j, "max_size", l->max_size);
 	json_u64(j, "oldest_ns", view_since_start(v, row->oldest_ns));
@@ -277,6 +358,7 @@ int leak_report_json(const struct leak_report *r, FILE *out, struct err *err)
 	json_string(&j, "layer", v->layer);
 	json_string(&j, "by", rows_by_text(r->options->by));
 	json_filter(r, &j);
+	json_reachability(r, &j);
 	json_u64(&j, "total_bytes", l->bytes);
 	json_u64(&j, "total_blocks", l->blocks);
 	json_u64(&j, "suppressed_bytes", l->suppressed_bytes);
@@ -325,7 +407,7 @@ static void append_line(struct buffer *b, const char *key, const char *name)
 	free(line);
 }
 
-/* The lines between the name and the end. */
+/* The lines of its frames. */
 static void append_frames(struct buffer *b, const struct catalog *c, const struct stack_walk *w)
 {
 	size_t n = 0;
@@ -357,10 +439,12 @@ void leak_report_suppressions(const struct leak_report *r)
 
 	for (size_t i = 0; i < r->leaks->n_shown; i++) {
 		const struct row *row = r->leaks->items[i].row;
+		const char *kind = block_kind_name(r->leaks->items[i].kind);
 		uint32_t *place;
 
 		stacks_walk(c, row->stack, &w);
 		buffer_reset(&b);
+		append_line(&b, "match-leak-kinds: ", kind ? kind : "all");
 		append_frames(&b, c, &w);
 		place = hashmap_put(&seen, hash_bytes(b.data, b.len));
 		if (*place != HASHMAP_NONE)
@@ -368,7 +452,7 @@ void leak_report_suppressions(const struct leak_report *r)
 		*place = 0;
 		printf("{\n   leak of ");
 		print_cut(row->name, 0);
-		printf("\n   Memcheck:Leak\n   match-leak-kinds: all\n%s}\n", (char *)b.data);
+		printf("\n   Memcheck:Leak\n%s}\n", (char *)b.data);
 	}
 	hashmap_release(&seen);
 	buffer_release(&b);

@@ -15,6 +15,7 @@ struct leak_report {
 	const struct leak_options *options;
 	const struct leaks *leaks;
 	const struct suppressions *suppressions;
+	const struct block_kinds *kinds;
 	const struct own *own;
 	const struct growth_found *growth; /* or NULL */
 };

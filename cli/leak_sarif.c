@@ -216,6 +216,18 @@ static const struct catalog_frame *place_of(struct writing *w, const struct leak
 	return catalog_frame(w->catalog, stack->n ? stack->frames[own] : (struct frame_id){0});
 }
 
+/* What is certainly lost is worse than what may be in use yet. */
+static const char *level_of(const struct view *v, const struct leak *l)
+{
+	if (l->kind == BLOCK_DEFINITE)
+		return "error";
+	if (l->kind == BLOCK_REACHABLE)
+		return "note";
+	if (l->kind)
+		return "warning";
+	return view_exited(v) && !view_is_past(v) ? "warning" : "note";
+}
+
 static void write_result(struct writing *w, const struct leak *l)
 {
 	const struct view *v = w->report->view;
@@ -226,11 +238,12 @@ static void write_result(struct writing *w, const struct leak *l)
 	stacks_walk(w->catalog, l->row->stack, &stack);
 	text = xasprintf("%s in %s block%s %s, allocated by %s",
 			 format_bytes(bytes, t->live_bytes), format_count(blocks, t->live_blocks),
-			 t->live_blocks == 1 ? "" : "s", view_leak_word(v), l->row->name);
+			 t->live_blocks == 1 ? "" : "s",
+			 l->kind ? block_kind_text(l->kind) : view_leak_word(v), l->row->name);
 	json_begin_object(&w->j, NULL);
 	json_string(&w->j, "ruleId", RULE);
 	json_u64(&w->j, "ruleIndex", 0);
-	json_string(&w->j, "level", view_exited(v) && !view_is_past(v) ? "warning" : "note");
+	json_string(&w->j, "level", level_of(v, l));
 	write_text(w, "message", text);
 	free(text);
 	json_begin_array(&w->j, "locations");
@@ -245,6 +258,8 @@ static void write_result(struct writing *w, const struct leak *l)
 	json_begin_object(&w->j, "properties");
 	json_u64(&w->j, "bytes", t->live_bytes);
 	json_u64(&w->j, "blocks", t->live_blocks);
+	if (l->kind)
+		json_string(&w->j, "kind", block_kind_name(l->kind));
 	json_end_object(&w->j);
 	json_end_object(&w->j);
 }

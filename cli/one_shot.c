@@ -75,6 +75,8 @@ int one_shot_record(struct session_options *o, bool as_root, one_shot_report *re
 		if (o->argv)
 			report_to_standard_error();
 		failed = report(arg, end.result.path);
+		if (!failed && end.lacks_look) /* that is what was asked for */
+			failed = print_error(&o->reach.failure);
 		status = !failed ? status : o->argv ? ERR_FAILED : failed;
 	}
 	if (folder) {

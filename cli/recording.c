@@ -18,10 +18,14 @@
 #include "common/format.h"
 #include "common/xalloc.h"
 
+#define PAUSE_MIN_NS 1000000ull
+#define PAUSE_MAX_NS 60000000000ull
+
 void recording_say_end(const struct recording_end *end)
 {
 	const struct session_result *r = &end->result;
 	char events[FORMAT_MAX], bytes[FORMAT_MAX], lost[FORMAT_MAX], path[4096];
+	char held[FORMAT_MAX];
 
 	format_safe(path, sizeof(path), r->path);
 	say("recorded %s events in '%s' (%s), %s lost", format_count(events, r->events), path,
@@ -44,6 +48,9 @@ void recording_say_end(const struct recording_end *end)
 		say("warning: only callers were recorded, no stacks: %s", r->only_callers);
 	if (r->warning)
 		say("warning: %s", r->warning);
+	if (end->held_ns)
+		say("the process stood still for %s, to look at what points to its blocks",
+		    format_duration(held, end->held_ns));
 	if (!r->events && !r->small_alloc_calls)
 		say("note: no heap event was seen");
 }
@@ -105,10 +112,27 @@ int recording_parse(const struct command *c, struct session_options *o, int opti
 		if (!parse_u64(optarg, INT_MAX, &n) || !n)
 			return usage_error(c, "'%s' is not a process id", optarg);
 		o->pid = (pid_t)n;
+	} else if (option == OPTION_REACHABLE) {
+		o->wants_reach = true;
+	} else if (option == OPTION_MAX_PAUSE) {
+		if (!parse_duration(optarg, &o->max_pause_ns) || o->max_pause_ns < PAUSE_MIN_NS ||
+		    o->max_pause_ns > PAUSE_MAX_NS)
+			return usage_error(c, "--max-pause is a time from 1ms to 1m, not '%s'",
+					   optarg);
 	} else if (!parse_duration(optarg, &o->duration_ns) || !o->duration_ns) {
 		return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m", optarg);
 	}
 	return 0;
+}
+
+static void begin_look(struct session_options *o)
+{
+	struct look_observer reach;
+
+	o->reach.max_pause_ns = o->max_pause_ns;
+	reach = reach_look_observer(&o->reach);
+	if (o->wants_reach)
+		looks_add(&o->looks, &reach);
 }
 
 int recording_make(struct session_options *o, struct triggers *triggers, bool quiet,
@@ -131,6 +155,7 @@ int recording_make(struct session_options *o, struct triggers *triggers, bool qu
 	sums.bound.max_size = o->max_size;
 	sums.bound.on_too_small = quiet ? NULL : say_bound_is_too_small;
 	o->observer = checkpoints_observer(&sums);
+	begin_look(o);
 	if (triggers && triggers->n) {
 		triggers->totals = &sums.totals;
 		triggers->quiet = quiet;
@@ -148,6 +173,10 @@ int recording_make(struct session_options *o, struct triggers *triggers, bool qu
 	ret->result.path = "";
 	r = session_run(session, &ret->result, &err);
 	progress_end();
+	if (r >= 0 && o->wants_reach && !ret->result.abandoned)
+		ret->lacks_look = !reach_look_put(&o->reach, session_writer(session));
+	reach_look_release(&o->reach);
+	ret->held_ns = o->reach.held_ns;
 	totals_get(&sums.totals, GROUP_STACK, NULL, &all);
 	if (r >= 0 && !ret->result.abandoned)
 		r = summary_write(session_writer(session), ret->result.path, &all, &err);

@@ -14,9 +14,17 @@ struct recording_end {
 	struct session_result result; /* its strings are ours */
 	uint64_t dropped; /* events, with --max-size */
 	bool is_there;	  /* it was recorded to its end */
+	bool lacks_look;  /* at who points to what, which was wanted: session.reach.failure */
+	uint64_t held_ns; /* how long the process stood still for it */
 };
 
-/* Takes option 'o', 'p' or 'd': where to, of whom, how long.  Returns 0, or the exit status. */
+/* For getopt_long(). */
+enum { OPTION_REACHABLE = 960, OPTION_MAX_PAUSE };
+#define REACHABLE_OPTIONS \
+	{"reachable", no_argument, NULL, OPTION_REACHABLE}, \
+	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE}
+
+/* Takes 'o', 'p', 'd' or one of these.  Returns 0, or the exit status. */
 int recording_parse(const struct command *c, struct session_options *o, int option);
 
 /*

@@ -54,7 +54,7 @@ int triggers_parse(const struct command *c, struct triggers *t, int argc, char *
 
 	if (gate_parse(optarg, &trigger.gate, &err) < 0)
 		return print_error(&err);
-	if (trigger.gate.metric == GATE_LEAKED)
+	if (trigger.gate.metric <= GATE_REACHABLE)
 		return usage_error(c, "--when '%s': what is leaked is known at the end only; "
 				      "'live' is known before", optarg);
 	status = parse_action(c, &trigger, argc, argv);
@@ -102,6 +102,10 @@ static struct gate_values values_of(const struct triggers *t, enum gate_metric m
 
 	switch (metric) {
 	case GATE_LEAKED:
+	case GATE_DEFINITE:
+	case GATE_INDIRECT:
+	case GATE_POSSIBLE:
+	case GATE_REACHABLE:
 	case GATE_LIVE:
 	case GATE_GROWTH:
 		v.whole = exact(sums->allocated_bytes);

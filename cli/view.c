@@ -125,8 +125,15 @@ int view_open_growth(struct view *v, const char *path, const struct when *when,
 		     struct leak_blocks *blocks, struct growth_windows *windows, struct err *err)
 {
 	const struct view_visitor visitor = {forget_blocks, leak_blocks_add, blocks};
+	int r = open_whole(v, path, &(struct wanted){GROUP_STACK, &visitor, windows}, when, err);
 
-	return open_whole(v, path, &(struct wanted){GROUP_STACK, &visitor, windows}, when, err);
+	/* a layer's blocks may be at the addresses of the heap's */
+	if (r || view_is_past(v) || strcmp(v->layer, LAYERS_HEAP))
+		return r;
+	r = leak_blocks_find_kinds(blocks, v->reader, err);
+	if (r)
+		view_close(v);
+	return r;
 }
 
 int view_open_catalog(struct view *v, const char *path, struct err *err)

@@ -150,7 +150,7 @@ const struct family families[] = {
 		.n_functions = COUNT_OF(mimalloc_functions),
 	},
 	{
-		.id = 1,
+		.id = FAMILY_LIBC,
 		.name = "libc malloc",
 		.name_in_program = "static glibc",
 		.layer = LAYER_HEAP,

@@ -183,3 +183,16 @@ void pairing_remove(struct pairing *p, uint64_t address)
 	part->freed++;
 	p->live--;
 }
+
+void pairing_each_small(const struct pairing *p,
+			void (*each)(void *arg, uint64_t address, uint32_t size), void *arg)
+{
+	for (int i = 0; i < PAIRING_PARTS; i++) {
+		for (uint32_t k = 0; k < p->parts[i].cap; k++) {
+			const struct pairing_entry *e = &p->parts[i].entries[k];
+
+			if (e->address && !(e->place & FREED) && e->place & SMALL)
+				each(arg, e->address, e->place & ~SMALL);
+		}
+	}
+}

@@ -65,5 +65,8 @@ void pairing_put(struct pairing *p, uint64_t address, uint32_t slot);
 void pairing_put_small(struct pairing *p, uint64_t address, uint64_t size);
 /* @address, which must be live or small, is so no more; its slot stays taken. */
 void pairing_remove(struct pairing *p, uint64_t address);
+/* The blocks that have no slot, in any order. */
+void pairing_each_small(const struct pairing *p,
+			void (*each)(void *arg, uint64_t address, uint32_t size), void *arg);
 
 #endif

@@ -10,6 +10,7 @@
 #include "collector/drain.h"
 #include "collector/looks.h"
 #include "collector/probe_spec.h"
+#include "collector/reach_look.h"
 #include "collector/rotation.h"
 #include "collector/stack_mode.h"
 #include "collector/target.h"
@@ -65,6 +66,9 @@ struct session_options {
 	bool (*on_turn)(void *arg, const struct session_turn *turn);
 	void *on_turn_arg;
 	struct looks looks; /* at the target's memory */
+	/* the look at who points to what, if it is wanted; its result is the caller's to put */
+	bool wants_reach;
+	struct reach_look reach;
 	bool verbose;
 	/*
 	 * A pipe that ends when nobody wants the recording any more: then the process is let go

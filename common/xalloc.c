@@ -117,6 +117,26 @@ void *xmap_huge(size_t size_bytes)
 	return p + before;
 }
 
+static size_t in_huge_pages(size_t size_bytes)
+{
+	return (size_bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+}
+
+void *xmap_large(size_t size_bytes)
+{
+	if (size_bytes < HUGE_PAGE_BYTES)
+		return xcalloc(1, size_bytes);
+	return xmap_huge(in_huge_pages(size_bytes));
+}
+
+void xunmap_large(void *p, size_t size_bytes)
+{
+	if (size_bytes < HUGE_PAGE_BYTES)
+		free(p);
+	else if (p)
+		munmap(p, in_huge_pages(size_bytes));
+}
+
 void *xmap_now(size_t size_bytes)
 {
 	void *p = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,

@@ -27,6 +27,12 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  */
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 void *xmap_huge(size_t size_bytes);
+/*
+ * The same of any size, in huge pages only where it is large.  To be released with
+ * xunmap_large() and the same size; NULL is fine there.
+ */
+void *xmap_large(size_t size_bytes);
+void xunmap_large(void *p, size_t size_bytes);
 /* Memory that is filled at once, to be released with munmap(). */
 void *xmap_now(size_t size_bytes);
 

@@ -28,6 +28,7 @@ static void add_line(struct process_maps *m, char *line)
 		return;
 	map.device = makedev(major_nr, minor_nr);
 	map.inode = inode;
+	map.readable = perms[0] == 'r';
 	map.writable = perms[1] == 'w';
 	map.executable = perms[2] == 'x';
 	map.is_shared = perms[3] == 's';

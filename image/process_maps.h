@@ -15,7 +15,7 @@ struct process_map {
 	uint64_t offset; /* in the file */
 	dev_t device;
 	ino_t inode; /* 0: no file */
-	bool writable, executable, is_shared;
+	bool readable, writable, executable, is_shared;
 	char *path; /* as the kernel prints it: "" for anonymous, "[heap]" and the like */
 };
 

@@ -411,6 +411,17 @@ struct space_id store_reader_last_space(struct store_reader *r)
 		(uint32_t)one_number(r->db, "SELECT coalesce(max(id), 0) FROM space", &ok)};
 }
 
+int store_reader_reachability(struct store_reader *r, struct reachability_record *ret,
+			      struct err *err)
+{
+	bool is_damaged;
+
+	memset(ret, 0, sizeof(*ret));
+	if (reachability_read(r->db, store_reader_last_space(r), ret, &is_damaged))
+		return 1;
+	return is_damaged ? not_readable(r, "what points to its blocks is damaged", err) : 0;
+}
+
 /* ---- the catalog ------------------------------------------------------------- */
 
 int store_reader_update(struct store_reader *r, struct catalog *c, struct err *err)

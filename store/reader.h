@@ -9,6 +9,7 @@
 #include "common/buffer.h"
 #include "common/err.h"
 #include "store/catalog.h"
+#include "store/reachability.h"
 #include "store/record.h"
 #include "store/snapshot.h"
 
@@ -76,6 +77,12 @@ int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *e
  */
 int store_reader_update(struct store_reader *r, struct catalog *c, struct err *err);
 
+/*
+ * Who pointed to the blocks of the space that was recorded last: 1 with @ret, to be released;
+ * 0 where nobody looked, or -EBADMSG with @err.
+ */
+int store_reader_reachability(struct store_reader *r, struct reachability_record *ret,
+			      struct err *err);
 /* Snapshots of the process's memory, in their order. */
 typedef void store_reader_snapshot_info(void *arg, const struct snapshot_info *i);
 

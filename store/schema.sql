@@ -128,6 +128,20 @@ CREATE TABLE checkpoint (	-- the state after a chunk, so that reading can begin 
 	PRIMARY KEY (chunk, kind)
 );
 
+CREATE TABLE reachability (	-- who points to the live blocks, at a moment when all stood still
+	space	INTEGER NOT NULL,
+	time_ns	INTEGER NOT NULL,
+	held_ns	INTEGER NOT NULL,	-- how long it stood still
+	read_bytes INTEGER NOT NULL,	-- of its memory
+	flags	INTEGER NOT NULL,	-- 1: cautious, 2: at its exit
+	blocks	INTEGER NOT NULL,
+	codec	INTEGER NOT NULL,	-- 1: addresses, then kinds
+	bytes	INTEGER NOT NULL,	-- of what data is when it is unpacked
+	crc	INTEGER NOT NULL,	-- CRC-32 of the numbers above, without codec, and of data
+	data	BLOB NOT NULL,		-- a zstd frame
+	PRIMARY KEY (space, time_ns)
+);
+
 CREATE TABLE snapshot (		-- the process's memory at a moment: what was resident
 	id	INTEGER PRIMARY KEY,
 	space	INTEGER NOT NULL,

@@ -41,11 +41,16 @@ static const struct {
 	/* ours; users may make more */
 	{"SELECT name, sql FROM sqlite_master WHERE type = 'view'"
 	 " AND name IN ('own', 'file', 'function', 'leak') ORDER BY name", false, false},
-	/* not in recordings of before it came, whose seal is as if there were no such line */
+	/* not in recordings of before they came, whose seal is as if there were no such lines */
 	{SNAPSHOT_SQL, false, false},
+	{"SELECT space, time_ns, held_ns, read_bytes, flags, blocks, codec, bytes, crc"
+	 " FROM reachability ORDER BY space, time_ns", false, false},
 };
 
 _Static_assert(COUNT_OF(tables) == SEAL_TABLES, "a part for each");
+
+/* Those from here on add nothing where they have no rows, or are not there. */
+#define LATER (SEAL_TABLES - 2)
 
 void seal_forget_names(struct seal_parts *parts)
 {
@@ -130,10 +135,10 @@ static int read_rows(sqlite3 *db, const char *sql, struct reading *r)
 	return code == SQLITE_DONE ? 0 : code;
 }
 
-static bool has_snapshots(sqlite3 *db)
+static bool has_rows(sqlite3 *db, const char *sql)
 {
 	sqlite3_stmt *s = NULL;
-	bool has = sqlite3_prepare_v2(db, "SELECT 1 FROM snapshot", -1, &s, NULL) == SQLITE_OK &&
+	bool has = sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK &&
 		   sqlite3_step(s) == SQLITE_ROW;
 
 	sqlite3_finalize(s);
@@ -146,11 +151,10 @@ static int read_table(sqlite3 *db, size_t i, const struct seal_taker *takers,
 	struct reading r = {.part.is_known = true};
 	int code;
 
-	if (!strcmp(tables[i].sql, SNAPSHOT_SQL) && !has_snapshots(db)) {
+	if (i >= LATER && !has_rows(db, tables[i].sql)) {
 		*ret = r.part;
 		return 0;
 	}
-
 	for (; takers && takers->table; takers++)
 		if (!strcmp(takers->table, tables[i].sql))
 			r.taker = takers;

@@ -25,6 +25,7 @@ enum statement {
 	PUT_CHUNK,
 	PUT_CHECKPOINT,
 	PUT_SNAPSHOT,
+	PUT_REACHABILITY,
 	DROP_CHUNKS,
 	DROP_CHECKPOINTS,
 	THIN_RSS,
@@ -60,6 +61,7 @@ static const char *const statement_sql[STATEMENTS] = {
 	[PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[PUT_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?)",
 	[PUT_SNAPSHOT] = "INSERT INTO snapshot VALUES (NULL,?,?,?,?,?,?,?,?,?,?)",
+	[PUT_REACHABILITY] = "INSERT OR REPLACE INTO reachability VALUES (?,?,?,?,?,?,?,?,?,?)",
 	[DROP_CHUNKS] = "DELETE FROM chunk WHERE id <= ?",
 	[DROP_CHECKPOINTS] = "DELETE FROM checkpoint WHERE chunk < ?",
 	[THIN_RSS] = "DELETE FROM rss WHERE time_ns <= ? AND rowid % 64 <> 0"

@@ -13,6 +13,7 @@
 
 #include "common/buffer.h"
 #include "common/xalloc.h"
+#include "store/bind.h"
 #include "store/checkpoint_crc.h"
 #include "store/checkpoint_pack.h"
 #include "store/checkpoint_rows.h"
@@ -116,34 +117,6 @@ static void step(struct store_writer *w, sqlite3_stmt *s)
 		writer_failed(w, code);
 	sqlite3_reset(s);
 	sqlite3_clear_bindings(s);
-}
-
-static void bind_text(sqlite3_stmt *s, int i, const char *text)
-{
-	sqlite3_bind_text(s, i, text, -1, SQLITE_TRANSIENT);
-}
-
-static void bind_u64(sqlite3_stmt *s, int i, uint64_t v)
-{
-	sqlite3_bind_int64(s, i, (sqlite3_int64)v);
-}
-
-/* 0 stands for "not yet". */
-static void bind_time(sqlite3_stmt *s, int i, uint64_t t_ns)
-{
-	if (t_ns)
-		bind_u64(s, i, t_ns);
-}
-
-static void bind_totals(sqlite3_stmt *s, int i, const struct heap_totals *t)
-{
-	bind_u64(s, i, t->alloc_calls);
-	bind_u64(s, i + 1, t->allocated_bytes);
-	bind_u64(s, i + 2, t->live_blocks);
-	bind_u64(s, i + 3, t->live_bytes);
-	bind_u64(s, i + 4, t->peak_blocks);
-	bind_u64(s, i + 5, t->peak_bytes);
-	bind_u64(s, i + 6, t->temporary_allocs);
 }
 
 /* ---- creating ---------------------------------------------------------------- */
@@ -634,6 +607,16 @@ void store_writer_put_site(struct store_writer *w, struct stack_id stack, struct
 	bind_u64(s, 3, depth);
 	bind_totals(s, 4, t);
 	step(w, s);
+}
+
+bool store_writer_put_reachability(struct store_writer *w, const struct reachability_record *r)
+{
+	sqlite3_stmt *s = prepare(w, PUT_REACHABILITY);
+	bool is_bound = s && reachability_bind(s, r);
+
+	if (is_bound)
+		step(w, s);
+	return is_bound && !w->failed;
 }
 
 /* ---- events ------------------------------------------------------------------ */

@@ -9,6 +9,7 @@
 
 #include "common/err.h"
 #include "store/checkpoint_pack.h"
+#include "store/reachability.h"
 #include "store/record.h"
 #include "store/snapshot.h"
 
@@ -109,6 +110,9 @@ void store_writer_put_timeline(struct store_writer *w, const struct timeline_buc
 /* @frame and @depth: whose the stack is, as catalog_places() has it. */
 void store_writer_put_site(struct store_writer *w, struct stack_id stack, struct frame_id frame,
 			   uint32_t depth, const struct heap_totals *t);
+
+/* Left out where it is too large, which nobody could read: false. */
+bool store_writer_put_reachability(struct store_writer *w, const struct reachability_record *r);
 
 /*
  * Events of one space in their order; of another space only after its last.  Their slots

@@ -41,7 +41,7 @@ static void test_parsing(void)
 	static const struct {
 		const char *text, *what;
 	} wrong[] = {
-		{"", "expected one of leaked, live, "},
+		{"", "expected one of leaked, definite, indirect, possible, reachable, live, "},
 		{"leeked > 0", "lost at 'leeked > 0'"},
 		{"leaked < 5", "expected '>' or '>=' at '< 5'"},
 		{"leaked = 5", "expected '>' or '>=' at '= 5'"},

@@ -150,8 +150,91 @@ static void test_suppressed(void)
 	   "a file has what is suppressed in it apart");
 }
 
+/* As a look at them has found it: blocks are at multiples of 16. */
+static void of_kind(uint32_t stack, uint64_t size, enum block_kind kind)
+{
+	struct reachability_record *r = &blocks.kinds.record;
+	uint64_t address = 16 * (blocks.n + 1);
+
+	leak_blocks_add(&blocks, &(struct replay_block){.t_ns = 1, .size = size, .address = address,
+							.stack = {stack}});
+	r->addresses = xrealloc(r->addresses, blocks.n * sizeof(*r->addresses));
+	r->kinds = xrealloc(r->kinds, blocks.n);
+	r->addresses[r->n] = address;
+	r->kinds[r->n++] = (uint8_t)kind;
+	r->t_ns = 1000;
+	blocks.kinds.is_there = true;
+	blocks.items[blocks.n - 1].kind =
+		(uint8_t)block_kinds_of(&blocks.kinds, address, blocks.items[blocks.n - 1].t_ns);
+}
+
+static void test_kinds(void)
+{
+	uint32_t top, a, b;
+
+	begin();
+	top = push(0, place("main", "main.c", 9), 0);
+	a = push(top, place("a", "x.c", 1), 0);
+	b = push(top, place("b", "x.c", 2), 0);
+	of_kind(a, 10, BLOCK_REACHABLE);
+	of_kind(a, 10, BLOCK_DEFINITE);
+	of_kind(a, 10, BLOCK_REACHABLE);
+	of_kind(b, 100, BLOCK_POSSIBLE);
+	of_kind(b, 1000, BLOCK_INDIRECT);
+	of_kind(b, 5, BLOCK_DEFINITE);
+	add(b, 7, 50000);
+	ok(block_kinds_of(&blocks.kinds, 32, 1000) == BLOCK_DEFINITE &&
+		   !block_kinds_of(&blocks.kinds, 32, 1001) &&
+		   !block_kinds_of(&blocks.kinds, 33, 1) && !block_kinds_of(&blocks.kinds, 8, 1) &&
+		   !block_kinds_of(&blocks.kinds, 1 << 20, 1),
+	   "a block that is later than the look, or was not there, is of no kind");
+	make(&all, ROWS_BY_STACK);
+	ok(leaks.n == 6 && is(0, 10, 1, 10, 10) && is(1, 5, 1, 5, 5) && is(2, 1000, 1, 1000, 1000) &&
+		   is(3, 100, 1, 100, 100) && is(4, 20, 2, 10, 10) && is(5, 50000, 1, 50000, 50000),
+	   "definite, indirect, possible, reachable; what nobody looked at last");
+	ok(leaks.items[0].kind == BLOCK_DEFINITE && leaks.items[2].kind == BLOCK_INDIRECT &&
+		   leaks.items[4].kind == BLOCK_REACHABLE && !leaks.items[5].kind,
+	   "a record is of one kind");
+	ok(leaks.kinds[BLOCK_DEFINITE].blocks == 2 && leaks.kinds[BLOCK_DEFINITE].bytes == 15 &&
+		   leaks.kinds[BLOCK_REACHABLE].bytes == 20 && leaks.kinds[0].bytes == 50000 &&
+		   leaks.blocks == 7, "totals of each");
+	ok(!suppressions_parse(&suppressions, "x", "{\nb\nMemcheck:Leak\nmatch-leak-kinds: possible,"
+			       "definite\nfun:*\nfun:b\n}", SUPPRESSION_GIVEN, NULL, NULL),
+	   "a suppression of two kinds");
+	make(&all, ROWS_BY_STACK);
+	ok(leaks.n == 6 && leaks.n_shown == 3 && is(0, 10, 1, 10, 10) && is(1, 1000, 1, 1000, 1000) &&
+		   leaks.kinds[BLOCK_DEFINITE].blocks == 1 && !leaks.kinds[BLOCK_POSSIBLE].blocks &&
+		   leaks.suppressed_blocks == 3,
+	   "is of these, and of what nobody looked at");
+	suppressions_release(&suppressions);
+	make(&all, ROWS_BY_FILE);
+	ok(leaks.n == 5 && is(0, 15, 2, 5, 10), "by file");
+	make(&(struct leak_filter){.until_ns = UINT64_MAX,
+				   .kinds = 1 << BLOCK_DEFINITE | 1 << BLOCK_POSSIBLE}, ROWS_BY_STACK);
+	ok(leaks.n == 3 && leaks.bytes == 115 && leaks.items[2].kind == BLOCK_POSSIBLE,
+	   "a filter of two kinds");
+}
+
+static void test_names_of_kinds(void)
+{
+	unsigned int bits = 77;
+	const char *bad;
+	int len;
+
+	ok(block_kinds_parse("definite,reachable", &bits, &bad, &len) &&
+		   bits == (1 << BLOCK_DEFINITE | 1 << BLOCK_REACHABLE), "names of kinds");
+	ok(block_kinds_parse("all", &bits, &bad, &len) && bits == BLOCK_KINDS_ALL &&
+		   block_kinds_parse("none", &bits, &bad, &len) && !bits, "all and none");
+	ok(!block_kinds_parse("definite,lost,all", &bits, &bad, &len) && !strncmp(bad, "lost", 4) &&
+		   len == 4, "what is not one");
+	ok(!block_kinds_parse("", &bits, &bad, &len) && !block_kinds_parse("definite,", &bits, &bad, &len) &&
+		   !block_kinds_parse("none,all", &bits, &bad, &len), "nothing, and none of several");
+}
+
 int main(void)
 {
+	test_kinds();
+	test_names_of_kinds();
 	test_inlining();
 	test_numbers();
 	test_suppressed();

@@ -30,14 +30,19 @@ static int parse(const char *text, enum suppression_origin origin)
 	return suppressions_parse(&s, "x.supp", text, origin, demangle, &err);
 }
 
-static const char *matched(uint32_t stack)
+static const char *matched_kind(uint32_t stack, enum block_kind kind)
 {
 	struct suppression *by;
 	struct stack_walk w;
 
 	stacks_walk(&catalog, (struct stack_id){stack}, &w);
-	by = suppressions_match(&s, &catalog, &w);
+	by = suppressions_match(&s, &catalog, &w, kind);
 	return by ? by->name : NULL;
+}
+
+static const char *matched(uint32_t stack)
+{
+	return matched_kind(stack, BLOCK_NOT_LOOKED_AT);
 }
 
 static uint32_t in_file(uint32_t module, const char *function, const char *file, uint32_t line)
@@ -137,6 +142,35 @@ static void test_matching(void)
 	   "a block without a stack is of none");
 }
 
+static void test_kinds(void)
+{
+	static const struct {
+		const char *line, *kinds; /* that it is for: definite, indirect, possible, reachable */
+	} cases[] = {
+		{"", "dipr"}, {"match-leak-kinds: all\n", "dipr"}, {"match-leak-kinds: none\n", ""},
+		{"match-leak-kinds: reachable,possible\n", "pr"},
+		{"match-leak-kinds:definite\n", "d"}, {"match-leak-kinds: indirect,indirect\n", "i"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char *text = xasprintf("{\nname\nMemcheck:Leak\n%sfun:malloc\n}\n", cases[i].line);
+		char is[8] = "";
+		size_t n = 0;
+
+		ok(!parse(text, SUPPRESSION_GIVEN) && matched(load), "%sof any", cases[i].line);
+		for (int kind = BLOCK_DEFINITE; kind < BLOCK_KINDS; kind++)
+			if (matched_kind(load, (enum block_kind)kind))
+				is[n++] = "?dipr"[kind];
+		ok(!strcmp(is, cases[i].kinds), "%sis for '%s'", cases[i].line, is);
+		free(text);
+	}
+	ok(!parse("{\na\nMemcheck:Leak\nmatch-leak-kinds: definite\nfun:malloc\n}\nleak:main\n",
+		  SUPPRESSION_GIVEN) &&
+		   !strcmp(matched_kind(load, BLOCK_DEFINITE), "a") &&
+		   !strcmp(matched_kind(load, BLOCK_POSSIBLE), "main"),
+	   "the next one is for the other kinds");
+}
+
 static void test_files(void)
 {
 	static const char mixed[] =
@@ -223,6 +257,7 @@ int main(void)
 {
 	make_stacks();
 	test_matching();
+	test_kinds();
 	test_files();
 	test_errors();
 	test_built_in();

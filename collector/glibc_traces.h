@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef COLLECTOR_GLIBC_TRACES_H
+#define COLLECTOR_GLIBC_TRACES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "collector/process_memory.h"
+
+/*
+ * What of a process is glibc's own: told by its contents, since programs and libraries are
+ * without symbols for it.  64-bit, glibc 2.26 and later (malloc/malloc.c, malloc/arena.c,
+ * nptl/descr.h); where nothing looks like it, there is nothing.
+ */
+
+/* The pages of a block with a mapping of its own. */
+struct pointers_range glibc_mapped_chunk(uint64_t address, uint64_t size);
+/*
+ * The next part of an arena besides the main one in @m behind *@at, which begins as nothing at
+ * the mapping's start; false: there is no other.
+ */
+bool glibc_next_arena(struct process_memory *memory, const struct process_map *m,
+		      struct pointers_range *at);
+/* The lists of free blocks of the main arena, if @m, the data of a file, has them. */
+bool glibc_main_arena(struct process_memory *memory, const struct process_map *m,
+		      struct pointers_range *ret);
+/*
+ * If @m is the stack of a thread that has ended: what there is of no function any more.  Those
+ * of threads that were killed count as running ones.
+ */
+bool glibc_ended_stack(struct process_memory *memory, const struct process_map *m,
+		       struct pointers_range *ret);
+
+#endif

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "collector/roots.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "collector/glibc_traces.h"
+#include "common/xalloc.h"
+
+#define PAGE_BYTES 4096ull
+#define RED_ZONE 128 /* bytes below the stack pointer that functions may use: x86-64 ABI */
+
+static void add(struct roots_ranges *to, uint64_t start, uint64_t end)
+{
+	if (start >= end)
+		return;
+	ARRAY_GROW(to->items, to->cap, to->n);
+	to->items[to->n++] = (struct pointers_range){start, end};
+}
+
+static bool is_root(const struct process_map *m)
+{
+	return m->readable && m->writable &&
+	       (strncmp(m->path, "/dev/", 5) || !strncmp(m->path, "/dev/zero", 9) ||
+		!strncmp(m->path, "/dev/shm/", 9));
+}
+
+/* ---- stacks --------------------------------------------------------------------------- */
+
+/* Is the thread's own memory (its TLS) in @m, above @address?  Then that is on its stack. */
+static bool is_stack_of(const struct hold_thread *t, const struct process_map *m, uint64_t address)
+{
+	return !strcmp(m->path, "[stack]") ||
+	       (t->registers.fs_base > address && t->registers.fs_base < m->end);
+}
+
+/* What lies below the stack pointer, down to another thread's memory in the same mapping. */
+static void leave_out_below(struct roots *r, const struct hold *h, const struct hold_thread *t)
+{
+	uint64_t sp = t->registers.rsp - RED_ZONE, low;
+	const struct process_map *m = process_maps_find(&r->maps, sp);
+
+	if (!m || !is_stack_of(t, m, sp))
+		return;
+	low = m->start;
+	for (size_t i = 0; i < h->n; i++) {
+		uint64_t other = h->threads[i].registers.fs_base + PAGE_BYTES;
+
+		if (h->threads[i].has_registers && other > low && other <= sp)
+			low = other;
+	}
+	add(&r->left_out, low, sp);
+}
+
+/* Stacks have nothing that can be read below: a guard. */
+static bool may_be_stack(const struct roots *r, size_t i)
+{
+	const struct process_map *m = &r->maps.maps[i];
+
+	return i && !m->inode && (!m->path[0] || !strncmp(m->path, "[anon", 5)) && m->writable &&
+	       m[-1].end == m->start && !m[-1].readable;
+}
+
+static void leave_out_stacks(struct roots *r, const struct hold *h)
+{
+	struct pointers_range ended;
+
+	for (size_t i = 0; i < h->n; i++)
+		if (h->threads[i].has_registers)
+			leave_out_below(r, h, &h->threads[i]);
+	for (size_t i = 0; i < r->maps.n; i++) {
+		const struct process_map *m = &r->maps.maps[i];
+
+		if (may_be_stack(r, i) && glibc_ended_stack(&r->memory, m, &ended))
+			add(&r->left_out, ended.start, ended.end);
+	}
+}
+
+/* The thread that ends the process: nothing will use what it has in registers. */
+static bool is_done(const struct hold *h, const struct hold_thread *t)
+{
+	return h->at_exit && (t->registers.orig_rax == SYS_exit_group ||
+			      t->registers.orig_rax == SYS_exit);
+}
+
+static void add_registers(struct roots *r, const struct hold *h)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		const struct hold_thread *t = &h->threads[i];
+		uint64_t words[sizeof(t->registers) / 8];
+
+		if (!t->has_registers || is_done(h, t))
+			continue;
+		memcpy(words, &t->registers, sizeof(words));
+		for (size_t k = 0; k < COUNT_OF(words); k++) {
+			ARRAY_GROW(r->words, r->cap_words, r->n_words);
+			r->words[r->n_words++] = words[k];
+		}
+	}
+}
+
+static bool is_libc(const struct process_map *m)
+{
+	const char *slash = strrchr(m->path, '/');
+
+	return slash && (!strncmp(slash, "/libc.so", 8) || !strncmp(slash, "/libc-2", 7));
+}
+
+/* ---- the allocators' memory ------------------------------------------------------------- */
+
+static bool is_any_threads(const struct hold *h, const struct process_map *m)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		const struct user_regs_struct *x = &h->threads[i].registers;
+
+		if (h->threads[i].has_registers &&
+		    ((x->fs_base >= m->start && x->fs_base < m->end) ||
+		     (x->rsp >= m->start && x->rsp < m->end)))
+			return true;
+	}
+	return false;
+}
+
+/* Of the blocks @from to before @to, which @m has: what no arena has. */
+static void leave_out_blocks(struct roots *r, const struct hold *h, const struct process_map *m,
+			     const struct live_blocks *b, size_t from, size_t to)
+{
+	const struct pointers_block *first = NULL, *last = NULL;
+
+	for (size_t i = from; i < to; i++) {
+		const struct pointers_block *x = &b->items[i];
+		struct pointers_range pages;
+
+		if (b->flags[i] & LIVE_GLIBC) {
+			pages = glibc_mapped_chunk(x->address, x->size);
+			add(&r->left_out, pages.start,
+			    pages.end < m->end ? pages.end : m->end);
+			continue;
+		}
+		first = first ? first : x;
+		last = x;
+	}
+	if (first && is_any_threads(h, m))
+		add(&r->left_out, first->address & ~(PAGE_BYTES - 1), last->address + last->size);
+	else if (first)
+		add(&r->left_out, m->start, m->end);
+}
+
+static void leave_out_allocators(struct roots *r, const struct hold *h,
+				 const struct live_blocks *b)
+{
+	size_t next = 0;
+
+	for (size_t i = 0; i < r->maps.n; i++) {
+		const struct process_map *m = &r->maps.maps[i];
+		struct pointers_range arena = {m->start, m->start};
+		size_t from = next;
+
+		while (from < b->n && b->items[from].address < m->start)
+			from++;
+		next = from;
+		while (next < b->n && b->items[next].address < m->end)
+			next++;
+		if (!is_root(m) || m->inode)
+			continue;
+		if (!strcmp(m->path, "[heap]")) {
+			add(&r->left_out, m->start, m->end);
+			continue;
+		}
+		while (glibc_next_arena(&r->memory, m, &arena)) {
+			add(&r->left_out, arena.start, arena.end);
+			while (from < next && b->items[from].address < arena.start)
+				leave_out_blocks(r, h, m, b, from, from + 1), from++;
+			while (from < next && b->items[from].address < arena.end)
+				from++;
+		}
+		leave_out_blocks(r, h, m, b, from, next);
+	}
+}
+
+/* In the data of the C library, or of the program if that is linked statically. */
+static void leave_out_main_arena(struct roots *r)
+{
+	bool has_libc = false;
+	struct pointers_range arena;
+
+	for (size_t i = 0; i < r->maps.n; i++)
+		has_libc |= is_libc(&r->maps.maps[i]);
+	for (size_t i = 0; i < r->maps.n; i++) {
+		const struct process_map *m = &r->maps.maps[i];
+
+		if (is_root(m) && m->inode && (!has_libc || is_libc(m)) &&
+		    glibc_main_arena(&r->memory, m, &arena))
+			add(&r->left_out, arena.start, arena.end);
+	}
+}
+
+/* ---- all together ----------------------------------------------------------------------- */
+
+static int by_start(const void *a, const void *b)
+{
+	const struct pointers_range *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* The blocks are in order by themselves; what else is left out need not be. */
+struct leaving_out {
+	const struct roots_ranges *ranges;
+	const struct live_blocks *blocks;
+	size_t next_range, next_block;
+};
+
+/* The next of both lists that ends behind @address, if it begins before @end. */
+static bool next_left_out(struct leaving_out *l, uint64_t address, uint64_t end,
+			  struct pointers_range *ret)
+{
+	bool is_found = false;
+
+	*ret = (struct pointers_range){end, end};
+	while (l->next_range < l->ranges->n && l->ranges->items[l->next_range].end <= address)
+		l->next_range++;
+	if (l->next_range < l->ranges->n && l->ranges->items[l->next_range].start < end) {
+		*ret = l->ranges->items[l->next_range];
+		is_found = true;
+	}
+	while (l->next_block < l->blocks->n &&
+	       l->blocks->items[l->next_block].address + l->blocks->items[l->next_block].size <=
+		       address)
+		l->next_block++;
+	if (l->next_block < l->blocks->n) {
+		const struct pointers_block *b = &l->blocks->items[l->next_block];
+
+		if (b->address < ret->start) {
+			*ret = (struct pointers_range){b->address, b->address + b->size};
+			is_found = true;
+		}
+	}
+	return is_found;
+}
+
+static void add_map(struct roots *r, const struct process_map *m, struct leaving_out *l)
+{
+	uint64_t at = m->start;
+	struct pointers_range out;
+
+	while (at < m->end && next_left_out(l, at, m->end, &out)) {
+		add(&r->ranges, at, out.start);
+		at = out.end > at ? out.end : at;
+	}
+	add(&r->ranges, at, m->end);
+}
+
+/* In order, and none within the one before. */
+static void put_in_order(struct roots_ranges *x)
+{
+	size_t n = 0;
+
+	if (x->n)
+		qsort(x->items, x->n, sizeof(*x->items), by_start);
+	for (size_t i = 0; i < x->n; i++) {
+		if (n && x->items[i].start <= x->items[n - 1].end) {
+			if (x->items[i].end > x->items[n - 1].end)
+				x->items[n - 1].end = x->items[i].end;
+		} else {
+			x->items[n++] = x->items[i];
+		}
+	}
+	x->n = n;
+}
+
+int roots_find(struct roots *r, const struct hold *hold, const struct live_blocks *blocks,
+	       bool all, struct err *err)
+{
+	struct leaving_out l = {.ranges = &r->left_out, .blocks = blocks};
+	pid_t pid = hold->target->pid;
+	int error;
+
+	*r = (struct roots){.memory.pagemap = -1};
+	error = process_maps_read(pid, &r->maps, err);
+	if (error)
+		return error;
+	process_memory_open(&r->memory, pid, &r->maps);
+	add_registers(r, hold);
+	leave_out_stacks(r, hold);
+	if (!all)
+		leave_out_allocators(r, hold, blocks);
+	leave_out_main_arena(r);
+	put_in_order(&r->left_out);
+	for (size_t i = 0; i < r->maps.n; i++)
+		if (is_root(&r->maps.maps[i]))
+			add_map(r, &r->maps.maps[i], &l);
+	return 0;
+}
+
+void roots_release(struct roots *r)
+{
+	process_memory_close(&r->memory);
+	process_maps_release(&r->maps);
+	free(r->ranges.items);
+	free(r->left_out.items);
+	free(r->words);
+	hashmap_release(&r->vtables);
+	memset(r, 0, sizeof(*r));
+	r->memory.pagemap = -1;
+}
+
+/* ---- tables of functions ----------------------------------------------------------------- */
+
+#define VTABLE_WORDS 21 /* that memcheck looks at */
+
+/*
+ * As memcheck has it: in a file's mapping, a row of zeros and addresses of code, two of which
+ * there must be.
+ */
+static bool look_for_vtable(struct roots *r, uint64_t address)
+{
+	const struct process_map *m = process_maps_find(&r->maps, address), *code;
+	uint64_t words[VTABLE_WORDS];
+	size_t n, found = 0;
+
+	if (!m || !m->inode || !m->readable)
+		return false;
+	n = (m->end - address) / 8 < VTABLE_WORDS ? (m->end - address) / 8 : VTABLE_WORDS;
+	process_memory_words(&r->memory, address, n, words);
+	for (size_t i = 0; i < n && found < 2; i++) {
+		if (!words[i])
+			continue;
+		code = process_maps_find(&r->maps, words[i]);
+		if (!code || !code->inode || !code->executable)
+			return false;
+		found++;
+	}
+	return found == 2;
+}
+
+static bool is_vtable(void *roots, uint64_t address)
+{
+	struct roots *r = roots;
+	uint32_t *known = hashmap_put(&r->vtables, address);
+
+	if (*known == HASHMAP_NONE)
+		*known = look_for_vtable(r, address);
+	return *known;
+}
+
+static int read_memory(void *roots, const struct pointers_range *ranges, size_t n, void *to)
+{
+	return process_memory_read(&((struct roots *)roots)->memory, ranges, n, to);
+}
+
+static bool written(void *roots, const struct pointers_range *r, struct pointers_range *ret)
+{
+	return process_memory_written(&((struct roots *)roots)->memory, r, ret);
+}
+
+struct pointers_memory roots_memory(struct roots *r)
+{
+	return (struct pointers_memory){
+		.arg = r, .read = read_memory, .written = written, .is_vtable = is_vtable};
+}
