@@ -67,6 +67,38 @@ size_t fragmentation_list_peak(const struct fragmentation_list *l)
 	return at;
 }
 
+/* Heap bytes that no live block requested. */
+static double beyond(const struct snapshot_info *i)
+{
+	return i->heap_bytes > i->live_bytes ? (double)(i->heap_bytes - i->live_bytes) : 0;
+}
+
+struct growth fragmentation_list_trend(const struct fragmentation_list *l, size_t at,
+				       double *ret_per_hour)
+{
+	struct growth g = {.shape = GROWTH_SHORT};
+	double values[GROWTH_WINDOWS_MAX];
+	size_t n = at + 1 < GROWTH_WINDOWS_MAX ? at + 1 : GROWTH_WINDOWS_MAX;
+	uint64_t first, width;
+
+	*ret_per_hour = 0;
+	if (n < GROWTH_WINDOWS_MIN)
+		return g;
+	first = l->items[0].t_ns;
+	width = (l->items[at].t_ns - first) / (n - 1);
+	if (!width)
+		return g;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t t = i + 1 == n ? l->items[at].t_ns : first + i * width;
+		size_t of = fragmentation_list_at(l, t);
+
+		values[i] = beyond(&l->items[of < l->n ? of : 0]);
+	}
+	growth_judge(values, values, n, GROWTH_SHAPE, &g);
+	*ret_per_hour = g.slope / ((double)width / 3600e9);
+	return g;
+}
+
 /* ---- what is known of them --------------------------------------------------------- */
 
 char *fragmentation_unknown(const struct catalog *c)

@@ -7,6 +7,7 @@
 
 #include "analyzer/analysis.h"
 #include "analyzer/fragmentation.h"
+#include "analyzer/growth.h"
 #include "analyzer/own.h"
 #include "common/err.h"
 #include "store/catalog.h"
@@ -29,6 +30,13 @@ void fragmentation_list_release(struct fragmentation_list *l);
 size_t fragmentation_list_at(const struct fragmentation_list *l, uint64_t t_ns);
 /* That with the most live bytes, of equal ones the last. */
 size_t fragmentation_list_peak(const struct fragmentation_list *l);
+
+/*
+ * Does what the heap holds beyond live blocks grow, over the snapshots until number @at?
+ * @ret_per_hour: by how many bytes.  GROWTH_SHORT: there are too few to tell.
+ */
+struct growth fragmentation_list_trend(const struct fragmentation_list *l, size_t at,
+				       double *ret_per_hour);
 
 /*
  * Why what no live block has need not be free, in words: to be freed; NULL: it is free.

@@ -19,6 +19,7 @@ struct frag {
 	struct snapshot snapshot;
 	struct fragmentation f;
 	struct heap_map map; /* where it is wanted */
+	uint64_t *usual_ns; /* [site] how long its blocks live; NULL: nobody asked */
 	char *unknown; /* why it is not known what is free; NULL: it is */
 };
 

@@ -7,6 +7,9 @@
 
 static void put_snapshots(const struct frag *f, struct json *j)
 {
+	double per_hour;
+	struct growth g = fragmentation_list_trend(&f->list, f->at, &per_hour);
+
 	json_begin_array(j, "snapshots");
 	for (size_t i = 0; i < f->list.n; i++) {
 		const struct snapshot_info *s = &f->list.items[i];
@@ -21,6 +24,11 @@ static void put_snapshots(const struct frag *f, struct json *j)
 		json_end_object(j);
 	}
 	json_end_array(j);
+	json_begin_object(j, "trend");
+	json_string(j, "shape", growth_shape_name(g.shape));
+	json_bool(j, "is_growing", g.is_growing);
+	json_i64(j, "bytes_per_hour", g.shape == GROWTH_SHORT ? 0 : (int64_t)per_hour);
+	json_end_object(j);
 }
 
 static void put_sites(const struct frag *f, struct json *j)
@@ -41,6 +49,8 @@ static void put_sites(const struct frag *f, struct json *j)
 		json_u64(j, "blocks", s->blocks);
 		json_u64(j, "requested_bytes", s->requested);
 		json_u64(j, "rounding_bytes", s->rounding);
+		if (f->usual_ns)
+			json_u64(j, "usual_lifetime_ns", f->usual_ns[i]);
 		if (s->oldest_ns) {
 			json_u64(j, "oldest_age_ns", now > s->oldest_ns ? now - s->oldest_ns : 0);
 			json_u64(j, "newest_age_ns", now > s->newest_ns ? now - s->newest_ns : 0);

@@ -206,6 +206,8 @@ static void print_rest(size_t shown, size_t n)
 		printf("  and %s more (--rows 0 shows all)\n", format_count(x, n - shown));
 }
 
+#define PINS_COLUMNS "  WASTED    PAGES  SHARED   BLOCKS      BYTES    OLDEST"
+
 static void print_sites(const struct frag *frag, const struct frag_options *o)
 {
 	const struct fragmentation *f = &frag->f;
@@ -220,7 +222,8 @@ static void print_sites(const struct frag *frag, const struct frag_options *o)
 	       view_bytes(b, f->pinned_wasted, o->exact_bytes));
 	if (!all)
 		return;
-	print_title("  WASTED    PAGES  SHARED   BLOCKS      BYTES    OLDEST  WHO PINS");
+	print_title(frag->usual_ns ? PINS_COLUMNS "     USUAL  WHO PINS"
+				   : PINS_COLUMNS "  WHO PINS");
 	for (; n < all && (!o->rows || n < o->rows); n++) {
 		const struct fragmentation_site *s = &f->sites[n];
 		int used = printf("%8s %8s %7s %8s %10s %9s  ",
@@ -231,6 +234,10 @@ static void print_sites(const struct frag *frag, const struct frag_options *o)
 				  format_duration((char[FORMAT_MAX]){0},
 						  now > s->oldest_ns ? now - s->oldest_ns : 0));
 
+		if (frag->usual_ns)
+			used += printf("%8s  ", frag->usual_ns[n]
+							? format_duration(a, frag->usual_ns[n])
+							: "-");
 		print_place(frag, s->stack, used);
 	}
 	print_rest(n, all);
@@ -259,6 +266,16 @@ static void print_arenas(const struct frag *frag, const struct frag_options *o)
 	print_rest(n, f->n_arenas);
 }
 
+static int by_rounding(const void *a, const void *b)
+{
+	const struct fragmentation_site *x = *(const struct fragmentation_site *const *)a;
+	const struct fragmentation_site *y = *(const struct fragmentation_site *const *)b;
+
+	if (x->rounding != y->rounding)
+		return x->rounding < y->rounding ? 1 : -1;
+	return (x->site > y->site) - (x->site < y->site);
+}
+
 static void print_classes(const struct frag *frag, const struct frag_options *o)
 {
 	const struct fragmentation *f = &frag->f;
@@ -284,6 +301,36 @@ static void print_classes(const struct frag *frag, const struct frag_options *o)
 		       format_count(c, top[n]->blocks),
 		       view_bytes(d, top[n]->requested, o->exact_bytes),
 		       view_bytes(e, top[n]->usable, o->exact_bytes));
+	free(top);
+}
+
+/* Whose blocks got more than they requested. */
+static void print_rounding(const struct frag *frag, const struct frag_options *o)
+{
+	const struct fragmentation *f = &frag->f;
+	const struct fragmentation_site **top = xcalloc(f->n_sites + 1, sizeof(*top));
+	char a[FORMAT_MAX], b[FORMAT_MAX], c[FORMAT_MAX], d[FORMAT_MAX];
+	size_t n = 0, all;
+
+	for (size_t i = 0; i < f->n_sites; i++)
+		if (f->sites[i].rounding)
+			top[n++] = &f->sites[i];
+	all = n;
+	if (n)
+		qsort(top, n, sizeof(*top), by_rounding);
+	if (n)
+		print_title("  ROUNDING      SHARE    BLOCKS  REQUESTED  WHOSE BLOCKS");
+	for (n = 0; n < all && (!o->rows || n < o->rows); n++) {
+		const struct fragmentation_site *s = top[n];
+		int used = printf("%10s %10s %9s %10s  ",
+				  view_bytes(a, s->rounding, o->exact_bytes),
+				  format_percent(b, s->rounding, s->rounding + s->requested),
+				  format_count(c, s->blocks),
+				  view_bytes(d, s->requested, o->exact_bytes));
+
+		print_place(frag, s->stack, used);
+	}
+	print_rest(n, all);
 	free(top);
 }
 
@@ -322,6 +369,28 @@ static void print_mapped(const struct frag *frag, const struct frag_options *o)
 
 /* ---- over time ----------------------------------------------------------------------- */
 
+/* Does it become more and more that nobody uses? */
+static void print_growth(const struct frag *frag, const struct frag_options *o)
+{
+	char a[FORMAT_MAX];
+	double per_hour;
+	struct growth g = fragmentation_list_trend(&frag->list, frag->at, &per_hour);
+
+	if (g.shape == GROWTH_SHORT)
+		printf("Whether what the heap holds beyond live blocks grows is told from %d "
+		       "snapshots on.\n", GROWTH_WINDOWS_MIN);
+	else if (g.is_growing)
+		printf("What the heap holds beyond live blocks grows: by %s an hour (%s).\n",
+		       view_bytes(a, (uint64_t)per_hour, o->exact_bytes),
+		       growth_shape_text(g.shape));
+	else if (g.shape == GROWTH_UNCLEAR)
+		printf("What the heap holds beyond live blocks may grow: it rises, but not "
+		       "surely.\n");
+	else
+		printf("What the heap holds beyond live blocks does not grow (%s).\n",
+		       growth_shape_text(g.shape));
+}
+
 static void print_trend(const struct frag *frag, const struct frag_options *o)
 {
 	char a[FORMAT_MAX], b[FORMAT_MAX], c[FORMAT_MAX], d[FORMAT_MAX];
@@ -342,6 +411,7 @@ static void print_trend(const struct frag *frag, const struct frag_options *o)
 			printf("%.2f", (double)s->heap_bytes / (double)s->live_bytes);
 		puts(i == frag->at ? "  <- shown" : "");
 	}
+	print_growth(frag, o);
 }
 
 /* ---- the map ------------------------------------------------------------------------- */
@@ -399,6 +469,7 @@ void frag_print(const struct frag *f, const struct frag_options *o)
 	print_sites(f, o);
 	print_arenas(f, o);
 	print_holes(f, o);
+	print_rounding(f, o);
 	print_classes(f, o);
 	print_mapped(f, o);
 	print_trend(f, o);

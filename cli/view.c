@@ -104,8 +104,8 @@ int view_open_when(struct view *v, const char *path, enum group_key key, const s
 int view_open_visit(struct view *v, const char *path, const struct when *when,
 		    const struct view_visitor *visitor, struct err *err)
 {
-	return open_whole(v, path, &(struct wanted){.key = GROUP_STACK, .visitor = visitor}, when,
-			  err);
+	return open_whole(v, path,
+			  &(struct wanted){GROUP_STACK, visitor, visitor->windows}, when, err);
 }
 
 static void forget_blocks(void *arg)
@@ -124,7 +124,7 @@ int view_open_live(struct view *v, const char *path, const struct when *when,
 int view_open_growth(struct view *v, const char *path, const struct when *when,
 		     struct leak_blocks *blocks, struct growth_windows *windows, struct err *err)
 {
-	const struct view_visitor visitor = {forget_blocks, leak_blocks_add, blocks};
+	const struct view_visitor visitor = {forget_blocks, leak_blocks_add, blocks, windows};
 	int r = open_whole(v, path, &(struct wanted){GROUP_STACK, &visitor, windows}, when, err);
 
 	/* a layer's blocks may be at the addresses of the heap's */

@@ -37,6 +37,7 @@ struct view_visitor {
 	void (*begin)(void *arg);
 	totals_visitor *visit;
 	void *arg;
+	struct growth_windows *windows; /* new: gets what each stack had over time; or NULL */
 };
 int view_open_visit(struct view *v, const char *path, const struct when *when,
 		    const struct view_visitor *visitor, struct err *err);

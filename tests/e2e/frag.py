@@ -265,6 +265,18 @@ def moments():
     tap.ok(all(b < 128 for b in ascii_text), "--ascii is ASCII")
 
 
+def trend():
+    """A program that holds what it held; and how long blocks live."""
+    record("--frag-every", "100ms", "--", "python3", "-c",
+           "import time\nx = [bytes(3000) for k in range(20000)]\nfor i in range(60): y = [bytes(900) for k in range(100)]; time.sleep(.03)")
+    # in its exit it has given all back
+    taken = [t for t, reason in beside.sql(trail, "SELECT time_ns, reason FROM snapshot ORDER BY id") if reason == "every"]
+    start = dict(beside.sql(trail, "SELECT key, value FROM recording"))["start_ns"]
+    data = frag("--lifetimes", "--at", f"{(taken[-1] - start) // 1000 + 1}us", trail)
+    tap.ok(not data["trend"]["is_growing"], f"it does not grow: {data['trend']}")
+    tap.ok(data["pinned_by"] and all("usual_lifetime_ns" in s for s in data["pinned_by"]), "--lifetimes")
+
+
 def refused():
     def frag_status(*args):
         return subprocess.run([HEAPTRAIL, "frag", *args], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -486,7 +498,7 @@ def attached():
 
 def main():
     try:
-        tap.run_as_root([modes, moments, refused, asked, walked, mapped, one_shot, jemalloc, story, attached])
+        tap.run_as_root([modes, moments, trend, refused, asked, walked, mapped, one_shot, jemalloc, story, attached])
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The split of resident memory, against one that is made byte by byte. */
 #include "config.h"
-#include "analyzer/fragmentation.h"
+#include "analyzer/fragmentation_load.h"
+#include "common/xalloc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #define OTHER 2
 
 /* What each byte of the address space is. */
-enum use { FREE, REQUESTED, ROUNDING, HEADER };
+enum use { FREE, REQUESTED, ROUNDING, HEADER, BEFORE, USES };
 static uint8_t use[PAGES * SNAPSHOT_PAGE_BYTES], owner[PAGES * SNAPSHOT_PAGE_BYTES];
 static struct snapshot snapshot;
 static struct fragmentation_blocks blocks;
@@ -69,12 +70,16 @@ static void make_blocks(void)
 					 .family = random_below(2) ? LIBC : OTHER};
 
 		b.size = usable - random_below(16);
+		if (random_below(5))
+			b.thread.v = 1;
+		else
+			b.size = usable; /* from before: no thread made it */
 		b.stack.v = 1 + (uint32_t)random_below(STACKS);
 		if (at + usable + 16 > BASE + PAGES * PAGE)
 			break;
 		if (random_below(3)) {
 			fragmentation_add(&blocks, &b);
-			mark(at, b.size, REQUESTED, b.stack.v);
+			mark(at, b.size, b.thread.v ? REQUESTED : BEFORE, b.stack.v);
 			mark(at + b.size, usable - b.size, ROUNDING, b.stack.v);
 			if (b.family == LIBC)
 				mark(at - 8, 8, HEADER, b.stack.v);
@@ -90,7 +95,7 @@ struct expected {
 
 static void count_page(struct expected *e, uint64_t page)
 {
-	uint64_t n[4] = {0}, live;
+	uint64_t n[USES] = {0}, live;
 	bool has[STACKS + 1] = {false};
 	int users = 0, user = 0;
 
@@ -105,7 +110,7 @@ static void count_page(struct expected *e, uint64_t page)
 	}
 	live = PAGE - n[FREE];
 	if (states[page] != SNAPSHOT_RESIDENT) {
-		e->not_resident += n[REQUESTED];
+		e->not_resident += n[REQUESTED] + n[BEFORE];
 		return;
 	}
 	if (kinds[page] == SNAPSHOT_ANONYMOUS && !live) {
@@ -115,6 +120,7 @@ static void count_page(struct expected *e, uint64_t page)
 	e->parts[PART_REQUESTED] += n[REQUESTED];
 	e->parts[PART_ROUNDING] += n[ROUNDING];
 	e->parts[PART_HEADERS] += n[HEADER];
+	e->parts[PART_BEFORE] += n[BEFORE];
 	e->parts[live ? PART_FREE_INSIDE : PART_FREE_PAGES] += n[FREE];
 	if (!live || live >= PAGE / 2)
 		return;
@@ -153,7 +159,7 @@ static bool is_as_expected(const struct fragmentation *f, const struct seen *s)
 	good &= !memcmp(f->parts, e.parts, sizeof(e.parts)) && f->not_resident == e.not_resident &&
 		f->pinned_pages == e.pinned && f->pinned_wasted == e.wasted && !f->outside;
 	good &= s->live == e.parts[PART_REQUESTED] + e.parts[PART_ROUNDING] +
-				   e.parts[PART_HEADERS];
+				   e.parts[PART_HEADERS] + e.parts[PART_BEFORE];
 	for (size_t i = 0; i < f->n_sites; i++) {
 		const struct fragmentation_site *x = &f->sites[i];
 
@@ -182,6 +188,34 @@ static bool has_largest_hole(const struct fragmentation *f)
 	return f->n_holes ? f->holes[0].bytes >= most : !most;
 }
 
+/* What the heap holds beyond live blocks, at so many snapshots: by what is it told? */
+static void test_trend(void)
+{
+	static struct snapshot_info items[100];
+	struct fragmentation_list l = {.items = items, .n = COUNT_OF(items)};
+	double per_hour;
+	struct growth g;
+
+	for (size_t i = 0; i < l.n; i++)
+		items[i] = (struct snapshot_info){.t_ns = 1000 + i * 60000000000ull,
+						  .live_bytes = 1000000 + random_below(500000)};
+	for (size_t i = 0; i < l.n; i++)
+		items[i].heap_bytes = items[i].live_bytes + 5000000 + i * 100000;
+	g = fragmentation_list_trend(&l, l.n - 1, &per_hour);
+	ok(g.is_growing && per_hour > 5.9e6 && per_hour < 6.1e6,
+	   "6 MB more an hour are told: %s, %.0f", growth_shape_text(g.shape), per_hour);
+	for (size_t i = 0; i < l.n; i++)
+		items[i].heap_bytes = items[i].live_bytes + 5000000 + random_below(10000);
+	g = fragmentation_list_trend(&l, l.n - 1, &per_hour);
+	ok(!g.is_growing, "what stays does not grow: %s", growth_shape_text(g.shape));
+	g = fragmentation_list_trend(&l, GROWTH_WINDOWS_MIN - 2, &per_hour);
+	ok(g.shape == GROWTH_SHORT, "of few it is not told");
+	for (size_t i = 0; i < l.n; i++)
+		items[i].t_ns = 5;
+	g = fragmentation_list_trend(&l, l.n - 1, &per_hour);
+	ok(g.shape == GROWTH_SHORT, "nor of a single moment");
+}
+
 int main(void)
 {
 	int right = 0, holes = 0, sums = 0;
@@ -203,6 +237,7 @@ int main(void)
 		sums += sum == f.rss && f.rss == snapshot.rss_bytes && !f.parts[PART_UNEXPLAINED];
 		fragmentation_release(&f);
 	}
+	test_trend();
 	ok(right == 300, "%d of 300 heaps are taken apart as byte by byte", right);
 	ok(holes == 300, "%d of 300 largest holes", holes);
 	ok(sums == 300, "%d of 300 add up", sums);
