@@ -402,6 +402,8 @@ static int make(struct store_reader *reader, enum group_key key,
 		/* a program that never allocated */
 		if (window->until_ns == UINT64_MAX && last.v > p->replay.space.v)
 			begin_space(p, last);
+		if (window->space.v > p->replay.space.v)
+			begin_space(p, window->space);
 		analysis_pass_get(p, key, true, ret);
 		totals_give_away(&p->totals, key); /* they are its own now */
 		if (visit)

@@ -12,6 +12,7 @@
 /* Less of a page is live: it is mostly empty. */
 #define MOSTLY_EMPTY (PAGE / 2)
 #define HOLES_MAX 32
+#define ROUNDING_MAX (4u << 20)
 /* Larger blocks are put together, by powers of two. */
 #define CLASS_EXACT_MAX 1024
 /* Family ids of recordings: heaptrail-recording(5). */
@@ -37,7 +38,9 @@ static uint8_t header_of(const struct replay_block *b)
 void fragmentation_add(void *arg, const struct replay_block *b)
 {
 	struct fragmentation_blocks *to = arg;
-	bool is_known = b->usable != USABLE_UNKNOWN && b->usable >= b->size;
+	/* whatever a recording says: no allocator gives twice as much, and some MiB */
+	bool is_known = b->usable != USABLE_UNKNOWN && b->usable >= b->size &&
+			b->usable - b->size <= b->size + ROUNDING_MAX;
 
 	ARRAY_GROW(to->items, to->cap, to->n);
 	to->items[to->n++] = (struct fragmentation_block){
@@ -118,13 +121,21 @@ static void count_block(struct making *m, const struct fragmentation_block *b)
 {
 	struct fragmentation_site *site = find_site(m, b->stack);
 	uint64_t top = class_of(b->usable), rounding = b->usable - b->size;
-	uint32_t *at = hashmap_put(&m->classes, top);
+	uint32_t *at;
 	struct fragmentation_class *class;
 	struct fragmentation *f = m->f;
 
+	f->live_blocks++;
+	f->live_requested += b->size;
+	f->live_usable += b->usable;
 	site->blocks++;
 	site->requested += b->size;
+	if (b->is_before) { /* what was requested is not known */
+		f->live_before += b->usable;
+		return;
+	}
 	site->rounding += rounding;
+	at = hashmap_put(&m->classes, top);
 	if (*at == HASHMAP_NONE) {
 		*at = (uint32_t)f->n_classes;
 		ARRAY_GROW(f->classes, f->cap_classes, f->n_classes);
@@ -134,9 +145,6 @@ static void count_block(struct making *m, const struct fragmentation_block *b)
 	class->blocks++;
 	class->requested += b->size;
 	class->rounding += rounding;
-	f->live_blocks++;
-	f->live_requested += b->size;
-	f->live_usable += b->usable;
 }
 
 /* ---- who pins ---------------------------------------------------------------------- */
@@ -240,6 +248,8 @@ static void add_free(struct making *m, uint64_t start, uint64_t end, bool is_res
 
 /* ---- pages ------------------------------------------------------------------------- */
 
+#define PAGE_BLOCKS_AT_ALL (SNAPSHOT_PAGE_BYTES / 8 + 2)
+
 struct page_use {
 	uint64_t requested, rounding, headers, before;
 	size_t from, to; /* the blocks on it */
@@ -273,7 +283,9 @@ static void use_page(struct making *m, uint64_t at, bool is_resident, struct pag
 	while (m->next < m->n && end_of(&m->blocks[m->next]) <= at)
 		m->next++;
 	*ret = (struct page_use){.from = m->next, .to = m->next};
-	for (size_t i = m->next; i < m->n && begin_of(&m->blocks[i]) < end; i++) {
+	/* no more blocks fit; those of a damaged recording may lie on one another */
+	for (size_t i = m->next; i < m->n && i < m->next + PAGE_BLOCKS_AT_ALL &&
+				 begin_of(&m->blocks[i]) < end; i++) {
 		const struct fragmentation_block *b = &m->blocks[i];
 
 		if (end_of(b) <= pos)
@@ -292,21 +304,26 @@ static void use_page(struct making *m, uint64_t at, bool is_resident, struct pag
 	add_free(m, pos, end, is_resident);
 }
 
-/* So many pages from @at on are full of one block's requested bytes, or of one from before. */
+/* So many pages from @at on are full of one block: of what was requested, or of the rest. */
 static uint64_t full_pages(const struct making *m, uint64_t at, uint64_t pages,
 			   struct page_use *ret)
 {
 	const struct fragmentation_block *b;
+	uint64_t requested_end, end;
 	size_t i = m->next;
 
 	while (i < m->n && end_of(&m->blocks[i]) <= at)
 		i++;
 	b = i < m->n ? &m->blocks[i] : NULL;
-	if (!b || b->address > at || b->address + b->size < at + PAGE)
+	if (!b || b->address > at)
 		return 0;
-	*(b->is_before ? &ret->before : &ret->requested) = PAGE;
-	return (b->address + b->size - at) / PAGE < pages ? (b->address + b->size - at) / PAGE
-							  : pages;
+	requested_end = b->address + b->size;
+	end = requested_end >= at + PAGE ? requested_end : end_of(b);
+	if (end < at + PAGE || (end != requested_end && requested_end > at))
+		return 0;
+	*(b->is_before ? &ret->before : end == requested_end ? &ret->requested
+							      : &ret->rounding) = PAGE;
+	return (end - at) / PAGE < pages ? (end - at) / PAGE : pages;
 }
 
 /* So many pages from @at on have no block. */
@@ -576,8 +593,9 @@ void fragmentation_release(struct fragmentation *f)
 
 double fragmentation_internal(const struct fragmentation *f)
 {
-	return f->live_usable ? (double)(f->live_usable - f->live_requested) /
-					(double)f->live_usable : 0;
+	uint64_t known = f->live_usable - f->live_before;
+
+	return known ? (double)(f->live_usable - f->live_requested) / (double)known : 0;
 }
 
 double fragmentation_external(const struct fragmentation *f)

@@ -99,6 +99,7 @@ struct fragmentation {
 	uint64_t heap_huge, shared; /* of the heap, in huge pages; of all, shared with others */
 	uint64_t not_resident; /* requested bytes on pages that are not, or were never touched */
 	uint64_t live_blocks, live_requested, live_usable; /* of all live blocks, resident or not */
+	uint64_t live_before; /* of live_usable: of blocks from before the recording */
 	uint64_t usable_unknown; /* blocks */
 	uint64_t outside; /* live blocks in no region of an allocator's */
 	uint64_t pinned_pages, pinned_wasted;
@@ -143,7 +144,7 @@ void fragmentation_make(struct fragmentation *ret, const struct snapshot *s,
 			const struct fragmentation_options *options);
 void fragmentation_release(struct fragmentation *f);
 
-/* Σ(usable − requested) / Σ usable of all live blocks; 0 where there are none. */
+/* Σ(usable − requested) / Σ usable of live blocks, but those from before; 0: there are none. */
 double fragmentation_internal(const struct fragmentation *f);
 /* The share of the heap's resident bytes that are in no live block's usable ones. */
 double fragmentation_external(const struct fragmentation *f);

@@ -8,6 +8,7 @@
 #include "analyzer/small.h"
 #include "common/xalloc.h"
 #include "store/layers.h"
+#include "store/loss.h"
 
 /* ---- which there are --------------------------------------------------------------- */
 
@@ -78,13 +79,18 @@ struct growth fragmentation_list_trend(const struct fragmentation_list *l, size_
 {
 	struct growth g = {.shape = GROWTH_SHORT};
 	double values[GROWTH_WINDOWS_MAX];
-	size_t n = at + 1 < GROWTH_WINDOWS_MAX ? at + 1 : GROWTH_WINDOWS_MAX;
+	size_t n, begin;
 	uint64_t first, width;
 
 	*ret_per_hour = 0;
+	if (at && !strcmp(l->items[at].reason, "exit"))
+		at--; /* there all may have been given back at once */
+	for (begin = at; begin > 0 && l->items[begin - 1].space.v == l->items[at].space.v;)
+		begin--; /* of the program that runs then */
+	n = at - begin + 1 < GROWTH_WINDOWS_MAX ? at - begin + 1 : GROWTH_WINDOWS_MAX;
 	if (n < GROWTH_WINDOWS_MIN)
 		return g;
-	first = l->items[0].t_ns;
+	first = l->items[begin].t_ns;
 	width = (l->items[at].t_ns - first) / (n - 1);
 	if (!width)
 		return g;
@@ -116,6 +122,10 @@ char *fragmentation_unknown(const struct catalog *c)
 		return xstrdup("events were lost");
 	if (catalog_text(c, "other_allocator"))
 		return xstrdup("an allocator that is not known takes malloc's place");
+	if (catalog_text(c, "not_probed") || catalog_text(c, "no_allocator"))
+		return xstrdup("not all calls of the allocator were recorded");
+	if (catalog_loss(c, loss_kinds[LOSS_MAIN_THREAD_GONE].name))
+		return xstrdup("the main thread ended before others: what those did is not in it");
 	return NULL;
 }
 
@@ -160,7 +170,7 @@ int fragmentation_read_mappings(struct fragmentation_blocks *ret, struct store_r
 
 static int read_blocks(struct fragmentation_look *l, struct store_reader *r, struct err *err)
 {
-	struct analysis_window w = {.until_ns = l->info.t_ns};
+	struct analysis_window w = {.until_ns = l->info.t_ns, .space = l->info.space};
 	struct analysis a;
 	int e = analysis_make_live(r, &w, NULL, fragmentation_add, &l->blocks, &a, err);
 

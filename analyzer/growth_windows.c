@@ -37,7 +37,7 @@ struct stack_windows {
 };
 
 struct stack_lifetimes {
-	uint32_t counts[GROWTH_LIFETIMES];
+	uint64_t counts[GROWTH_LIFETIMES];
 };
 
 struct growth_windows {
@@ -288,7 +288,7 @@ void growth_windows_note(struct growth_windows *g, const struct totals *t, const
 		return;
 	s = touch(g, find(g, made->stack));
 	s->live += made->size;
-	s->blocks++;
+	s->blocks += s->blocks < UINT32_MAX; /* of so many none counts any more */
 	s->bytes += made->size;
 	/* a block that only becomes larger is as old as it was */
 	if (ended && step->old.t_ns < g->open_ns)
@@ -311,7 +311,7 @@ void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint
 		struct stack_now *s = touch(g, find(g, stack));
 
 		s->live = h->live_bytes;
-		s->blocks = (uint32_t)h->alloc_calls;
+		s->blocks = h->alloc_calls < UINT32_MAX ? (uint32_t)h->alloc_calls : UINT32_MAX;
 		s->bytes = h->allocated_bytes;
 	}
 }

@@ -11,7 +11,7 @@ uint64_t heap_map_pages_each(const struct snapshot *s, uint64_t cells)
 	uint64_t pages = 0;
 
 	for (size_t i = 0; i < s->n_runs; i++)
-		pages += s->runs[i].state == SNAPSHOT_RESIDENT ? s->runs[i].pages : 0;
+		pages += s->runs[i].state != SNAPSHOT_ABSENT ? s->runs[i].pages : 0;
 	return pages / (cells ? cells : 1) + 1;
 }
 

@@ -17,7 +17,7 @@ struct heap_map {
 	uint64_t pages_each;
 };
 
-/* As many pages a cell as it takes for no more than @cells of resident ones. */
+/* As many pages a cell as it takes for no more than @cells, about, of those that are there. */
 uint64_t heap_map_pages_each(const struct snapshot *s, uint64_t cells);
 /* Adds some: a fragmentation_visitor; @map is a struct heap_map, @map->pages_each is set. */
 void heap_map_add(void *map, const struct fragmentation_pages *p);

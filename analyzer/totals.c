@@ -448,7 +448,8 @@ static void find_ages(struct totals *t, enum group_key key, const struct replay 
 			g->oldest_ns = b.t_ns;
 		if (b.t_ns > g->newest_ns)
 			g->newest_ns = b.t_ns;
-		if (b.usable == USABLE_UNKNOWN)
+		/* of one from before nobody knows what was requested */
+		if (b.usable == USABLE_UNKNOWN || b.thread.v == THREAD_OF_BEFORE)
 			continue;
 		a->usable_bytes += b.usable;
 		a->usable_requested_bytes += b.size;

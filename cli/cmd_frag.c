@@ -61,6 +61,9 @@ static const char help[] =
 	"      --frag-every TIME, --frag-peaks  more of them, as with `record`\n"
 	"      --as-root     under sudo, run COMMAND as root\n"
 	"\n"
+	"Several FILEs are those of one recording with --every: it is the last, or that\n"
+	"in which the moment of --at is.\n"
+	"\n"
 	"Exit status: with COMMAND its own (128 + n if a signal ended it), 125 if\n"
 	"recording failed, 126 or 127 if COMMAND could not be started; otherwise 0; 1 if\n"
 	"there is no snapshot; 2 usage; 3 without the rights; 4 if FILE is not a readable\n"
@@ -150,8 +153,10 @@ static int find(struct frag *f, const char *path, const struct options *o, struc
 		r = store_reader_snapshot(reader, f->list.items[f->at].id, &f->snapshot, err);
 	store_reader_close(reader);
 	*ret = (struct when){.has_until = true};
-	if (!r)
+	if (!r) {
 		ret->until_ns = f->list.items[f->at].t_ns - start;
+		ret->space = f->list.items[f->at].space;
+	}
 	return r;
 }
 
@@ -329,6 +334,10 @@ static int parse(const struct command *c, int argc, char **argv, struct options 
 		o->session.argv = argv + n + 1;
 	if ((o->n_paths > 0) + (o->session.argv != NULL) + (o->session.pid != 0) != 1)
 		return usage_error(c, "give one of FILE, -p PID and -- COMMAND");
+	if (o->n_paths && (o->session.output || o->session.overwrite || o->session.duration_ns ||
+			   o->as_root || o->snapshots.is_asked))
+		return usage_error(c, "-o, --force, -d, --as-root, --frag-every and --frag-peaks "
+				      "are for -p PID or -- COMMAND");
 	return 0;
 }
 

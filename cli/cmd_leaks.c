@@ -92,6 +92,13 @@ static int open_view(const struct leak_options *o, const char *path, struct leak
 
 	if (view_open_growth(v, path, &o->when, blocks, windows, &err) < 0)
 		return print_error(&err);
+	if (o->kinds && !blocks->kinds.is_there) {
+		err_set(&err, ERR_FAILED, 0, "cannot tell kinds: nobody looked at what points to "
+			"these blocks");
+		err_hint(&err, "heaptrail record --reachable looks, at the end of a recording");
+		view_close(v);
+		return print_error(&err);
+	}
 	if (!o->no_symbolize)
 		view_complete_names(v);
 	return 0;

@@ -26,8 +26,8 @@ static void put_snapshots(const struct frag *f, struct json *j)
 	json_end_array(j);
 	json_begin_object(j, "trend");
 	json_string(j, "shape", growth_shape_name(g.shape));
-	json_bool(j, "is_growing", g.is_growing);
-	json_i64(j, "bytes_per_hour", g.shape == GROWTH_SHORT ? 0 : (int64_t)per_hour);
+	json_bool(j, "growing", g.is_growing);
+	json_double(j, "bytes_per_hour", per_hour);
 	json_end_object(j);
 }
 
@@ -49,8 +49,10 @@ static void put_sites(const struct frag *f, struct json *j)
 		json_u64(j, "blocks", s->blocks);
 		json_u64(j, "requested_bytes", s->requested);
 		json_u64(j, "rounding_bytes", s->rounding);
-		if (f->usual_ns)
+		if (f->usual_ns && f->usual_ns[i])
 			json_u64(j, "usual_lifetime_ns", f->usual_ns[i]);
+		else if (f->usual_ns)
+			json_string(j, "usual_lifetime_ns", NULL);
 		if (s->oldest_ns) {
 			json_u64(j, "oldest_age_ns", now > s->oldest_ns ? now - s->oldest_ns : 0);
 			json_u64(j, "newest_age_ns", now > s->newest_ns ? now - s->newest_ns : 0);
@@ -171,7 +173,10 @@ void frag_json(const struct frag *f, const struct frag_options *o, FILE *out)
 	json_u64(&j, "not_resident_bytes", x->not_resident);
 	json_u64(&j, "internal_ppm", millionths(fragmentation_internal(x)));
 	json_u64(&j, "external_ppm", millionths(fragmentation_external(x)));
-	json_u64(&j, "returnable_bytes", f->unknown ? 0 : fragmentation_returnable(x));
+	if (f->unknown)
+		json_string(&j, "returnable_bytes", NULL);
+	else
+		json_u64(&j, "returnable_bytes", fragmentation_returnable(x));
 	json_u64(&j, "pinned_pages", x->pinned_pages);
 	json_u64(&j, "pinned_bytes", x->pinned_wasted);
 	put_sites(f, &j);
@@ -182,5 +187,4 @@ void frag_json(const struct frag *f, const struct frag_options *o, FILE *out)
 		put_map(f, &j);
 	put_snapshots(f, &j);
 	json_end_object(&j);
-	fputc('\n', out);
 }

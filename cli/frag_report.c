@@ -122,6 +122,8 @@ static void print_split(const struct frag *frag, const struct frag_options *o)
 {
 	const struct fragmentation *f = &frag->f;
 	char x[FORMAT_MAX], y[FORMAT_MAX], z[FORMAT_MAX];
+	/* a page that came back from swap between two looks at it counts in one of them only */
+	uint64_t other = f->rss > f->heap_resident ? f->rss - f->heap_resident : 0;
 
 	printf("\nResident memory: %s\n", view_bytes(x, f->rss, o->exact_bytes));
 	print_bar(f, o->ascii);
@@ -130,9 +132,8 @@ static void print_split(const struct frag *frag, const struct frag_options *o)
 	for (int p = 0; p < PARTS; p++)
 		if (parts[p].is_heap)
 			print_part(f, p, o);
-	printf("  %-37s %12s %8s\n", "other", view_bytes(x, f->rss - f->heap_resident,
-							   o->exact_bytes),
-	       format_percent(y, f->rss - f->heap_resident, f->rss));
+	printf("  %-37s %12s %8s\n", "other", view_bytes(x, other, o->exact_bytes),
+	       format_percent(y, other, f->rss));
 	for (int p = 0; p < PARTS; p++)
 		if (!parts[p].is_heap)
 			print_part(f, p, o);
@@ -149,7 +150,8 @@ static void print_split(const struct frag *frag, const struct frag_options *o)
 		printf("  %s are shared with other processes.\n",
 		       view_bytes(x, f->shared, o->exact_bytes));
 	printf("\nFragmentation: %.1f %% internal%s, ", fragmentation_internal(f) * 100,
-	       f->usable_unknown ? " (usable sizes not all known)" : "");
+	       f->usable_unknown ? " (usable sizes not all known)"
+	       : f->live_before	 ? " (without blocks from before)" : "");
 	if (frag->unknown)
 		printf("at most %.1f %% external\n", fragmentation_external(f) * 100);
 	else
@@ -376,6 +378,8 @@ static void print_growth(const struct frag *frag, const struct frag_options *o)
 	double per_hour;
 	struct growth g = fragmentation_list_trend(&frag->list, frag->at, &per_hour);
 
+	if (frag->unknown)
+		return; /* so is what is live */
 	if (g.shape == GROWTH_SHORT)
 		printf("Whether what the heap holds beyond live blocks grows is told from %d "
 		       "snapshots on.\n", GROWTH_WINDOWS_MIN);

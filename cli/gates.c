@@ -340,13 +340,14 @@ static void say_growing(const struct judging *j)
 	for (size_t i = 0; i < f->sites.n_growing && n < SITES_SHOWN; i++) {
 		const struct growth_site *s = &f->sites.growing[i];
 		double rate = growth_per_second(&f->sites.span, s->growth.slope);
-		char *name, number[FORMAT_MAX];
+		char *name, number[FORMAT_MAX], safe[160];
 
 		if (f->suppressed[i])
 			continue;
 		name = growth_site_name(&j->view->catalog, j->own, s);
-		fprintf(stderr, "%13s/h  %.120s\n",
-			format_bytes(number, whole_number(rate * SECONDS_PER_HOUR)), name);
+		fprintf(stderr, "%13s/h  %s\n",
+			format_bytes(number, whole_number(rate * SECONDS_PER_HOUR)),
+			format_safe(safe, sizeof(safe), name));
 		free(name);
 		n++;
 	}

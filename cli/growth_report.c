@@ -55,6 +55,8 @@ void growth_find(struct growth_found *ret, const struct view *v, const struct ow
 	ret->from_ns += warmup_ns;
 	growth_windows_advance(windows, end);
 	span = growth_windows_span(windows, ret->from_ns, end, GROWTH_WINDOWS_MAX);
+	if (ret->is_counted)
+		span.n = 0; /* it is of bytes */
 	if (by == ROWS_BY_STACK) {
 		growth_sites_make(&ret->sites, windows, &span, own, OTHERS_MAX);
 	} else {

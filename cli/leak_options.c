@@ -297,6 +297,10 @@ static int check(const struct command *c, const struct leak_options *o, bool has
 				      "known");
 	if (s->max_pause_ns && !s->wants_reach)
 		return usage_error(c, "--max-pause is for --reachable");
+	if (o->kinds && !o->n_paths && !s->wants_reach)
+		return usage_error(c, "--kinds goes with --reachable");
+	if (o->growth && o->kinds)
+		return usage_error(c, "--growth is of all blocks: not with --kinds");
 	if (o->warmup_ns && !o->growth)
 		return usage_error(c, "--warmup is for --growth");
 	if (o->growth && (o->older_ns || o->min_size || o->when.later_is_in))

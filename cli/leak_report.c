@@ -150,10 +150,12 @@ static void print_kinds(const struct leak_report *r)
 {
 	const struct reachability_record *k = &r->kinds->record;
 	const char *failed = catalog_text(&r->view->catalog, REACHABILITY_FAILED_KEY);
+	char safe[400];
 	char a[FORMAT_MAX], b[FORMAT_MAX];
 
 	if (failed)
-		printf("  NOTE: nobody knows what points to them: %s\n", failed);
+		printf("  NOTE: nobody knows what points to them: %s\n",
+		       format_safe(safe, sizeof(safe), failed));
 	if (!r->kinds->is_there)
 		return;
 	for (int i = BLOCK_DEFINITE; i <= BLOCK_KINDS; i++) {

@@ -54,9 +54,9 @@ int triggers_parse(const struct command *c, struct triggers *t, int argc, char *
 
 	if (gate_parse(optarg, &trigger.gate, &err) < 0)
 		return print_error(&err);
-	if (trigger.gate.metric <= GATE_REACHABLE)
-		return usage_error(c, "--when '%s': what is leaked is known at the end only; "
-				      "'live' is known before", optarg);
+	if (trigger.gate.metric <= GATE_REACHABLE || trigger.gate.metric == GATE_GROWTH)
+		return usage_error(c, "--when '%s': what is leaked or grows is known at the end "
+				      "only; 'live' is known before", optarg);
 	status = parse_action(c, &trigger, argc, argv);
 	if (status)
 		return status;
@@ -97,7 +97,6 @@ static struct gate_values values_of(const struct triggers *t, enum gate_metric m
 {
 	const struct heap_totals *sums = &t->totals->sums.totals;
 	bool is_peak = t->totals->peaks != t->peaks_seen;
-	uint64_t length = turn->last_ns > turn->start_ns ? turn->last_ns - turn->start_ns : 1;
 	struct gate_values v = {.whole = exact(t->totals->sums.free_calls)};
 
 	switch (metric) {
@@ -110,7 +109,6 @@ static struct gate_values values_of(const struct triggers *t, enum gate_metric m
 	case GATE_GROWTH:
 		v.whole = exact(sums->allocated_bytes);
 		v.whole_is_bytes = true;
-		v.hours = (long double)length / NS_PER_HOUR;
 		v.count = exact(is_peak ? sums->peak_blocks : t->totals->live_blocks);
 		v.bytes = exact(is_peak ? sums->peak_bytes : t->totals->live_bytes);
 		break;

@@ -77,7 +77,7 @@ int when_find(const struct when *w, struct store_reader *reader, struct analysis
 	uint64_t end = (uint64_t)store_reader_number(reader, "end_ns", 0);
 	uint64_t length = end > start ? end - start : 0;
 
-	*ret = (struct analysis_window){.until_ns = UINT64_MAX};
+	*ret = (struct analysis_window){.until_ns = UINT64_MAX, .space = w->space};
 	if (length && w->has_until && w->until_ns > length)
 		return not_there(w->until_ns, "after the end of the recording", length, err);
 	if (length && w->has_since && w->since_ns > length)

@@ -14,6 +14,7 @@ struct when {
 	bool has_since, has_until, is_peak;
 	uint64_t since_ns, until_ns; /* from its start on */
 	bool later_is_in; /* --until is no moment: it is of when blocks were allocated only */
+	struct space_id space; /* as in struct analysis_window */
 	const char *layer; /* NULL: the heap's */
 };
 

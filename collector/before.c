@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "collector/glibc_threads.h"
 #include "collector/hold.h"
@@ -14,6 +15,7 @@
 
 /* Threads that wait inside malloc() may be elsewhere next time. */
 #define ATTEMPTS 4
+#define BETWEEN_NS 5000000 /* calls go on meanwhile */
 #define FAMILY_LIBC 1
 
 /* For people, and where a block has no stack. */
@@ -93,14 +95,18 @@ void before_take(struct before *b, struct target *t, uint64_t max_pause_ns,
 		struct hold h = {0};
 		struct err err;
 
-		int r = hold_start(t, max_pause_ns, &h, &err);
+		int r;
+
+		if (i)
+			nanosleep(&(struct timespec){.tv_nsec = BETWEEN_NS}, NULL);
+		r = hold_start(t, max_pause_ns, &h, &err);
 
 		if (r < 0) {
 			fail(b, r == -ETIMEDOUT ? "its threads do not all stop within --max-pause"
 						: err.what);
 			break;
 		}
-		/* reading takes its time, too */
+		/* reading takes its time, too; an attempt that failed leaves the others some */
 		is_through = finish_calls(b, &h, h.start_ns + max_pause_ns / 2);
 		if (is_through)
 			read_held(b, &h, h.start_ns + max_pause_ns);

@@ -31,8 +31,8 @@ struct before {
 /* Where malloc is: what the probes were planned by. */
 void before_note(struct before *b, const struct plan *plan, const struct process_maps *maps);
 /*
- * Holds @t for @max_pause_ns at most (a bit longer, if its threads are slow to stop), reads,
- * and calls @arm, which arms the probes, in any case.
+ * Holds @t for @max_pause_ns at most each time (a bit longer, if its threads are slow to stop),
+ * four times at most, reads, and calls @arm, which arms the probes, in any case.
  */
 void before_take(struct before *b, struct target *t, uint64_t max_pause_ns,
 		 void (*arm)(void *arg), void *arg);

@@ -95,6 +95,8 @@ static const char anonymous[] = "[anonymous]";
 
 static enum code_owner owner_of(struct elf_file *elf, const struct family *family)
 {
+	if (!family && !n_mapping_families)
+		return CODE_OF_ANYBODY; /* nobody asks whose mappings are whose */
 	if (!family)
 		return elf_file_exports(elf, "_dl_debug_state") ? CODE_OF_LOADER : CODE_OF_ANYBODY;
 	return family->is_library && elf_file_soname(elf) ? CODE_OF_ALLOCATOR : CODE_OF_ANYBODY;

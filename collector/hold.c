@@ -39,7 +39,7 @@ static void pause_a_little(void)
 
 static int refuse(const struct hold *h, pid_t tid, int e, struct err *err)
 {
-	char path[64], line[256];
+	char path[64], line[256], state = 'X';
 	int tracer = 0;
 	FILE *f;
 
@@ -48,9 +48,11 @@ static int refuse(const struct hold *h, pid_t tid, int e, struct err *err)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)h->target->pid, (int)tid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f) && sscanf(line, "TracerPid: %d", &tracer) != 1)
-		;
+		sscanf(line, "State: %c", &state);
 	if (f)
 		fclose(f);
+	if (state == 'Z' || state == 'X')
+		return -ESRCH; /* a thread that has ended, if its process has not */
 	err_set(err, ERR_PRIVILEGE, e, "cannot hold process %d for a moment",
 		(int)h->target->pid);
 	if (tracer)
@@ -95,6 +97,14 @@ static bool check(struct hold *h, size_t i)
 
 	if (t->is_stopped)
 		return true;
+	/* it stands already, since the hold before, and nobody has acted on that yet */
+	if (!t->is_ours && h->target->has_noted && WIFSTOPPED(h->target->noted_status)) {
+		h->target->has_noted = false;
+		t->status = h->target->noted_status;
+		t->is_stopped = true;
+		read_registers(t);
+		return true;
+	}
 	do
 		r = waitpid(t->tid, &t->status, __WALL | WNOHANG | (t->is_ours ? 0 : WUNTRACED));
 	while (r < 0 && errno == EINTR);
@@ -113,25 +123,30 @@ static bool check(struct hold *h, size_t i)
 
 /* ---- all of them ------------------------------------------------------------------- */
 
-/* Asks those that were not asked yet.  Returns how many there were, or a negative errno. */
+/* Asks those that were not asked yet.  Returns how many it could ask, or a negative errno. */
 static int ask_new(struct hold *h, struct err *err)
 {
 	struct dirent *entry;
 	char path[64];
+	size_t before;
 	int n = 0, r = 0;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)h->target->pid);
 	dir = opendir(path);
+	if (!dir && errno != ENOENT && errno != ESRCH)
+		return err_set(err, ERR_FAILED, errno, "cannot list the threads of process %d",
+			       (int)h->target->pid);
 	if (!dir)
-		return -errno;
+		return -ESRCH;
 	while (!r && (entry = readdir(dir))) {
 		uint64_t tid;
 
 		if (!parse_u64(entry->d_name, INT32_MAX, &tid) || find(h, (pid_t)tid))
 			continue;
+		before = h->n;
 		r = ask(h, (pid_t)tid, err);
-		n++;
+		n += h->n > before;
 	}
 	closedir(dir);
 	return r ? r : n;
@@ -155,6 +170,7 @@ static int no_stop(const struct target *t, struct err *err)
 {
 	err_set(err, ERR_FAILED, 0, "cannot hold process %d for a moment: a thread does not stop",
 		(int)t->pid);
+	err_hint(err, "it waits for a disk, say, or for the child of its vfork(): try again");
 	return -ETIMEDOUT;
 }
 
@@ -163,6 +179,8 @@ static int stop_all(struct hold *h, uint64_t deadline_ns, struct err *err)
 	for (;;) {
 		int n = ask_new(h, err);
 
+		if (clock_now_ns() > deadline_ns)
+			return no_stop(h->target, err);
 		if (n == -ENOENT || n == -ESRCH)
 			return no_target(h->target, err);
 		if (n < 0)

@@ -32,6 +32,8 @@ static int hold(const struct look_observer *o, const struct look_context *c, enu
 		}
 		return r;
 	}
+	if (timeout < TIMEOUT_NS_DEFAULT)
+		timeout = TIMEOUT_NS_DEFAULT; /* threads that are killed: nobody waits for them */
 	r = hold_at_exit(c->target, timeout, ret);
 	return r ? err_set(err, ERR_FAILED, -r, "cannot look at process %d at its exit: other "
 			   "threads outlive its main thread", (int)c->target->pid) : 0;

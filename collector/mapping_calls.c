@@ -63,11 +63,6 @@ void mapping_calls_plan(struct plan_object *o, struct elf_file *elf)
 	syscall_sites_find(elf, calls, COUNT_OF(calls), &sites);
 	for (size_t i = 0; i < sites.n; i++)
 		add(o, elf, &sites.sites[i]);
-	if (sites.unsure) {
-		ARRAY_GROW(o->refused, o->cap_refused, o->n_refused);
-		o->refused[o->n_refused++] = xasprintf(
-			"%zu calls of mmap or the like (their code is not understood)",
-			sites.unsure);
-	}
+	o->n_unsure = sites.unsure;
 	syscall_sites_release(&sites);
 }

@@ -342,6 +342,10 @@ static int add_region(const struct mapping *m, enum snapshot_kind kind, struct p
 	snapshot_add_region(s, &r, name);
 	if (kind != SNAPSHOT_BRK && kind != SNAPSHOT_ARENA && kind != SNAPSHOT_ANONYMOUS)
 		return 0;
+	if (!m->rss && !m->swap) { /* reserved, which may be terabytes */
+		snapshot_add_pages(s, (m->end - m->start) / SNAPSHOT_PAGE_BYTES, SNAPSHOT_ABSENT);
+		return 0;
+	}
 	return look_at_pages(p, m, s);
 }
 
@@ -372,7 +376,8 @@ static int add_anonymous(const struct hold *h, const struct mapping *m, struct p
 	size_t first = s->n_regions;
 	int r = 0;
 
-	for (uint64_t end; !r && m->perms[1] == 'w' && arena < m->end; arena += ARENA_BYTES) {
+	for (uint64_t end; !r && m->perms[1] == 'w' && m->rss + m->swap && arena < m->end;
+	     arena += ARENA_BYTES) {
 		if (!is_arena(h->target->pid, arena, m, &end))
 			continue;
 		r = add_part(m, at, arena, SNAPSHOT_ANONYMOUS, p, s);

@@ -440,6 +440,16 @@ void plan_put(const struct plan *plan, struct store_writer *w)
 			store_writer_put_text(w, "not_probed", text);
 			free(text);
 		}
+	for (size_t i = 0; i < plan->n_objects; i++) {
+		char *text;
+
+		if (!plan->objects[i].n_unsure)
+			continue;
+		text = xasprintf("%zu calls of mmap or the like, whose code is not understood, of "
+				 "'%s'", plan->objects[i].n_unsure, plan->objects[i].path);
+		store_writer_put_text(w, "mappings_not_probed", text);
+		free(text);
+	}
 	if (plan->other_allocator)
 		store_writer_put_text(w, "other_allocator", plan->other_allocator);
 }

@@ -49,6 +49,7 @@ struct plan_object {
 	/* functions that cannot be probed: "symbol (why)" */
 	char **refused;
 	size_t n_refused, cap_refused;
+	size_t n_unsure; /* calls that may map, of which the code is not understood */
 };
 
 struct plan {
@@ -66,7 +67,7 @@ struct plan {
  */
 void plan_make(pid_t pid, const struct process_maps *maps, struct plan *ret);
 void plan_release(struct plan *p);
-/* Writes where the probes are: facts "probe:…", "not_probed", "other_allocator". */
+/* Writes where the probes are: facts "probe:…", "not_probed", "other_allocator", …. */
 void plan_put(const struct plan *p, struct store_writer *w);
 bool plan_has_allocator(const struct plan *p); /* one of ours */
 bool plan_has_user_probes(const struct plan *p);

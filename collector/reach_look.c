@@ -14,9 +14,14 @@
 
 #define STOP_NS 100000000ull /* for the threads to stop, at most */
 
+/* In its exit it is only waited for: mapped files may be endless, though. */
+#define EXIT_PAUSE_NS 60000000000ull
+
 static uint64_t max_pause_ns(const struct reach_look *l, enum look_when when)
 {
-	return l->max_pause_ns || when == LOOK_AT_EXIT ? l->max_pause_ns : REACH_LOOK_PAUSE_NS;
+	if (l->max_pause_ns)
+		return l->max_pause_ns;
+	return when == LOOK_AT_EXIT ? EXIT_PAUSE_NS : REACH_LOOK_PAUSE_NS;
 }
 
 /* A block that moves is in two places, of which one is not known yet. */

@@ -117,7 +117,8 @@ static int attach_to_maps(struct session *s, bool *ret_found, struct err *err)
 		r = user_probes_check(&s->user, s->target.pid, &maps, err);
 	if (!r)
 		begin_code_watch(s);
-	before_note(&s->before, &plan, &maps);
+	if (s->options.walk_heap)
+		before_note(&s->before, &plan, &maps);
 	plan_release(&plan);
 	process_maps_release(&maps);
 	return r;

@@ -441,6 +441,12 @@ static enum target_event wait_for(struct target *t, int flags)
 	while (r < 0 && errno == EINTR);
 	if (r == 0)
 		return TARGET_NOTHING;
+	if (r > 0 && t->n_later && WIFSTOPPED(status) && target_keep(t, t->pid)) {
+		int signal = status >> 16 ? 0 : WSTOPSIG(status);
+
+		ptrace(PTRACE_DETACH, t->pid, NULL, (void *)(intptr_t)signal);
+		return TARGET_NOTHING; /* the stop was for a hold that was given up */
+	}
 	if (r < 0) { /* somebody else took its status */
 		t->ended = true;
 		return TARGET_ENDED;
@@ -486,6 +492,8 @@ static void let_go_of_stopped(struct target *t)
 
 		if (!r || (r < 0 && errno == EINTR))
 			continue;
+		if (r == t->pid && t->launched && !WIFSTOPPED(status))
+			target_note_status(t, status); /* its end is told next */
 		if (r > 0 && WIFSTOPPED(status)) {
 			int signal = status >> 16 ? 0 : WSTOPSIG(status);
 
@@ -527,8 +535,40 @@ void target_continue(struct target *t)
 	t->in_group_stop = false;
 }
 
+/* A stop that hold.c has seen, and nobody after it. */
+static void release_noted(struct target *t)
+{
+	int status = t->noted_status;
+
+	if (!t->has_noted)
+		return;
+	t->has_noted = false;
+	if (!WIFSTOPPED(status)) {
+		interpret(t, status);
+	} else if (t->traced) {
+		int signal = status >> 16 ? 0 : WSTOPSIG(status);
+
+		ptrace(PTRACE_DETACH, t->pid, NULL, (void *)(intptr_t)signal);
+		t->traced = false;
+	}
+}
+
+/* Threads that were asked to stop, and have not yet: they have so long. */
+#define LATER_MS 1000
+
+static void release_later(struct target *t)
+{
+	for (int i = 0; t->n_later && i < LATER_MS; i++) {
+		let_go_of_stopped(t);
+		if (t->n_later)
+			usleep(1000);
+	}
+}
+
 void target_release(struct target *t)
 {
+	release_noted(t);
+	release_later(t);
 	if (t->traced && !t->ended) {
 		/* only a stopped tracee can be let go: ask it to stop, unseen by the program */
 		int status;

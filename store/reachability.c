@@ -10,7 +10,7 @@
 #include "common/xalloc.h"
 
 /* No larger, unpacked and packed: of 80 million blocks. */
-#define BYTES_MAX (1u << 30)
+#define BYTES_MAX (256u << 20) /* of eighty million blocks */
 #define PACKED_MAX (48u << 20)
 #define BLOCK_BYTES_MIN 2 /* a number and a kind */
 #define LEVEL 3
@@ -116,7 +116,9 @@ static bool unpack(struct reachability_record *r, uint64_t bytes, uint32_t crc, 
 	if (bytes > BYTES_MAX || r->n > bytes / BLOCK_BYTES_MIN || !len ||
 	    ZSTD_getFrameContentSize(data, len) != bytes || crc_of(r, bytes, data, len) != crc)
 		return false;
-	plain = xmalloc(bytes + 1);
+	plain = malloc(bytes + 1); /* whatever it says: it need not be there */
+	if (!plain)
+		return false;
 	n = ZSTD_decompress(plain, bytes, data, len);
 	good = !ZSTD_isError(n) && n == bytes && decode(r, plain, n);
 	free(plain);

@@ -218,7 +218,7 @@ static uint64_t shown_part(const struct fragmentation *f, size_t i)
 	case 5:
 		return p[PART_UNKNOWN];
 	default:
-		return f->rss - f->heap_resident;
+		return f->rss > f->heap_resident ? f->rss - f->heap_resident : 0;
 	}
 }
 

@@ -148,6 +148,8 @@ bool heap_map_input(struct ui *u, struct page *p, const struct input *in)
 		heap_map_release(&m);
 		return false;
 	}
+	if (p->selected >= m.n) /* of the snapshot before there were more */
+		p->selected = (uint32_t)m.n - 1;
 	w = (struct walk){.columns = columns_of(p->box)};
 	for (size_t i = 0; i <= p->selected && i < m.n; i++)
 		step(&w, &m, i);

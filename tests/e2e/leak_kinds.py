@@ -270,8 +270,16 @@ def short(key):
 
 
 def check(name, argv, at_least):
-    mine, theirs, data = records(argv, {})
-    different = sorted((short(k), theirs.get(k), mine.get(k)) for k in theirs.keys() | mine.keys() if theirs.get(k) != mine.get(k))
+    """
+    A word that is no pointer, of the loader's say, may look like one into a large block, which is possibly lost then
+    instead of definitely: by chance, as mappings lie elsewhere each time.  So what differs is tried again, twice.
+    """
+    for attempt in range(3):
+        mine, theirs, data = records(argv, {})
+        different = sorted((short(k), theirs.get(k), mine.get(k)) for k in theirs.keys() | mine.keys() if theirs.get(k) != mine.get(k))
+        if not different:
+            break
+        print(f"# {name}, attempt {attempt + 1}: {different}")
     tap.ok(not different and len(theirs) >= at_least and not data["reachability"]["cautious"] and data["reachability"]["at_exit"],
            f"{name}: {len(theirs)} records ({says(theirs)}), of the kinds that memcheck says" +
            (f"; not {len(different)}: {different[:8]}" if different else ""))

@@ -197,13 +197,18 @@ static void test_trend(void)
 	struct growth g;
 
 	for (size_t i = 0; i < l.n; i++)
-		items[i] = (struct snapshot_info){.t_ns = 1000 + i * 60000000000ull,
+		items[i] = (struct snapshot_info){.reason = "every", .t_ns = 1000 + i * 60000000000ull,
 						  .live_bytes = 1000000 + random_below(500000)};
 	for (size_t i = 0; i < l.n; i++)
 		items[i].heap_bytes = items[i].live_bytes + 5000000 + i * 100000;
 	g = fragmentation_list_trend(&l, l.n - 1, &per_hour);
 	ok(g.is_growing && per_hour > 5.9e6 && per_hour < 6.1e6,
 	   "6 MB more an hour are told: %s, %.0f", growth_shape_text(g.shape), per_hour);
+	items[l.n - 1].reason = "exit";
+	items[l.n - 1].live_bytes = 0;
+	items[l.n - 1].heap_bytes += 20000000;
+	g = fragmentation_list_trend(&l, l.n - 1, &per_hour);
+	ok(g.is_growing && per_hour < 6.1e6, "also if all is freed in the exit: %.0f", per_hour);
 	for (size_t i = 0; i < l.n; i++)
 		items[i].heap_bytes = items[i].live_bytes + 5000000 + random_below(10000);
 	g = fragmentation_list_trend(&l, l.n - 1, &per_hour);
