@@ -288,7 +288,8 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	if (o->session.max_pause_ns && !o->session.walk_heap && !o->session.wants_reach)
 		return usage_error(c, "--max-pause goes with --walk-heap or --reachable");
 	/* what is wrong with them is said before anything runs */
-	if (suppression_files_read(&o->suppressions, &o->suppression_files, &err) < 0)
+	if ((o->gates.n || o->suppression_files.n) &&
+	    suppression_files_read(&o->suppressions, &o->suppression_files, &err) < 0)
 		return print_error(&err);
 	o->session.probes = &o->probes;
 	return probes_finish(&o->probes);

@@ -462,7 +462,8 @@ static int run(const struct command *c, int argc, char **argv)
 
 	status = parse(c, argc, argv, &o);
 	if (!status && !o.done &&
-	    (suppression_files_read(&o.suppressions, &o.suppression_files, &err) < 0 ||
+	    (((o.gates.n || o.suppression_files.n) &&
+	      suppression_files_read(&o.suppressions, &o.suppression_files, &err) < 0) ||
 	     rotated_find(o.paths, o.n_paths, &o.when, &o.path, &err) < 0 ||
 	     open_view(&v, &o, &err) < 0))
 		status = print_error(&err);
