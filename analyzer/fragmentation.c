@@ -15,24 +15,16 @@
 #define ROUNDING_MAX (4u << 20)
 /* Larger blocks are put together, by powers of two. */
 #define CLASS_EXACT_MAX 1024
-/* Family ids of recordings: heaptrail-recording(5). */
-#define FAMILY_GLIBC 1
 #define GLIBC_HEADER 8
 #define GLIBC_MMAPPED_HEADER 16
 
 /* ---- blocks ------------------------------------------------------------------------ */
 
-/*
- * Of glibc's: one that has a mapping of its own ends where a page does, any other 8 bytes
- * behind a multiple of 16.
- */
 static uint8_t header_of(const struct replay_block *b)
 {
-	if (b->family != FAMILY_GLIBC)
+	if (b->family != FAMILY_LIBC)
 		return 0;
-	if (b->usable != USABLE_UNKNOWN && (b->address + b->usable) % PAGE == 0)
-		return GLIBC_MMAPPED_HEADER;
-	return GLIBC_HEADER;
+	return replay_is_mapped(b) ? GLIBC_MMAPPED_HEADER : GLIBC_HEADER;
 }
 
 void fragmentation_add(void *arg, const struct replay_block *b)

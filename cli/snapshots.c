@@ -13,8 +13,6 @@
 #define PEAK_BYTES_MIN (1u << 20)
 #define PEAK_EVERY_NS 100000000ull
 #define EVERY_MIN_NS 10000000ull
-/* Of glibc's malloc its regions are known by themselves, and mapped blocks by their addresses. */
-#define FAMILY_GLIBC 1
 
 static bool is_due(void *arg, const struct drain *drain, uint64_t now_ns)
 {
@@ -59,13 +57,6 @@ static struct snapshot_region *region_of(struct snapshot *s, uint64_t address)
 	return low < s->n_regions && s->regions[low].start <= address ? &s->regions[low] : NULL;
 }
 
-/* Has it a mapping of its own?  Then that ends where the block does. */
-static bool is_mapped(const struct replay_block *b)
-{
-	return b->family == FAMILY_GLIBC && b->usable != USABLE_UNKNOWN &&
-	       (b->address + b->usable) % SNAPSHOT_PAGE_BYTES == 0;
-}
-
 /*
  * Anonymous memory in which an allocator's blocks are, or were, is the heap's: a slot that is
  * free still has the address of the block that was there last.  Returns how many bytes of
@@ -81,18 +72,18 @@ static uint64_t mark_heap(struct snapshot *s, const struct replay *heap)
 		struct replay_block b;
 
 		if (replay_layer_of(&heap->layers, c->family) ||
-		    (c->family == FAMILY_GLIBC && !c->is_live))
+		    (c->family == FAMILY_LIBC && !c->is_live))
 			continue;
-		if (c->family == FAMILY_GLIBC) {
+		if (c->family == FAMILY_LIBC) {
 			b = replay_block_in(heap, slot);
-			if (!is_mapped(&b))
+			if (!replay_is_mapped(&b))
 				continue;
 		}
 		if (!r || c->address < r->start || c->address >= r->end)
 			r = region_of(s, c->address);
 		if (!r || r->kind != SNAPSHOT_ANONYMOUS || !r->n_runs)
 			continue;
-		if (c->family == FAMILY_GLIBC)
+		if (c->family == FAMILY_LIBC)
 			bytes += snapshot_resident(s, r, (b.address - 1) / SNAPSHOT_PAGE_BYTES *
 							 SNAPSHOT_PAGE_BYTES,
 						   b.address + b.usable);

@@ -30,7 +30,6 @@
 struct wanted {
 	enum group_key key;
 	const struct view_visitor *visitor; /* NULL, or what sees the blocks that are live then */
-	struct growth_windows *windows;	    /* NULL, or what each stack had over time */
 };
 
 static int analyse(struct view *v, const struct wanted *w, struct err *err)
@@ -41,11 +40,11 @@ static int analyse(struct view *v, const struct wanted *w, struct err *err)
 		return analysis_make(v->reader, w->key, &v->window, progress_events, &v->analysis,
 				     err);
 	visitor->begin(visitor->arg);
-	if (!w->windows)
+	if (!visitor->windows)
 		return analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
 					  visitor->arg, &v->analysis, err);
 	return analysis_make_growth(v->reader, &v->window, progress_events, visitor->visit,
-				    visitor->arg, w->windows, &v->analysis, err);
+				    visitor->arg, visitor->windows, &v->analysis, err);
 }
 
 static int open_once(struct view *v, const char *path, const struct wanted *w,
@@ -105,7 +104,7 @@ int view_open_visit(struct view *v, const char *path, const struct when *when,
 		    const struct view_visitor *visitor, struct err *err)
 {
 	return open_whole(v, path,
-			  &(struct wanted){GROUP_STACK, visitor, visitor->windows}, when, err);
+			  &(struct wanted){GROUP_STACK, visitor}, when, err);
 }
 
 static void forget_blocks(void *arg)
@@ -125,7 +124,7 @@ int view_open_growth(struct view *v, const char *path, const struct when *when,
 		     struct leak_blocks *blocks, struct growth_windows *windows, struct err *err)
 {
 	const struct view_visitor visitor = {forget_blocks, leak_blocks_add, blocks, windows};
-	int r = open_whole(v, path, &(struct wanted){GROUP_STACK, &visitor, windows}, when, err);
+	int r = open_whole(v, path, &(struct wanted){GROUP_STACK, &visitor}, when, err);
 
 	/* a layer's blocks may be at the addresses of the heap's */
 	if (r || view_is_past(v) || strcmp(v->layer, LAYERS_HEAP))

@@ -16,7 +16,6 @@
 /* Threads that wait inside malloc() may be elsewhere next time. */
 #define ATTEMPTS 4
 #define BETWEEN_NS 5000000 /* calls go on meanwhile */
-#define FAMILY_LIBC 1
 
 /* For people, and where a block has no stack. */
 static const char from_before[] = "[from before]";

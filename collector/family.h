@@ -47,7 +47,6 @@ enum family_kind {
 	FAMILY_KINDS
 };
 
-#define FAMILY_LIBC 1 /* the id of glibc's malloc */
 
 /* The user's own have ids from here on: those of built-in ones are below. */
 #define FAMILY_USER_FIRST 32

@@ -131,7 +131,7 @@ static void tell_by_neighbours(struct meaning *m, const struct raw_part *p)
 
 /*
  * One list of free chunks, and all of it: two links each, in a ring with its head.  What was
- * met is marked by the topmost bit of its state, for now.
+ * met is marked by the topmost bit of its state while they are matched.
  */
 #define STATE_MET 0x80u
 

@@ -194,6 +194,9 @@ struct thread_record {
 	uint64_t start_ns, end_ns; /* end 0: it had not ended */
 };
 
+/* The id of glibc's malloc in all recordings; others are in collector/family.c alone. */
+#define FAMILY_LIBC 1
+
 struct family_record {
 	uint32_t id;
 	const char *name, *layer;

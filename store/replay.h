@@ -124,6 +124,16 @@ int replay_feed_all(struct replay *r, const struct event *events, size_t n, repl
 /* The live blocks: *@at begins with 0, and is their slot + 1; false after the last. */
 bool replay_next_live(const struct replay *r, size_t *at, struct replay_block *ret);
 
+/*
+ * Has it a mapping of its own?  So glibc makes large ones: then the block ends where the mapping
+ * does, at a page's end, while any other ends 8 bytes behind a multiple of 16.
+ */
+static inline bool replay_is_mapped(const struct replay_block *b)
+{
+	return b->family == FAMILY_LIBC && b->usable != USABLE_UNKNOWN &&
+	       (b->address + b->usable) % 4096 == 0;
+}
+
 /* @slot: one that was used already. */
 static inline struct replay_cell *replay_at(const struct replay *r, uint32_t slot)
 {

@@ -4,6 +4,8 @@
 
 Whether the kinds are those of memcheck is in leak_kinds.py.
 """
+import signal
+import contextlib
 import json
 import os
 import re
@@ -307,9 +309,24 @@ sys.stdin.read()
     for options, message in ((("--max-pause", "1s", "--", "true"), "--max-pause is for --reachable"),
                              (("--reachable", "--max-pause", "soon", "--", "true"), "--max-pause is a time"),
                              (("--reachable", trail), "are for -p PID or -- COMMAND"), (("--kinds", "lost", trail), "not 'lost'"),
-                             (("--kinds", "none", trail), "--kinds are")):
+                             (("--kinds", "none", trail), "--kinds are"),
+                             (("--kinds", "definite", "--", "true"), "--kinds goes with --reachable"),
+                             (("--growth", "--kinds", "definite", trail), "not with --kinds")):
         r = run("leaks", *options)
         tap.ok(r.returncode == 2 and message in r.stderr, f"{options}: {r.stderr.splitlines()[:1]}")
+    run("record", "-q", "--force", "-o", trail, "--", "true")
+    r = run("leaks", "--kinds", "definite", trail)
+    tap.ok(r.returncode == 125 and "nobody looked" in r.stderr and "--reachable" in r.stderr, f"kinds that nobody knows: {r.stderr}")
+
+
+def stopped():
+    """A command that stops itself: it stands when it is held, and again; both looks are taken, and the recorder ends."""
+    r = run("record", "--force", "-o", trail, "--reachable", "--frag-every", "100ms", "-d", "1s", "--", "sh", "-c",
+            "exec >/dev/null 2>&1; kill -STOP $$")
+    with contextlib.suppress(ProcessLookupError):  # it stands, as it wished
+        os.kill(leaks_of(trail)["recording"]["pid"], signal.SIGCONT)
+    tap.ok(r.returncode == 0 and "warning" not in r.stderr, f"a command that has stopped itself: {r.returncode} {r.stderr}")
+    tap.ok(leaks_of(trail)["reachability"] is not None, "it was looked at all the same")
 
 
 # ---- reports -------------------------------------------------------------------------------
@@ -365,6 +382,6 @@ def gates():
 
 try:
     build()
-    tap.run_as_root([launched, one_shot, later, programs, allocators, live, large, refused, reports, gates])
+    tap.run_as_root([launched, one_shot, later, programs, allocators, live, large, refused, stopped, reports, gates])
 finally:
     shutil.rmtree(work, ignore_errors=True)

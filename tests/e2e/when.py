@@ -191,6 +191,7 @@ def in_several_files():
 
 def refused():
     for args, words in ((("live > 1 apple", "mark"), "expected B, KiB"), (("leaked", "mark"), "known at the end only"),
+                        (("growth > 1MiB/h", "mark"), "known at the end only"),
                         (("live > 5", "beep"), "'mark', 'stop' or 'exec COMMAND', not 'beep'"), (("live > 5", "exec"), "which command?"),
                         (("live > 5", "exec "), "which command?")):
         r = run("record", "-o", "no.trail", "--when", *args, "--", waves, "1")
