@@ -61,6 +61,7 @@ static void release_others(struct drain *d)
 		}
 	pools_release(&d->pools);
 	mappings_release(&d->mappings);
+	page_set_release(&d->block_pages);
 	hashmap_release(&d->acquired_before);
 }
 
@@ -109,6 +110,7 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	release_others(d);
 	usable_init(&d->usable, d->pid);
 	d->live_bytes = 0;
+	page_set_release(&d->block_pages);
 	replay_begin_space(&d->heap, d->space.id);
 	d->small.live_blocks = d->small.live_bytes = 0;
 	d->small_is_written = false;
@@ -142,6 +144,9 @@ uint32_t drain_emit(struct drain *d, struct event *e)
 	d->counts.alloc_calls += event_is_alloc_call(e);
 	d->counts.free_calls += event_frees(e);
 	if (!replay_layer_of(&d->heap.layers, e->family)) {
+		if (d->keeps_block_pages && step.made && e->family != FAMILY_LIBC)
+			page_set_add(&d->block_pages, step.made->address,
+				     step.made->address + step.made->size);
 		d->live_bytes += (step.made ? step.made->size : 0) -
 				 (step.ended ? step.old.size : 0);
 		timeline_buckets_add(&d->timeline, e, before, d->live_bytes);

@@ -10,6 +10,7 @@
 #include "collector/call_sites.h"
 #include "collector/family.h"
 #include "collector/mappings.h"
+#include "collector/page_set.h"
 #include "collector/pairing.h"
 #include "collector/pools.h"
 #include "collector/ring_events.h"
@@ -83,6 +84,9 @@ struct drain {
 	struct pairing *others[PROBE_LAYERS][FAMILY_KINDS]; /* NULL: not needed yet */
 	struct pools pools;
 	struct mappings mappings; /* layer mmap's */
+	/* wanted by who tells an allocator's memory from the program's: that had blocks, ever */
+	bool keeps_block_pages;
+	struct page_set block_pages; /* of others than glibc's malloc */
 	struct usable usable;
 	/* of countable things, slot -> the slot that its address led to before; or NO_SLOT - 1 */
 	struct hashmap acquired_before;

@@ -5,6 +5,8 @@
 void drain_know_small(struct drain *d, uint64_t address, uint64_t size)
 {
 	pairing_put_small(&d->pairing, address, size);
+	if (d->keeps_block_pages) /* whose it is is not known: that of glibc's does no harm */
+		page_set_add(&d->block_pages, address, address + size);
 	d->small.live_blocks++;
 	d->small.live_bytes += size;
 	d->small_is_written = false;

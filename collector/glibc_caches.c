@@ -20,6 +20,8 @@
 #define THREADS_LOOKED_AT 16
 /* The two variables lie so close together. */
 #define NEIGHBOURS 8
+/* So many are looked through before the time is looked at: there may be thousands of arenas. */
+#define WORDS_BETWEEN 256
 
 /* The thread pointer's side on which libraries' variables are. */
 #if defined(__x86_64__)
@@ -27,11 +29,6 @@
 #else
 #define TLS_IS_BELOW 0
 #endif
-
-static bool is_over(int error)
-{
-	return error && error != -EFAULT;
-}
 
 /* ---- where the variables are ----------------------------------------------------------- */
 
@@ -52,7 +49,7 @@ static int read_tls(struct glibc_walk *w, const struct glibc_thread *t, size_t m
 {
 	const struct process_map *map = process_maps_find(w->maps, t->pointer);
 	uint64_t start, end;
-	ssize_t n;
+	int e;
 
 	*ret = (struct tls){0};
 	if (!map || t->pointer % 8)
@@ -66,14 +63,14 @@ static int read_tls(struct glibc_walk *w, const struct glibc_thread *t, size_t m
 			end = start + max_bytes;
 	}
 	ret->words = xmalloc(end - start + 8);
-	n = remote_read_some(&w->memory, start, ret->words, end - start);
-	if (n < 0) {
+	e = process_memory_ranges(&w->memory, &(struct pointers_range){start, end}, 1, ret->words);
+	if (e) {
 		free(ret->words);
 		ret->words = NULL;
-		return is_over((int)n) ? (int)n : 0;
+		return e;
 	}
 	ret->start = start;
-	ret->n = (size_t)n / 8;
+	ret->n = (end - start) / 8;
 	return 0;
 }
 
@@ -140,8 +137,8 @@ static size_t count_caches(const struct glibc_walk *w, const struct tls_view *v,
 	return n;
 }
 
-/* Where a thread's cache is, relative to its pointer; false: it is not found. */
-static bool find_offset(const struct glibc_walk *w, const struct tls_view *v, int64_t *ret)
+/* Where a thread's cache is, relative to its pointer: 1; 0: it is not found; or -ETIME. */
+static int find_offset(const struct glibc_walk *w, const struct tls_view *v, int64_t *ret)
 {
 	const struct tls *first = &v->threads[0];
 	size_t most = 0;
@@ -149,6 +146,8 @@ static bool find_offset(const struct glibc_walk *w, const struct tls_view *v, in
 	for (size_t k = 0; k < first->n; k++) {
 		int64_t at = (int64_t)(first->start + k * 8 - v->list[0]->pointer);
 
+		if (k % WORDS_BETWEEN == 0 && process_memory_check_time(&w->memory))
+			return -ETIME;
 		if (!is_arena(w, first->words[k]) || !count_arenas(w, v, at))
 			continue;
 		for (int64_t d = -NEIGHBOURS; d <= NEIGHBOURS; d++) {
@@ -185,7 +184,9 @@ static int look_at_tls(struct glibc_walk *w, const struct glibc_thread *threads,
 		turned.list[0] = v.list[i];
 		turned.threads[i] = v.threads[0];
 		turned.list[i] = v.list[0];
-		*ret_found = find_offset(w, &turned, ret_offset);
+		e = find_offset(w, &turned, ret_offset);
+		*ret_found = e > 0;
+		e = e < 0 ? e : 0;
 	}
 	for (size_t i = 0; i < v.n; i++)
 		free(v.threads[i].words);
@@ -235,7 +236,7 @@ static int add_caches(struct glibc_walk *w, const uint64_t *chunks, size_t n, bo
 
 	for (size_t i = 0; i < n; i++)
 		blocks[i] = chunks[i] + 16;
-	e = remote_gather(&w->memory, blocks, n, data, CACHE_BYTES);
+	e = process_memory_gather(&w->memory, blocks, n, data, CACHE_BYTES);
 	for (size_t i = 0; i < n && !e; i++) {
 		struct thread_cache c = {.chunk = chunks[i], .is_a_thread = are_threads};
 
@@ -261,7 +262,7 @@ static int read_of_threads(struct glibc_walk *w, const struct glibc_thread *thre
 	for (size_t i = 0; i < n; i++)
 		if (threads[i].pointer)
 			at[n_at++] = threads[i].pointer + (uint64_t)offset;
-	e = remote_gather(&w->memory, at, n_at, found, 8);
+	e = process_memory_gather(&w->memory, at, n_at, found, 8);
 	for (size_t i = 0; i < n_at && !e; i++) {
 		if (!found[i])
 			continue;

@@ -86,7 +86,7 @@ int glibc_read_parameters(struct glibc_walk *w)
 {
 	const struct parameters_layout *l = w->mp_layout;
 	uint8_t p[256];
-	int r = remote_read(&w->memory, w->mp, p, l->end);
+	int r = process_memory_read(&w->memory, w->mp, p, l->end);
 
 	if (r)
 		return r;
@@ -102,7 +102,7 @@ int glibc_read_parameters(struct glibc_walk *w)
 int glibc_read_state(struct glibc_walk *w, uint64_t address, struct arena_state *ret)
 {
 	uint8_t raw[sizeof(*ret) + 16];
-	int r = remote_read(&w->memory, address, raw, w->tail_offset + sizeof(ret->tail));
+	int r = process_memory_read(&w->memory, address, raw, w->tail_offset + sizeof(ret->tail));
 
 	if (r)
 		return r;
@@ -185,17 +185,18 @@ static int find_in_map(struct glibc_walk *w, const struct process_map *map, uint
 {
 	uint64_t bytes = map->end - map->start;
 	uint8_t *data;
-	ssize_t n;
 	bool found;
+	int e;
 
 	if (bytes > *left)
 		return -ENOENT;
 	*left -= bytes;
 	data = xmalloc(bytes);
-	n = remote_read_some(&w->memory, map->start, data, bytes);
-	found = n > 0 && find_in_data(w, data, (size_t)n, map->start);
+	e = process_memory_ranges(&w->memory, &(struct pointers_range){map->start, map->end}, 1,
+				  data);
+	found = !e && find_in_data(w, data, bytes, map->start);
 	free(data);
-	return found ? 0 : n < 0 && n != -EFAULT ? (int)n : -ENOENT;
+	return found ? 0 : e ? e : -ENOENT;
 }
 
 int glibc_find(struct glibc_walk *w)
@@ -209,6 +210,7 @@ int glibc_find(struct glibc_walk *w)
 			const struct process_map *map = &w->maps->maps[i];
 
 			if (map->inode && map->writable && !map->is_shared &&
+			    !process_map_is_anonymous(map) &&
 			    is_c_library(map) == !other)
 				r = find_in_map(w, map, &left);
 		}

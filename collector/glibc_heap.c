@@ -15,7 +15,8 @@ void glibc_walk_free(struct glibc_walk *w)
 {
 	if (!w)
 		return;
-	remote_release(&w->memory);
+	memory_window_release(&w->window);
+	process_memory_close(&w->memory);
 	free(w->arenas);
 	free(w->states);
 	free(w->parts);
@@ -50,7 +51,8 @@ int glibc_walk_read(pid_t pid, const struct process_maps *maps, const struct gli
 	struct glibc_walk *w = xcalloc(1, sizeof(*w));
 	int e;
 
-	remote_init(&w->memory, pid, deadline_ns);
+	process_memory_open(&w->memory, pid, deadline_ns);
+	memory_window_init(&w->window, &w->memory);
 	w->maps = maps;
 	e = read_all(w, threads, n_threads);
 	if (!e) {

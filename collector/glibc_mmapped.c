@@ -2,9 +2,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,18 +13,12 @@
  * for that look like one at the beginning of a page, first where a mapping begins or another
  * such block ends, then at each page that is there at all, until number and bytes are right.
  */
-#define PAGEMAP_PRESENT (1ull << 63)
-#define PAGEMAP_SWAPPED (1ull << 62)
-#define PAGES_AT_ONCE 8192u
 #define ALIGN_MAX ((uint64_t)1 << 40)
 
 struct search {
 	struct glibc_walk *walk;
 	uint64_t bytes; /* found */
 	uint64_t page;
-	int pagemap;
-	uint64_t *pages; /* what the pagemap says of those from first_page on */
-	uint64_t first_page, n_pages;
 };
 
 static bool is_over(int error)
@@ -67,7 +58,7 @@ static int try_aligned(struct search *s, uint64_t start, uint64_t end, uint64_t 
 		if (chunk < end && end - chunk > 16)
 			at[n++] = chunk;
 	}
-	e = remote_gather(&s->walk->memory, at, n, header, sizeof(header[0]));
+	e = process_memory_gather(&s->walk->memory, at, n, header, sizeof(header[0]));
 	for (size_t i = 0; i < n && !e; i++) {
 		uint64_t before = at[i] - start, size = head_size(header[i][1]);
 
@@ -85,7 +76,7 @@ static int try_aligned(struct search *s, uint64_t start, uint64_t end, uint64_t 
 static int try_page(struct search *s, uint64_t start, uint64_t end, uint64_t *ret_total)
 {
 	uint64_t header[2], size;
-	int e = remote_read(&s->walk->memory, start, header, sizeof(header));
+	int e = process_memory_read(&s->walk->memory, start, header, sizeof(header));
 
 	*ret_total = 0;
 	if (e)
@@ -101,41 +92,21 @@ static int try_page(struct search *s, uint64_t start, uint64_t end, uint64_t *re
 	return 0;
 }
 
-/* Is the page there, so that it can have anything in it?  Where that is not known, it may be. */
-static bool is_present(struct search *s, uint64_t address)
-{
-	uint64_t page = address / s->page;
-	ssize_t n;
-
-	if (s->pagemap < 0)
-		return true;
-	if (page < s->first_page || page - s->first_page >= s->n_pages) {
-		n = pread(s->pagemap, s->pages, PAGES_AT_ONCE * sizeof(*s->pages),
-			  (off_t)(page * sizeof(*s->pages)));
-		if (n < (ssize_t)sizeof(*s->pages))
-			return true;
-		s->first_page = page;
-		s->n_pages = (uint64_t)n / sizeof(*s->pages);
-	}
-	return s->pages[page - s->first_page] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
-}
-
 /* Where the arena's part ends that holds @address, rounded to pages; else @address. */
 static uint64_t behind_part(const struct search *s, uint64_t address)
 {
-	const struct glibc_walk *w = s->walk;
+	const struct raw_part *p = glibc_raw_part(s->walk, address);
 
-	for (size_t i = 0; i < w->n_parts; i++)
-		if (w->parts[i].part.start <= address && address < w->parts[i].part.end)
-			return (w->parts[i].part.end + s->page - 1) & ~(s->page - 1);
-	return address;
+	return p ? (p->part.end + s->page - 1) & ~(s->page - 1) : address;
 }
 
-static int search_map(struct search *s, const struct process_map *map, bool all_pages)
+/* All pages from @start on that are there; or, until one is none, those where a block may begin. */
+static int search_pages(struct search *s, uint64_t start, uint64_t end, uint64_t map_end,
+			bool all_pages, uint64_t *ret_end)
 {
-	uint64_t at = map->start, total;
+	uint64_t at = start, total;
 
-	while (at < map->end) {
+	while (at < end) {
 		uint64_t behind = behind_part(s, at);
 		int e;
 
@@ -143,18 +114,29 @@ static int search_map(struct search *s, const struct process_map *map, bool all_
 			at = behind;
 			continue;
 		}
-		if (all_pages && !is_present(s, at)) {
-			at += s->page;
-			continue;
-		}
-		e = try_page(s, at, map->end, &total);
+		e = try_page(s, at, map_end, &total);
 		if (e)
 			return e;
-		if (!total && !all_pages)
+		if (!total && !all_pages) {
+			*ret_end = map_end;
 			return 0;
+		}
 		at += total ? total : s->page;
 	}
+	*ret_end = at;
 	return 0;
+}
+
+static int search_map(struct search *s, const struct process_map *map, bool all_pages)
+{
+	uint64_t at = map->start, start, end;
+	int e = 0;
+
+	if (!all_pages)
+		return search_pages(s, at, map->end, map->end, false, &end);
+	while (!e && (e = page_map_next(&s->walk->memory.pages, at, map->end, &start, &end)) > 0)
+		e = search_pages(s, start, end, map->end, true, &at);
+	return e;
 }
 
 static int search(struct search *s, bool all_pages)
@@ -167,8 +149,7 @@ static int search(struct search *s, bool all_pages)
 	for (size_t i = 0; i < maps->n && !e && !is_found(s); i++) {
 		const struct process_map *map = &maps->maps[i];
 
-		if (map->writable && !map->is_shared && !map->inode &&
-		    (!*map->path || !strncmp(map->path, "[anon", 5)))
+		if (map->writable && process_map_is_anonymous(map))
 			e = search_map(s, map, all_pages);
 	}
 	return e;
@@ -177,14 +158,10 @@ static int search(struct search *s, bool all_pages)
 int glibc_read_mmapped(struct glibc_walk *w)
 {
 	struct search s = {.walk = w, .page = (uint64_t)sysconf(_SC_PAGESIZE)};
-	char path[64];
 	int e;
 
 	if (!w->parameters.n_mmaps)
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)w->memory.pid);
-	s.pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	s.pages = xmalloc(PAGES_AT_ONCE * sizeof(*s.pages));
 	e = search(&s, false);
 	if (!e && !is_found(&s))
 		e = search(&s, true);
@@ -192,8 +169,5 @@ int glibc_read_mmapped(struct glibc_walk *w)
 		w->mmapped_left_out = "blocks with mappings of their own are not all found";
 		w->n_mmapped = 0;
 	}
-	if (s.pagemap >= 0)
-		close(s.pagemap);
-	free(s.pages);
 	return e;
 }

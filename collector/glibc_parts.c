@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector/glibc_heap_info.h"
 #include "collector/glibc_walk.h"
 #include "common/xalloc.h"
 
@@ -72,7 +73,7 @@ static int read_marks(const struct reading *r, uint64_t *at, const struct chunk_
 		*at += CHUNK_MARK;
 		if (n > 1 && *at % page_bytes() == 0)
 			return 0;
-		h = remote_at(&w->memory, *at, 16, limit, &e);
+		h = memory_window_at(&w->window, *at, 16, limit, &e);
 		if (!h)
 			return e;
 		mark.head = CHUNK_MARK | CHUNK_PREV_IN_USE;
@@ -109,7 +110,7 @@ static int read_chunk(const struct reading *r, uint64_t *at, uint64_t before_hea
 	int e = 0;
 
 	*ret = END_BROKEN;
-	h = remote_at(&w->memory, *at, has_links ? sizeof(*h) : 16, limit, &e);
+	h = memory_window_at(&w->window, *at, has_links ? sizeof(*h) : 16, limit, &e);
 	if (!h)
 		return e;
 	start = (struct chunk_header){h->prev_size, h->head, has_links ? h->fd : 0,
@@ -190,22 +191,39 @@ static uint64_t writable_end(const struct process_maps *maps, uint64_t address)
 }
 
 /*
+ * The first page behind @address that is there, or -EFAULT: there is none below @limit; or
+ * another error.
+ */
+static int next_page(struct glibc_walk *w, uint64_t address, uint64_t limit, uint64_t *ret)
+{
+	uint64_t from = (address | (page_bytes() - 1)) + 1, end;
+	int r = page_map_next(&w->memory.pages, from, limit, ret, &end);
+
+	return r > 0 ? 0 : r ? r : -EFAULT;
+}
+
+/*
  * Somebody else moved the program break: after what is theirs chunks begin again, from which
  * the end is reached.
  */
 static int read_behind_foreign(const struct reading *r, uint64_t from, uint64_t limit,
 			       enum part_end *how, uint64_t *ret_start, uint64_t *ret_end)
 {
-	struct remote *m = &r->walk->memory;
+	struct glibc_walk *w = r->walk;
 	int e = 0;
 
 	*how = END_BROKEN;
 	for (uint64_t at = from; at + CHUNK_MIN <= limit && at <= r->top; at += CHUNK_ALIGN) {
-		const struct chunk_header *h = remote_at(m, at, 16, limit, &e);
+		const struct chunk_header *h = memory_window_at(&w->window, at, 16, limit, &e);
 		uint64_t size;
 
-		if (!h)
-			return is_over(e) ? e : 0;
+		if (!h) { /* it may have been reserved only */
+			e = is_over(e) ? e : next_page(w, at, limit, &at);
+			if (e)
+				return is_over(e) ? e : 0;
+			at -= CHUNK_ALIGN;
+			continue;
+		}
 		size = head_size(h->head);
 		if ((h->head & CHUNK_FLAGS) != CHUNK_PREV_IN_USE || size < CHUNK_MIN ||
 		    size % CHUNK_ALIGN || size > limit - at)
@@ -271,16 +289,21 @@ static int read_pages(const struct reading *r, uint64_t at, uint64_t end, uint64
 		const struct chunk_header *h;
 		size_t first = w->n_chunks;
 		enum part_end how = END_BROKEN;
-		uint64_t stop = at + page_bytes();
+		uint64_t stop;
 
 		if (known) {
 			at = (known->part.end + page_bytes() - 1) & ~(page_bytes() - 1);
 			continue;
 		}
-		h = remote_at(&w->memory, at, 16, end, &e);
-		if (is_over(e))
-			return e;
-		if (h && (h->head & CHUNK_FLAGS) == CHUNK_PREV_IN_USE &&
+		h = memory_window_at(&w->window, at, 16, end, &e);
+		if (!h) { /* terabytes may be reserved only */
+			e = is_over(e) ? e : next_page(w, at, end, &at);
+			if (e)
+				return is_over(e) ? e : 0;
+			continue;
+		}
+		stop = at + page_bytes();
+		if ((h->head & CHUNK_FLAGS) == CHUNK_PREV_IN_USE &&
 		    head_size(h->head) >= CHUNK_MARK)
 			e = read_run(r, at, end, &how, &stop);
 		if (is_over(e))
@@ -299,8 +322,7 @@ static int read_pages(const struct reading *r, uint64_t at, uint64_t end, uint64
 
 static bool may_have_parts(const struct process_map *map)
 {
-	return map->writable && !map->is_shared && !map->inode &&
-	       (!*map->path || !strcmp(map->path, "[heap]") || !strncmp(map->path, "[anon", 5));
+	return map->writable && (process_map_is_anonymous(map) || !strcmp(map->path, "[heap]"));
 }
 
 /* The program break could not be moved once: it has mappings since then. */
@@ -330,100 +352,71 @@ static int read_scattered(const struct reading *r, uint64_t base, uint64_t syste
 
 /* ---- arenas with heaps of their own --------------------------------------------------- */
 
-/* 2.35 and later: a heap_info has 48 bytes; before, 32. */
-static const uint8_t head_bytes[] = {48, 32};
-/* A heap begins at a multiple of that: 64 MiB, or four huge pages. */
-static const uint64_t heap_maxima[] = {(uint64_t)64 << 20, (uint64_t)8 << 20, (uint64_t)4 << 30};
-
-static bool is_heap_of(struct glibc_walk *w, uint64_t heap, uint64_t arena, struct heap_head *ret)
-{
-	return !remote_read(&w->memory, heap, ret, sizeof(*ret)) && ret->arena == arena &&
-	       ret->size >= page_bytes() && ret->size % page_bytes() == 0 &&
-	       ret->size <= heap_maxima[COUNT_OF(heap_maxima) - 1];
-}
-
-/* The heap with the arena's head in it, and the one with its top; false: it has none. */
-static bool find_heaps(struct glibc_walk *w, uint64_t arena, uint64_t top, uint64_t *ret_first,
-		       uint64_t *ret_last, uint8_t *ret_head_bytes)
-{
-	struct heap_head head;
-
-	for (size_t k = 0; k < COUNT_OF(head_bytes); k++)
-		for (size_t i = 0; i < COUNT_OF(heap_maxima); i++) {
-			uint64_t mask = heap_maxima[i] - 1;
-
-			*ret_first = arena - head_bytes[k];
-			*ret_last = top & ~mask;
-			*ret_head_bytes = head_bytes[k];
-			if (!(*ret_first & mask) && is_heap_of(w, *ret_first, arena, &head) &&
-			    is_heap_of(w, *ret_last, arena, &head))
-				return true;
-		}
-	return false;
-}
-
 bool glibc_is_thread_arena(struct glibc_walk *w, uint64_t address)
 {
-	uint64_t first, last;
+	uint64_t first = glibc_heap_of_arena(address), last;
+	struct glibc_heap_info info;
 	struct arena_state state;
-	uint8_t bytes;
 
-	return !glibc_read_state(w, address, &state) &&
-	       find_heaps(w, address, state.tail.top, &first, &last, &bytes);
+	return first && !glibc_read_state(w, address, &state) &&
+	       glibc_heap_info_read(&w->memory, first, &info) > 0 && info.arena == address &&
+	       glibc_heap_holding(&w->memory, address, state.tail.top, &last, &info) > 0;
 }
 
 /* Its chunks; @heap has been checked. */
-static int read_heap(const struct reading *r, uint64_t heap, const struct heap_head *h,
+static int read_heap(const struct reading *r, uint64_t heap, const struct glibc_heap_info *info,
 		     uint64_t head, bool is_last, const char **ret_left_out)
 {
 	uint64_t start = (heap + head + CHUNK_ALIGN - 1) & ~(uint64_t)(CHUNK_ALIGN - 1), end;
 	size_t first = r->walk->n_chunks;
 	enum part_end how;
-	int e = read_run(r, start, heap + h->size, &how, &end);
+	int e = read_run(r, start, heap + info->bytes, &how, &end);
 
 	if (e)
 		return e;
-	if (how != (is_last ? END_TOP : END_MARK) || end != heap + h->size)
+	if (how != (is_last ? END_TOP : END_MARK) || end != heap + info->bytes)
 		*ret_left_out = not_chunks;
 	else
 		add_part(r, heap, end, start - heap, first);
 	return 0;
 }
 
+/* From the one with its top to the first, which has the arena behind its record. */
 static int read_heaps(const struct reading *r, uint64_t address, uint64_t system_bytes,
 		      const char **ret_left_out)
 {
 	struct glibc_walk *w = r->walk;
-	uint64_t first, last, sum = 0;
-	uint8_t bytes;
+	uint64_t first = glibc_heap_of_arena(address), heap, last, sum = 0;
+	uint64_t info_bytes = address - first;
+	struct glibc_heap_info info;
+	int e = first ? glibc_heap_holding(&w->memory, address, r->top, &heap, &info) : 0;
 
-	*ret_left_out = "its heaps are not found";
-	if (!find_heaps(w, address, r->top, &first, &last, &bytes))
-		return 0;
-	*ret_left_out = NULL;
-	for (uint64_t heap = last; !*ret_left_out;) {
+	*ret_left_out = e > 0 ? NULL : "its heaps are not found";
+	for (last = heap; e > 0 && !*ret_left_out; heap = info.before) {
 		bool is_first = heap == first;
-		struct heap_head h;
-		int e;
 
-		if (!is_heap_of(w, heap, address, &h) || h.size > system_bytes - sum ||
-		    (is_first && h.prev) || part_at(w, heap)) {
+		e = glibc_heap_info_read(&w->memory, heap, &info);
+		if (e < 0)
+			return e;
+		if (!e || info.arena != address || info.bytes > system_bytes - sum ||
+		    part_at(w, heap)) {
 			*ret_left_out = "its heaps do not fit together";
 			return 0;
 		}
-		sum += h.size;
-		e = read_heap(r, heap, &h,
-			      is_first ? bytes + w->tail_offset + sizeof(struct arena_tail) : bytes,
+		sum += info.bytes;
+		e = read_heap(r, heap, &info,
+			      is_first ? info_bytes + w->tail_offset + sizeof(struct arena_tail)
+				       : info_bytes,
 			      heap == last, ret_left_out);
 		if (e)
 			return e;
 		if (is_first)
 			break;
-		heap = h.prev;
+		e = 1;
 	}
 	if (!*ret_left_out && sum != system_bytes)
 		*ret_left_out = "its heaps are not all found";
-	return 0;
+	return e < 0 ? e : 0;
 }
 
 /* ---- all ------------------------------------------------------------------------------ */
@@ -509,7 +502,7 @@ int glibc_read_parts(struct glibc_walk *w)
 	return e;
 }
 
-static const struct raw_part *find_part(const struct glibc_walk *w, uint64_t address)
+const struct raw_part *glibc_raw_part(const struct glibc_walk *w, uint64_t address)
 {
 	size_t lo = 0, hi = w->n_parts;
 
@@ -524,16 +517,9 @@ static const struct raw_part *find_part(const struct glibc_walk *w, uint64_t add
 	return lo < w->n_parts && w->parts[lo].part.start <= address ? &w->parts[lo] : NULL;
 }
 
-uint32_t glibc_raw_arena(const struct glibc_walk *w, uint64_t address)
-{
-	const struct raw_part *p = find_part(w, address);
-
-	return p ? p->part.arena : GLIBC_NO_ARENA;
-}
-
 size_t glibc_raw_find(const struct glibc_walk *w, uint64_t address)
 {
-	const struct raw_part *p = find_part(w, address);
+	const struct raw_part *p = glibc_raw_part(w, address);
 	size_t lo, hi;
 
 	if (!p)

@@ -10,51 +10,20 @@
 
 /* ---- chunks and arenas ------------------------------------------------------------------ */
 
-struct pointers_range glibc_mapped_chunk(uint64_t address, uint64_t size)
+#define CHUNK_IS_MMAPPED 2
+#define CHUNK_FLAGS 7
+
+bool glibc_mapped_chunk(struct process_memory *memory, uint64_t address,
+			struct pointers_range *ret)
 {
-	uint64_t chunk = address - 16, bytes = (size + 8 + 15) & ~15ull; /* request2size() */
+	uint64_t chunk = address - 16, head[2], bytes;
 
-	/* sysmalloc_mmap(): the chunk, and the size word of the one that would be next */
-	return (struct pointers_range){chunk & ~(PAGE_BYTES - 1),
-				       (chunk + bytes + 8 + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1)};
-}
-
-#define HEAP_BYTES (64ull << 20) /* HEAP_MAX_SIZE */
-#define ARENA_BYTES 2200	 /* struct malloc_state */
-
-/* struct heap_info, which a part of an arena begins with. */
-struct heap_info {
-	uint64_t arena, before, bytes, usable_bytes;
-};
-
-static bool is_heap_info(const struct heap_info *i, uint64_t address, uint64_t end)
-{
-	uint64_t first = i->before ? 0 : address; /* the first part has the arena itself */
-
-	return i->bytes && i->bytes % PAGE_BYTES == 0 && i->bytes <= i->usable_bytes &&
-	       i->usable_bytes % PAGE_BYTES == 0 && i->usable_bytes <= HEAP_BYTES &&
-	       i->usable_bytes <= end - address && i->before % HEAP_BYTES == 0 && i->arena &&
-	       i->arena % 16 == 0 &&
-	       (!first || (i->arena > address && i->arena < address + PAGE_BYTES));
-}
-
-bool glibc_next_arena(struct process_memory *memory, const struct process_map *m,
-		      struct pointers_range *at)
-{
-	uint64_t address = (at->end + HEAP_BYTES - 1) & ~(HEAP_BYTES - 1);
-
-	for (; address < m->end; address += HEAP_BYTES) {
-		uint64_t words[4];
-		struct heap_info i;
-
-		process_memory_words(memory, address, COUNT_OF(words), words);
-		i = (struct heap_info){words[0], words[1], words[2], words[3]};
-		if (!is_heap_info(&i, address, m->end))
-			continue;
-		*at = (struct pointers_range){address, address + i.usable_bytes};
-		return true;
-	}
-	return false;
+	process_memory_words(memory, chunk, COUNT_OF(head), head);
+	bytes = head[1] & ~(uint64_t)CHUNK_FLAGS;
+	/* what is before it in its mapping is there for the sake of its alignment */
+	*ret = (struct pointers_range){chunk - head[0], chunk + bytes};
+	return (head[1] & CHUNK_FLAGS) == CHUNK_IS_MMAPPED && !(ret->start % PAGE_BYTES) &&
+	       !(ret->end % PAGE_BYTES) && ret->start <= chunk && ret->end > chunk;
 }
 
 /*

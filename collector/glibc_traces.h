@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "collector/process_memory.h"
+#include "image/process_maps.h"
 
 /*
  * What of a process is glibc's own: told by its contents, since programs and libraries are
@@ -13,14 +14,9 @@
  * nptl/descr.h); where nothing looks like it, there is nothing.
  */
 
-/* The pages of a block with a mapping of its own. */
-struct pointers_range glibc_mapped_chunk(uint64_t address, uint64_t size);
-/*
- * The next part of an arena besides the main one in @m behind *@at, which begins as nothing at
- * the mapping's start; false: there is no other.
- */
-bool glibc_next_arena(struct process_memory *memory, const struct process_map *m,
-		      struct pointers_range *at);
+/* The pages of the block at @address, which has a mapping of its own; false: it has none. */
+bool glibc_mapped_chunk(struct process_memory *memory, uint64_t address,
+			struct pointers_range *ret);
 /* The lists of free blocks of the main arena, if @m, the data of a file, has them. */
 bool glibc_main_arena(struct process_memory *memory, const struct process_map *m,
 		      struct pointers_range *ret);

@@ -3,7 +3,8 @@
 #define COLLECTOR_GLIBC_WALK_H
 
 #include "collector/glibc_heap.h"
-#include "collector/glibc_memory.h"
+#include "collector/memory_window.h"
+#include "collector/process_memory.h"
 
 /*
  * What the parts of the walk share: glibc_find.c (where malloc's own data is), glibc_parts.c
@@ -58,11 +59,6 @@ struct parameters {
 	uint64_t mmapped_mem, sbrk_base, tcache_count;
 };
 
-/* struct heap_info. */
-struct heap_head {
-	uint64_t arena, prev, size, mprotect_size;
-};
-
 /* struct tcache_perthread_struct: counts (of one byte before 2.30), then lists. */
 #define CACHE_BINS 64u
 #define CACHE_BYTES 640u
@@ -89,7 +85,8 @@ struct raw_part {
 };
 
 struct glibc_walk {
-	struct remote memory;
+	struct process_memory memory;
+	struct memory_window window; /* of it */
 	const struct process_maps *maps; /* while it is read */
 	/* glibc_find.c */
 	uint64_t main_arena, mp; /* addresses */
@@ -131,8 +128,8 @@ int glibc_read_parameters(struct glibc_walk *w);
 bool glibc_is_thread_arena(struct glibc_walk *w, uint64_t address);
 /* The index of the raw chunk at @address; SIZE_MAX: there is none. */
 size_t glibc_raw_find(const struct glibc_walk *w, uint64_t address);
-/* Which arena's memory holds it; GLIBC_NO_ARENA: none. */
-uint32_t glibc_raw_arena(const struct glibc_walk *w, uint64_t address);
+/* The part that holds it, of any arena; NULL: none.  Not while parts are being added. */
+const struct raw_part *glibc_raw_part(const struct glibc_walk *w, uint64_t address);
 /* The address of bin @i, counted from 1, as chunks in it see it. */
 static inline uint64_t glibc_bin(const struct glibc_walk *w, uint64_t arena, unsigned int i)
 {

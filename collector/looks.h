@@ -34,6 +34,7 @@ struct look_observer {
 	void *arg;
 	unsigned int at; /* LOOK_AT_… */
 	bool needs_heap; /* the ring shall be empty while it is held */
+	bool needs_block_pages; /* drain.h: keeps_block_pages */
 	uint64_t timeout_ns; /* for its threads to stop; 0: 500 ms */
 	/* is one wanted now?  Asked at each turn of the recorder; may be NULL */
 	bool (*is_due)(void *arg, const struct drain *drain, uint64_t now_ns);

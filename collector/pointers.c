@@ -252,10 +252,11 @@ static void end_reading(struct reading *r)
 	free(r);
 }
 
-static void read_roots(struct finding *f, const struct pointers_range *roots, size_t n,
-		       const uint64_t *words, size_t n_words)
+static void read_roots(struct finding *f, struct pointers_part *part,
+		       const struct pointers_range *roots, size_t n, const uint64_t *words,
+		       size_t n_words)
 {
-	struct reading *r = begin_reading(f, &f->to->roots, NULL);
+	struct reading *r = begin_reading(f, part, NULL);
 	int error = 0;
 
 	look_at_words(r, ROOT, words, n_words);
@@ -333,7 +334,7 @@ static void cut(struct pointers *p, unsigned int most)
 }
 
 static void read_all(struct finding *f, const struct pointers_range *roots, size_t n_roots,
-		     const uint64_t *words, size_t n_words)
+		     const uint64_t *words, size_t n_words, const struct pointers_options *o)
 {
 	struct pointers *p = f->to;
 	struct part_job jobs[POINTERS_THREADS_MAX];
@@ -343,7 +344,8 @@ static void read_all(struct finding *f, const struct pointers_range *roots, size
 		if (k)
 			start_thread(&jobs[k]);
 	}
-	read_roots(f, roots, n_roots, words, n_words);
+	read_roots(f, &p->roots, roots, n_roots, words, n_words);
+	read_roots(f, &p->doubtful, o->doubtful, o->n_doubtful, NULL, 0);
 	read_part(&jobs[0]);
 	for (unsigned int k = 1; k < p->n_parts; k++) {
 		if (jobs[k].is_thread)
@@ -435,9 +437,9 @@ int pointers_find(struct pointers *ret, const struct pointers_block *blocks, siz
 	f.heads = xmap_large((n + 1) * sizeof(*f.heads));
 	address_index_make(&f.index, blocks, n);
 	cut(ret, options->threads);
-	read_all(&f, roots, n_roots, words, n_words);
+	read_all(&f, roots, n_roots, words, n_words, options);
 	error = atomic_load(&f.error);
-	ret->bytes = ret->roots.bytes;
+	ret->bytes = ret->roots.bytes + ret->doubtful.bytes;
 	if (!error)
 		error = judge_inside(&f, &ret->roots);
 	for (unsigned int k = 0; k < ret->n_parts; k++) {
@@ -459,6 +461,7 @@ static void release_part(struct pointers_part *p)
 void pointers_release(struct pointers *p)
 {
 	release_part(&p->roots);
+	release_part(&p->doubtful);
 	for (unsigned int k = 0; k < p->n_parts; k++)
 		release_part(&p->parts[k]);
 	xunmap_large(p->begin, (p->n + 1) * sizeof(*p->begin));

@@ -46,6 +46,9 @@ struct pointers_memory {
 struct pointers_options {
 	uint64_t deadline_ns; /* by clock_now_ns(): it is given up then; 0: never */
 	unsigned int threads; /* at most; 0: as many as there are processors, up to four */
+	/* memory that may be roots, or not */
+	const struct pointers_range *doubtful;
+	size_t n_doubtful;
 };
 
 #define POINTERS_THREADS_MAX 4
@@ -66,7 +69,7 @@ struct pointers {
 	const struct pointers_block *blocks; /* the caller's */
 	size_t n;
 	size_t *begin; /* [block] its first edge in its part; they end where the next one's begin */
-	struct pointers_part roots;
+	struct pointers_part roots, doubtful;
 	struct pointers_part parts[POINTERS_THREADS_MAX];
 	unsigned int n_parts;
 	uint64_t bytes; /* that were read */

@@ -3,156 +3,281 @@
 #include "collector/process_memory.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
-#define PAGE_BYTES 4096ull
-#define RANGES_MAX 1024 /* UIO_MAXIOV */
-/* Of a page in /proc/PID/pagemap: it has memory, or is swapped. */
-#define PAGE_IS_THERE (3ull << 62)
-#define ENTRIES 512
+#include "common/clock.h"
 
-void process_memory_open(struct process_memory *m, pid_t pid, const struct process_maps *maps)
+#define IOVECS 512 /* the kernel takes 1024 */
+#define RUNS 128
+#define GATHERED 512
+
+void process_memory_open(struct process_memory *m, pid_t pid, uint64_t deadline_ns)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
-	*m = (struct process_memory){.pid = pid, .maps = maps};
-	m->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	*m = (struct process_memory){.pid = pid, .deadline_ns = deadline_ns};
+	page_map_open(&m->pages, pid, deadline_ns);
 }
 
 void process_memory_close(struct process_memory *m)
 {
-	if (m->pagemap >= 0)
-		close(m->pagemap);
-	m->pagemap = -1;
+	page_map_close(&m->pages);
 }
 
-/* ---- reading -------------------------------------------------------------------------- */
+/* ---- ranges ----------------------------------------------------------------------------- */
 
-/* Where reading goes on: in the range @i, @at bytes behind its beginning. */
-struct place {
-	size_t i;
-	uint64_t at;
+/* Bytes that are there, to be read together: where they are, and where they go to. */
+struct request {
+	const struct process_memory *memory;
+	struct iovec there[IOVECS], here[IOVECS];
+	size_t n;
+	/* what is known of pages: those between @from and @end that are there */
+	struct page_run runs[RUNS];
+	size_t n_runs, next;
+	uint64_t from, end;
 };
 
-static void advance(struct place *p, const struct pointers_range *ranges, size_t n, uint64_t bytes)
+/*
+ * Asks for all that is noted.  Where the kernel stops, the page is mapped but must not be read:
+ * it becomes zeros.
+ */
+static int ask(struct request *q)
 {
-	p->at += bytes;
-	while (p->i < n && p->at >= ranges[p->i].end - ranges[p->i].start) {
-		p->at -= ranges[p->i].end - ranges[p->i].start;
-		p->i++;
-	}
-}
+	size_t done = 0;
 
-static ssize_t read_from(const struct process_memory *m, const struct pointers_range *ranges,
-			 size_t n, const struct place *p, void *to)
-{
-	struct iovec remote[RANGES_MAX], local = {.iov_base = to};
-	size_t n_remote = 0;
+	while (done < q->n) {
+		struct iovec *here = &q->here[done], *there = &q->there[done];
+		ssize_t got = process_vm_readv(q->memory->pid, here, q->n - done, there,
+					       q->n - done, 0);
+		size_t skip;
 
-	for (size_t i = p->i; i < n && n_remote < RANGES_MAX; i++) {
-		uint64_t skip = i == p->i ? p->at : 0;
-
-		remote[n_remote++] = (struct iovec){
-			(void *)(uintptr_t)(ranges[i].start + skip),
-			ranges[i].end - ranges[i].start - skip};
-		local.iov_len += remote[n_remote - 1].iov_len;
-	}
-	return process_vm_readv(m->pid, &local, 1, remote, n_remote, 0);
-}
-
-/* What is left of the page where reading stopped, and of its range. */
-static uint64_t rest_of_page(const struct pointers_range *ranges, const struct place *p)
-{
-	uint64_t address = ranges[p->i].start + p->at, left = ranges[p->i].end - address;
-	uint64_t page = PAGE_BYTES - address % PAGE_BYTES;
-
-	return page < left ? page : left;
-}
-
-int process_memory_read(void *memory, const struct pointers_range *ranges, size_t n, void *to)
-{
-	const struct process_memory *m = memory;
-	struct place p = {0, 0};
-	char *next = to;
-
-	advance(&p, ranges, n, 0);
-	while (p.i < n) {
-		ssize_t r = read_from(m, ranges, n, &p, next);
-		uint64_t bytes;
-
-		if (r < 0 && errno != EFAULT)
+		if (got < 0 && errno != EFAULT)
 			return -errno;
-		bytes = r > 0 ? (uint64_t)r : rest_of_page(ranges, &p);
-		if (r <= 0) { /* the page is not there, or one behind it: ask for it alone */
-			uint64_t start = ranges[p.i].start + p.at;
-			struct pointers_range page = {start, start + bytes};
-
-			if (read_from(m, &page, 1, &(struct place){0, 0}, next) != (ssize_t)bytes)
-				memset(next, 0, bytes);
+		for (skip = got > 0 ? (size_t)got : 0; done < q->n && skip >= here->iov_len; done++)
+			skip -= here++->iov_len;
+		if (done == q->n)
+			break;
+		there = &q->there[done];
+		if (!skip && got > 0)
+			continue; /* it stopped between two of them */
+		if (!skip) {
+			skip = PAGE_MAP_BYTES - (uintptr_t)there->iov_base % PAGE_MAP_BYTES;
+			skip = skip < here->iov_len ? skip : here->iov_len;
+			memset(here->iov_base, 0, skip);
 		}
-		next += bytes;
-		advance(&p, ranges, n, bytes);
+		here->iov_base = (char *)here->iov_base + skip;
+		there->iov_base = (char *)there->iov_base + skip;
+		here->iov_len = there->iov_len -= skip;
+		done += !here->iov_len;
 	}
+	q->n = 0;
 	return 0;
 }
 
-void process_memory_words(struct process_memory *m, uint64_t address, size_t n, uint64_t *ret)
+static int note(struct request *q, uint64_t start, uint64_t end, char *to)
 {
-	struct pointers_range r = {address, address + 8 * n};
+	struct iovec *last = q->n ? &q->there[q->n - 1] : NULL;
 
-	if (process_memory_read(m, &r, 1, ret))
-		memset(ret, 0, 8 * n);
+	if (last && (uintptr_t)last->iov_base + last->iov_len == start &&
+	    (char *)q->here[q->n - 1].iov_base + last->iov_len == to) {
+		last->iov_len += end - start;
+		q->here[q->n - 1].iov_len += end - start;
+		return 0;
+	}
+	if (q->n == IOVECS) {
+		int r = ask(q);
+
+		if (r)
+			return r;
+	}
+	q->there[q->n] = (struct iovec){(void *)(uintptr_t)start, end - start};
+	q->here[q->n++] = (struct iovec){to, end - start};
+	return 0;
 }
 
-/* ---- pages that were written to -------------------------------------------------------- */
-
-/* Pages from @page on until @end, of which the entries are read: how many. */
-static size_t read_entries(const struct process_memory *m, uint64_t page, uint64_t end,
-			   uint64_t entries[ENTRIES])
+/* The next run that ends behind @at, if it begins before @end; @until: if it is known that far. */
+static int next_run(struct request *q, uint64_t at, uint64_t end, uint64_t until,
+		    struct page_run *ret)
 {
-	size_t wanted = end - page < ENTRIES ? (size_t)(end - page) : ENTRIES;
-	ssize_t r = pread(m->pagemap, entries, wanted * 8, (off_t)(page * 8));
+	/* ranges need not rise */
+	while (q->next && q->runs[q->next - 1].end > at)
+		q->next--;
+	while (at < end) {
+		if (at < q->from || at >= q->end) {
+			int r = page_map_read(&q->memory->pages, at, until, q->runs, RUNS,
+					      &q->n_runs, &q->end);
 
-	return r < 8 ? 0 : (size_t)r / 8;
+			if (r)
+				return r;
+			q->from = at;
+			q->next = 0;
+		}
+		while (q->next < q->n_runs && q->runs[q->next].end <= at)
+			q->next++;
+		if (q->next < q->n_runs) {
+			*ret = q->runs[q->next];
+			break;
+		}
+		at = q->end;
+	}
+	if (at >= end || ret->start >= end)
+		*ret = (struct page_run){end, end, PAGE_ZERO};
+	return 0;
+}
+
+/* @until: as far as ranges rise from here on. */
+static int add_range(struct request *q, const struct pointers_range *r, uint64_t until, char *to)
+{
+	uint64_t at = r->start;
+	int e = 0;
+
+	while (at < r->end && !e) {
+		struct page_run run;
+		uint64_t start, end;
+
+		e = next_run(q, at, r->end, until, &run);
+		if (e)
+			break;
+		start = run.start > at ? run.start : at;
+		end = run.end < r->end ? run.end : r->end;
+		memset(to + (at - r->start), 0, start - at);
+		if (run.state == PAGE_ZERO)
+			memset(to + (start - r->start), 0, end - start);
+		else
+			e = note(q, start, end, to + (start - r->start));
+		at = end > start ? end : start;
+	}
+	return e;
+}
+
+int process_memory_ranges(void *memory, const struct pointers_range *ranges, size_t n, void *to)
+{
+	struct request q;
+	char *next = to;
+	size_t rising = 0; /* the last of those that rise */
+	int e = 0;
+
+	q.memory = memory;
+	q.n = q.n_runs = q.next = 0;
+	q.from = q.end = 0;
+	for (size_t i = 0; i < n && !e; i++) {
+		if (rising < i)
+			rising = i;
+		while (rising + 1 < n && ranges[rising + 1].start >= ranges[rising].end)
+			rising++;
+		e = add_range(&q, &ranges[i], ranges[rising].end, next);
+		next += ranges[i].end - ranges[i].start;
+	}
+	return e ? e : ask(&q);
 }
 
 bool process_memory_written(void *memory, const struct pointers_range *r,
 			    struct pointers_range *ret)
 {
 	const struct process_memory *m = memory;
-	const struct process_map *map = process_maps_find(m->maps, r->start);
-	uint64_t page = r->start / PAGE_BYTES, end = (r->end + PAGE_BYTES - 1) / PAGE_BYTES;
-	uint64_t entries[ENTRIES], first = end;
-	bool is_over = false;
+	int found = page_map_next(&m->pages, r->start, r->end, &ret->start, &ret->end);
 
-	*ret = *r;
-	/* pages of shared memory that were written to need not be in the table */
-	if (m->pagemap < 0 || !map || map->is_shared)
-		return true;
-	while (page < end && !is_over) {
-		size_t n = read_entries(m, page, end, entries);
+	/* where that is not known, reading tells why */
+	if (found < 0)
+		*ret = *r;
+	return found;
+}
 
-		if (!n)
-			return true; /* not known */
-		for (size_t i = 0; i < n && !is_over; i++) {
-			bool is_there = entries[i] & PAGE_IS_THERE;
+void process_memory_words(const struct process_memory *m, uint64_t address, size_t n,
+			  uint64_t *ret)
+{
+	struct pointers_range r = {address, address + 8 * n};
 
-			if (is_there && first == end)
-				first = page;
-			is_over = !is_there && first != end;
-			page += !is_over;
-		}
+	if (r.end < r.start || process_memory_ranges((void *)(uintptr_t)m, &r, 1, ret))
+		memset(ret, 0, 8 * n);
+}
+
+/* ---- exactly what is there --------------------------------------------------------------- */
+
+int process_memory_check_time(const struct process_memory *m)
+{
+	return m->deadline_ns && clock_now_ns() > m->deadline_ns ? -ETIME : 0;
+}
+
+/* Where what is there without a gap from @address on ends; at @limit, if not before. */
+static int there_until(const struct process_memory *m, uint64_t address, uint64_t limit,
+		       uint64_t *ret)
+{
+	struct page_run runs[RUNS];
+
+	*ret = address;
+	while (*ret < limit) {
+		uint64_t looked;
+		size_t n, i;
+		int r = page_map_read(&m->pages, *ret, limit, runs, RUNS, &n, &looked);
+
+		if (r)
+			return r;
+		for (i = 0; i < n && runs[i].start <= *ret; i++)
+			*ret = runs[i].end;
+		if (i < n || *ret < looked)
+			break;
 	}
-	if (first == end)
-		return false;
-	if (first * PAGE_BYTES > r->start)
-		ret->start = first * PAGE_BYTES;
-	if (page * PAGE_BYTES < r->end)
-		ret->end = page * PAGE_BYTES;
-	return true;
+	if (*ret > limit)
+		*ret = limit;
+	return 0;
+}
+
+ssize_t process_memory_read_some(struct process_memory *m, uint64_t address, void *to,
+				 size_t n_bytes)
+{
+	struct iovec here, there;
+	uint64_t end;
+	ssize_t n;
+	int r = address + n_bytes < address ? -EFAULT : process_memory_check_time(m);
+
+	if (!r)
+		r = there_until(m, address, address + n_bytes, &end);
+	if (!r && n_bytes && end == address)
+		r = -EFAULT;
+	if (r)
+		return r;
+	here = (struct iovec){to, end - address};
+	there = (struct iovec){(void *)(uintptr_t)address, end - address};
+	n = process_vm_readv(m->pid, &here, 1, &there, 1, 0);
+	m->calls++;
+	if (n < 0)
+		return -errno;
+	m->bytes += (uint64_t)n;
+	return n;
+}
+
+int process_memory_read(struct process_memory *m, uint64_t address, void *to, size_t n_bytes)
+{
+	ssize_t n = process_memory_read_some(m, address, to, n_bytes);
+
+	if (n < 0)
+		return (int)n;
+	return (size_t)n == n_bytes ? 0 : -EFAULT;
+}
+
+int process_memory_gather(struct process_memory *m, const uint64_t *addresses, size_t n, void *to,
+			  size_t piece_bytes)
+{
+	struct pointers_range ranges[GATHERED];
+
+	for (size_t i = 0; i < n; i += GATHERED) {
+		size_t some = n - i < GATHERED ? n - i : GATHERED;
+		int e = process_memory_check_time(m);
+
+		for (size_t k = 0; k < some; k++) {
+			uint64_t at = addresses[i + k];
+
+			if (at + piece_bytes < at) /* nothing is there */
+				at = 0;
+			ranges[k] = (struct pointers_range){at, at + piece_bytes};
+		}
+		if (!e)
+			e = process_memory_ranges(m, ranges, some,
+						  (char *)to + i * piece_bytes);
+		if (e)
+			return e;
+		m->calls++;
+		m->bytes += some * piece_bytes;
+	}
+	return 0;
 }

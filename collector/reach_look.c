@@ -47,6 +47,7 @@ static int read_all(struct reach_look *l, const struct look *look, struct err *e
 {
 	uint64_t most = max_pause_ns(l, look->when);
 	struct pointers_options options = {.deadline_ns = most ? look->hold->start_ns + most : 0};
+	const struct roots *roots = &l->roots;
 	struct pointers_memory memory;
 	int r;
 
@@ -54,12 +55,16 @@ static int read_all(struct reach_look *l, const struct look *look, struct err *e
 	l->is_given_up = options.deadline_ns && clock_now_ns() > options.deadline_ns;
 	if (l->is_given_up)
 		return -ETIME;
-	r = roots_find(&l->roots, look->hold, &l->found, l->flags & REACHABILITY_CAUTIOUS, err);
+	r = roots_find(&l->roots, look->hold, &l->found, look->drain,
+		       l->flags & REACHABILITY_CAUTIOUS, options.deadline_ns, err);
+	l->is_given_up = r == -ETIME;
 	if (r)
 		return r;
+	options.doubtful = roots->doubtful.items;
+	options.n_doubtful = roots->doubtful.n;
 	memory = roots_memory(&l->roots);
-	r = pointers_find(&l->pointers, l->found.items, l->found.n, l->roots.ranges.items,
-			  l->roots.ranges.n, l->roots.words, l->roots.n_words, &memory, &options);
+	r = pointers_find(&l->pointers, l->found.items, l->found.n, roots->ranges.items,
+			  roots->ranges.n, roots->words, roots->n_words, &memory, &options);
 	l->is_given_up = r == -ETIME;
 	if (r && r != -ETIME)
 		err_set(err, r == -EPERM ? ERR_PRIVILEGE : ERR_FAILED, -r,
@@ -98,25 +103,47 @@ struct look_observer reach_look_observer(struct reach_look *l)
 {
 	uint64_t most = l->max_pause_ns;
 
-	l->roots.memory.pagemap = -1;
+	l->roots.memory.pages.fd = -EBADF;
 	return (struct look_observer){
 		.arg = l,
 		.at = LOOK_AT_EXIT | LOOK_AT_END,
 		.needs_heap = true,
+		.needs_block_pages = true,
 		.timeout_ns = most && most < STOP_NS ? most : STOP_NS,
 		.held = held,
 		.after = after,
 	};
 }
 
+/* How much only doubtful roots lead to: it is said in facts, and the kinds are plain. */
+static void settle_doubts(struct reach_look *l, uint8_t *kinds, struct store_writer *w)
+{
+	uint64_t blocks = 0, bytes = 0;
+
+	for (size_t i = 0; i < l->found.n; i++) {
+		bool counts = kinds[i] & REACHABILITY_DOUBT && l->found.flags[i] & LIVE_RECORDED;
+
+		blocks += counts;
+		bytes += counts ? l->found.items[i].size : 0;
+		kinds[i] &= (uint8_t)~REACHABILITY_DOUBT;
+	}
+	if (!blocks)
+		return;
+	l->flags |= REACHABILITY_DOUBTFUL;
+	store_writer_put_number(w, REACHABILITY_DOUBTFUL_BLOCKS_KEY, (int64_t)blocks);
+	store_writer_put_number(w, REACHABILITY_DOUBTFUL_BYTES_KEY, (int64_t)bytes);
+}
+
 static bool put(struct reach_look *l, struct store_writer *w)
 {
 	struct reachability_record r = {.space = l->space, .t_ns = l->t_ns, .held_ns = l->held_ns,
-					.read_bytes = l->pointers.bytes, .flags = l->flags};
+					.read_bytes = l->pointers.bytes};
 	uint8_t *kinds = xmalloc(l->found.n + 1);
 	bool is_put;
 
 	reachability_judge(&l->pointers, kinds);
+	settle_doubts(l, kinds, w);
+	r.flags = l->flags;
 	r.addresses = xcalloc(l->found.n_recorded + 1, sizeof(*r.addresses));
 	r.kinds = xcalloc(l->found.n_recorded + 1, 1);
 	for (size_t i = 0; i < l->found.n; i++) {

@@ -42,13 +42,24 @@ static void mark_reachable(struct marking *m)
 	}
 }
 
-static void mark_possible_by(struct marking *m, const uint32_t *edges, size_t n)
+static void mark_possible_by(struct marking *m, const uint32_t *edges, size_t n,
+			     enum block_kind kind)
 {
 	for (size_t i = 0; i < n; i++) {
 		uint32_t to = edges[i] & ~POINTERS_INSIDE;
 
 		if (!m->kinds[to])
-			mark(m, to, BLOCK_POSSIBLE);
+			mark(m, to, kind);
+	}
+}
+
+static void follow_possible(struct marking *m, enum block_kind kind)
+{
+	while (m->n) {
+		size_t n;
+		const uint32_t *edges = pointers_of(m->pointers, m->stack[--m->n], &n);
+
+		mark_possible_by(m, edges, n, kind);
 	}
 }
 
@@ -57,7 +68,7 @@ static void mark_possible(struct marking *m)
 {
 	const struct pointers *p = m->pointers;
 
-	mark_possible_by(m, p->roots.edges, p->roots.n_edges);
+	mark_possible_by(m, p->roots.edges, p->roots.n_edges, BLOCK_POSSIBLE);
 	for (size_t i = 0; i < p->n; i++) {
 		size_t n;
 		const uint32_t *edges;
@@ -65,14 +76,17 @@ static void mark_possible(struct marking *m)
 		if (m->kinds[i] != BLOCK_REACHABLE)
 			continue;
 		edges = pointers_of(p, i, &n);
-		mark_possible_by(m, edges, n);
+		mark_possible_by(m, edges, n, BLOCK_POSSIBLE);
 	}
-	while (m->n) {
-		size_t n;
-		const uint32_t *edges = pointers_of(p, m->stack[--m->n], &n);
+	follow_possible(m, BLOCK_POSSIBLE);
+}
 
-		mark_possible_by(m, edges, n);
-	}
+static void mark_doubtful(struct marking *m)
+{
+	const enum block_kind kind = BLOCK_POSSIBLE | REACHABILITY_DOUBT;
+
+	mark_possible_by(m, m->pointers->doubtful.edges, m->pointers->doubtful.n_edges, kind);
+	follow_possible(m, kind);
 }
 
 /* ---- what is lost --------------------------------------------------------------------- */
@@ -107,6 +121,7 @@ void reachability_judge(const struct pointers *p, uint8_t *ret_kinds)
 	m.stack = xcalloc(p->n + 1, sizeof(*m.stack));
 	mark_reachable(&m);
 	mark_possible(&m);
+	mark_doubtful(&m);
 	for (size_t i = 0; i < p->n; i++)
 		if (!ret_kinds[i])
 			mark_clique(&m, (uint32_t)i);

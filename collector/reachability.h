@@ -22,6 +22,9 @@
  * cliques before it too.  So of a cycle the block with the lowest address is the definite one.
  */
 
+/* Added to the kind of what only doubtful roots lead to: that counts as possible. */
+#define REACHABILITY_DOUBT 0x80
+
 /* @ret_kinds: enum block_kind, one a block. */
 void reachability_judge(const struct pointers *p, uint8_t *ret_kinds);
 

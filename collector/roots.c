@@ -2,10 +2,14 @@
 #include "config.h"
 #include "collector/roots.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "collector/family.h"
+#include "collector/glibc_heap.h"
+#include "collector/glibc_heap_info.h"
 #include "collector/glibc_traces.h"
 #include "common/xalloc.h"
 
@@ -123,61 +127,140 @@ static bool is_any_threads(const struct hold *h, const struct process_map *m)
 	return false;
 }
 
-/* Of the blocks @from to before @to, which @m has: what no arena has. */
-static void leave_out_blocks(struct roots *r, const struct hold *h, const struct process_map *m,
-			     const struct live_blocks *b, size_t from, size_t to)
+/* What is being left out: blocks are gone through by address, as mappings are. */
+struct allocators {
+	struct roots *roots;
+	const struct hold *hold;
+	const struct live_blocks *blocks;
+	const struct drain *drain;
+	size_t next; /* the first block that is not in a mapping before */
+	bool is_scattered; /* glibc's main arena has memory besides the program break */
+};
+
+/* The heaps of glibc's arenas that @m has. */
+static int leave_out_heaps(struct allocators *a, const struct process_map *m)
 {
-	const struct pointers_block *first = NULL, *last = NULL;
+	struct roots *r = a->roots;
+	struct glibc_heap_info heap;
+	uint64_t at = m->start, start;
+	int e;
 
-	for (size_t i = from; i < to; i++) {
-		const struct pointers_block *x = &b->items[i];
-		struct pointers_range pages;
-
-		if (b->flags[i] & LIVE_GLIBC) {
-			pages = glibc_mapped_chunk(x->address, x->size);
-			add(&r->left_out, pages.start,
-			    pages.end < m->end ? pages.end : m->end);
-			continue;
-		}
-		first = first ? first : x;
-		last = x;
+	while ((e = glibc_heap_next(&r->memory, at, m->end, &start, &heap)) > 0) {
+		at = start + heap.writable_bytes < m->end ? start + heap.writable_bytes : m->end;
+		add(&r->left_out, start, at);
 	}
-	if (first && is_any_threads(h, m))
-		add(&r->left_out, first->address & ~(PAGE_BYTES - 1), last->address + last->size);
-	else if (first)
-		add(&r->left_out, m->start, m->end);
+	return e;
 }
 
-static void leave_out_allocators(struct roots *r, const struct hold *h,
-				 const struct live_blocks *b)
+/* Of glibc's blocks before @to, which @m has: what no heap has of those left out from @heap on. */
+static void leave_out_mapped(struct allocators *a, size_t heap, size_t to)
 {
-	size_t next = 0;
+	struct roots *r = a->roots;
+	size_t end = r->left_out.n;
 
-	for (size_t i = 0; i < r->maps.n; i++) {
-		const struct process_map *m = &r->maps.maps[i];
-		struct pointers_range arena = {m->start, m->start};
-		size_t from = next;
+	for (size_t i = a->next; i < to; i++) {
+		uint64_t address = a->blocks->items[i].address;
+		struct pointers_range pages;
 
-		while (from < b->n && b->items[from].address < m->start)
-			from++;
-		next = from;
-		while (next < b->n && b->items[next].address < m->end)
-			next++;
-		if (!is_root(m) || m->inode)
+		while (heap < end && r->left_out.items[heap].end <= address)
+			heap++;
+		if (!(a->blocks->flags[i] & LIVE_GLIBC) ||
+		    (heap < end && r->left_out.items[heap].start <= address))
 			continue;
+		if (glibc_mapped_chunk(&r->memory, address, &pages))
+			add(&r->left_out, pages.start, pages.end);
+		else
+			a->is_scattered = true;
+	}
+}
+
+/* What nobody knows of: mapped by none of the calls that were seen. */
+static void divide_unknown(struct allocators *a, uint64_t start, uint64_t end, bool has_stack)
+{
+	if (!has_stack && !n_mapping_families)
+		add(&a->roots->doubtful, start, end);
+}
+
+/* Of other allocators' mapping what never had a block: the program's, or the allocator's own. */
+static void divide(struct allocators *a, uint64_t start, uint64_t end, bool has_stack)
+{
+	const struct mapping *found = mappings_find(&a->drain->mappings, start, end);
+	struct mapping m;
+
+	if (start >= end)
+		return;
+	if (!found) {
+		divide_unknown(a, start, end, has_stack);
+		return;
+	}
+	m = *found;
+	if (m.start > start)
+		divide(a, start, m.start, has_stack);
+	if (replay_at(&a->drain->heap, m.slot)->family == FAMILY_ALLOCATOR)
+		add(&a->roots->left_out, m.start > start ? m.start : start,
+		    m.end < end ? m.end : end);
+	if (m.end < end)
+		divide(a, m.end, end, has_stack);
+}
+
+static void leave_out_others(struct allocators *a, const struct process_map *m)
+{
+	const struct page_set *pages = &a->drain->block_pages;
+	bool has_stack = is_any_threads(a->hold, m);
+	uint64_t at = m->start, start, end;
+
+	if (!page_set_next(pages, m->start, m->end, &start, &end))
+		return; /* if it is an allocator's all the same, it may hide what is lost */
+	while (page_set_next(pages, at, m->end, &start, &end)) {
+		divide(a, at, start, has_stack);
+		add(&a->roots->left_out, start, end);
+		at = end;
+	}
+	divide(a, at, m->end, has_stack);
+}
+
+/* Where that is, is known by all that malloc knows: it takes as long as reading it. */
+static void leave_out_scattered(struct allocators *a)
+{
+	struct roots *r = a->roots;
+	struct glibc_walk *walk;
+	struct glibc_heap heap;
+	struct err err;
+
+	if (glibc_walk_read(r->memory.pid, &r->maps, NULL, 0, r->memory.deadline_ns, &walk, &err))
+		return;
+	glibc_walk_finish(walk, &heap);
+	for (size_t i = 0; i < heap.n_parts; i++)
+		add(&r->left_out, heap.parts[i].start, heap.parts[i].end);
+	glibc_heap_release(&heap);
+}
+
+static int leave_out_allocators(struct allocators *a)
+{
+	struct roots *r = a->roots;
+	const struct live_blocks *b = a->blocks;
+	int e = 0;
+
+	for (size_t i = 0; i < r->maps.n && !e; i++) {
+		const struct process_map *m = &r->maps.maps[i];
+		size_t to, heap = r->left_out.n;
+
+		while (a->next < b->n && b->items[a->next].address < m->start)
+			a->next++;
+		for (to = a->next; to < b->n && b->items[to].address < m->end; to++)
+			;
 		if (!strcmp(m->path, "[heap]")) {
 			add(&r->left_out, m->start, m->end);
-			continue;
+		} else if (is_root(m) && (!m->inode || process_map_is_anonymous(m))) {
+			e = leave_out_heaps(a, m);
+			leave_out_mapped(a, heap, to);
+			leave_out_others(a, m);
 		}
-		while (glibc_next_arena(&r->memory, m, &arena)) {
-			add(&r->left_out, arena.start, arena.end);
-			while (from < next && b->items[from].address < arena.start)
-				leave_out_blocks(r, h, m, b, from, from + 1), from++;
-			while (from < next && b->items[from].address < arena.end)
-				from++;
-		}
-		leave_out_blocks(r, h, m, b, from, next);
+		a->next = to;
 	}
+	if (!e && a->is_scattered)
+		leave_out_scattered(a);
+	return e;
 }
 
 /* In the data of the C library, or of the program if that is linked statically. */
@@ -241,16 +324,30 @@ static bool next_left_out(struct leaving_out *l, uint64_t address, uint64_t end,
 	return is_found;
 }
 
-static void add_map(struct roots *r, const struct process_map *m, struct leaving_out *l)
+/* What of [@at, @end) is not left out. */
+static void add_rest(struct roots_ranges *to, uint64_t at, uint64_t end, struct leaving_out *l)
 {
-	uint64_t at = m->start;
 	struct pointers_range out;
 
-	while (at < m->end && next_left_out(l, at, m->end, &out)) {
-		add(&r->ranges, at, out.start);
+	while (at < end && next_left_out(l, at, end, &out)) {
+		add(to, at, out.start);
 		at = out.end > at ? out.end : at;
 	}
-	add(&r->ranges, at, m->end);
+	add(to, at, end);
+}
+
+/* The ranges of @doubtful without those of others: what is left out, and blocks. */
+static void cut_doubtful(struct roots *r, const struct live_blocks *blocks)
+{
+	struct leaving_out l = {.ranges = &r->left_out, .blocks = blocks};
+	struct roots_ranges all = r->doubtful;
+
+	r->doubtful = (struct roots_ranges){0};
+	for (size_t i = 0; i < all.n; i++)
+		add_rest(&r->doubtful, all.items[i].start, all.items[i].end, &l);
+	for (size_t i = 0; i < all.n; i++)
+		add(&r->left_out, all.items[i].start, all.items[i].end);
+	free(all.items);
 }
 
 /* In order, and none within the one before. */
@@ -271,27 +368,38 @@ static void put_in_order(struct roots_ranges *x)
 	x->n = n;
 }
 
+static int fail(pid_t pid, int error, struct err *err)
+{
+	return err_set(err, error == -EPERM ? ERR_PRIVILEGE : ERR_FAILED, -error,
+		       "cannot read the memory of process %d", (int)pid);
+}
+
 int roots_find(struct roots *r, const struct hold *hold, const struct live_blocks *blocks,
-	       bool all, struct err *err)
+	       const struct drain *d, bool all, uint64_t deadline_ns, struct err *err)
 {
 	struct leaving_out l = {.ranges = &r->left_out, .blocks = blocks};
+	struct allocators a = {.roots = r, .hold = hold, .blocks = blocks, .drain = d};
 	pid_t pid = hold->target->pid;
 	int error;
 
-	*r = (struct roots){.memory.pagemap = -1};
+	*r = (struct roots){.memory.pages.fd = -EBADF};
 	error = process_maps_read(pid, &r->maps, err);
 	if (error)
 		return error;
-	process_memory_open(&r->memory, pid, &r->maps);
+	process_memory_open(&r->memory, pid, deadline_ns);
 	add_registers(r, hold);
 	leave_out_stacks(r, hold);
-	if (!all)
-		leave_out_allocators(r, hold, blocks);
+	error = all ? 0 : leave_out_allocators(&a);
+	if (error)
+		return fail(pid, error, err);
 	leave_out_main_arena(r);
+	put_in_order(&r->left_out);
+	put_in_order(&r->doubtful);
+	cut_doubtful(r, blocks);
 	put_in_order(&r->left_out);
 	for (size_t i = 0; i < r->maps.n; i++)
 		if (is_root(&r->maps.maps[i]))
-			add_map(r, &r->maps.maps[i], &l);
+			add_rest(&r->ranges, r->maps.maps[i].start, r->maps.maps[i].end, &l);
 	return 0;
 }
 
@@ -300,11 +408,12 @@ void roots_release(struct roots *r)
 	process_memory_close(&r->memory);
 	process_maps_release(&r->maps);
 	free(r->ranges.items);
+	free(r->doubtful.items);
 	free(r->left_out.items);
 	free(r->words);
 	hashmap_release(&r->vtables);
 	memset(r, 0, sizeof(*r));
-	r->memory.pagemap = -1;
+	r->memory.pages.fd = -EBADF;
 }
 
 /* ---- tables of functions ----------------------------------------------------------------- */
@@ -348,7 +457,7 @@ static bool is_vtable(void *roots, uint64_t address)
 
 static int read_memory(void *roots, const struct pointers_range *ranges, size_t n, void *to)
 {
-	return process_memory_read(&((struct roots *)roots)->memory, ranges, n, to);
+	return process_memory_ranges(&((struct roots *)roots)->memory, ranges, n, to);
 }
 
 static bool written(void *roots, const struct pointers_range *r, struct pointers_range *ret)

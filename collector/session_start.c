@@ -282,6 +282,8 @@ static int open_recording(struct session *s, struct err *err)
 	}
 	drain_init(&s->drain, s->writer, s->target.pid);
 	s->drain.observer = s->options.observer;
+	for (size_t i = 0; i < s->options.looks.n; i++)
+		s->drain.keeps_block_pages |= s->options.looks.of[i].needs_block_pages;
 	s->drain.losses_so_far = &s->losses;
 	drain_set_min_size(&s->drain, s->options.min_size);
 	naming_begin(&s->drain.sites, s->options.linkage_names, s->options.on_names);

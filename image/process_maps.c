@@ -87,6 +87,13 @@ const struct process_map *process_maps_find(const struct process_maps *m, uint64
 	return lo < m->n && m->maps[lo].start <= address ? &m->maps[lo] : NULL;
 }
 
+bool process_map_is_anonymous(const struct process_map *map)
+{
+	return !map->is_shared &&
+	       (map->inode ? !strncmp(map->path, "/anon_hugepage", 14)
+			   : !map->path[0] || !strncmp(map->path, "[anon", 5));
+}
+
 static bool is_same_file(const char *path, const struct process_map *map)
 {
 	struct stat st;

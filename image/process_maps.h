@@ -30,6 +30,9 @@ void process_maps_release(struct process_maps *m);
 /* The mapping that holds @address, or NULL. */
 const struct process_map *process_maps_find(const struct process_maps *m, uint64_t address);
 
+/* Memory of its own, of no file but the kernel's for huge pages, and nameless or named by prctl(). */
+bool process_map_is_anonymous(const struct process_map *map);
+
 /*
  * A path by which the very file of the mapping can be opened, also where it was
  * replaced or deleted, or the process lives in another mount namespace.

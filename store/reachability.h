@@ -16,6 +16,8 @@
  * process stood still.
  */
 #define REACHABILITY_CODEC 1
+#define REACHABILITY_DOUBTFUL_BLOCKS_KEY "reachability_doubtful_blocks"
+#define REACHABILITY_DOUBTFUL_BYTES_KEY "reachability_doubtful_bytes"
 /* A fact: why there is no such row, although one was asked for. */
 #define REACHABILITY_FAILED_KEY "reachability_failed"
 
@@ -27,6 +29,11 @@ enum reachability_flag {
 	 */
 	REACHABILITY_CAUTIOUS = 1,
 	REACHABILITY_AT_EXIT = 2,
+	/*
+	 * Of some anonymous memory it is not known whether it is the program's or the allocator's
+	 * own.  What only that points to counts as possibly lost; these facts say how much it is.
+	 */
+	REACHABILITY_DOUBTFUL = 4,
 };
 
 struct reachability_record {

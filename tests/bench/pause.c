@@ -82,7 +82,7 @@ static uint64_t read_once(struct process_memory *m, char *to)
 	const struct pointers_block *last = &blocks[n_blocks - 1];
 
 	for (uint64_t at = blocks[0].address; at < last->address + last->size; at += PIECE)
-		process_memory_read(m, &(struct pointers_range){at, at + PIECE}, 1, to);
+		process_memory_ranges(m, &(struct pointers_range){at, at + PIECE}, 1, to);
 	return clock_now_ns() - start;
 }
 
@@ -98,7 +98,7 @@ static uint64_t copy_once(struct process_memory *m)
 	for (size_t i = 0; i < n && all != MAP_FAILED; i++) {
 		uint64_t at = first + i * PIECE;
 
-		process_memory_read(m, &(struct pointers_range){at, at + PIECE}, 1, all + i * PIECE);
+		process_memory_ranges(m, &(struct pointers_range){at, at + PIECE}, 1, all + i * PIECE);
 	}
 	start = clock_now_ns() - start;
 	munmap(all, n * PIECE);
@@ -138,12 +138,11 @@ static void measure(pid_t child)
 		"looked at, by one thread", "looked at, as it is done", "judged, when it runs again"};
 	uint64_t times[WAYS][ROUNDS];
 	struct process_memory memory;
-	struct process_maps maps = {0};
-	struct pointers_memory m = {.arg = &memory, .read = process_memory_read};
+	struct pointers_memory m = {.arg = &memory, .read = process_memory_ranges};
 	char *to = xmalloc(PIECE);
 	double ms[WAYS];
 
-	process_memory_open(&memory, child, &maps);
+	process_memory_open(&memory, child, 0);
 	for (int i = 0; i < ROUNDS; i++) {
 		times[READ][i] = read_once(&memory, to);
 		times[COPY][i] = copy_once(&memory);

@@ -18,9 +18,9 @@
 #include <string.h>
 
 #include "collector/glibc_heap.h"
-#include "collector/glibc_memory.h"
 #include "collector/glibc_threads.h"
 #include "collector/hold.h"
+#include "collector/memory_window.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -49,22 +49,22 @@ static void print(const struct glibc_heap *h, bool chunks)
 /* The same memory, once, in as large pieces. */
 static uint64_t time_reading(pid_t pid, const struct glibc_heap *h)
 {
-	static char piece[REMOTE_WINDOW_BYTES];
+	static char piece[MEMORY_WINDOW_BYTES];
 	uint64_t start = clock_now_ns();
-	struct remote r;
+	struct process_memory m;
 
-	remote_init(&r, pid, 0);
+	process_memory_open(&m, pid, 0);
 	for (size_t i = 0; i < h->n_parts; i++)
 		for (uint64_t at = h->parts[i].start; at < h->parts[i].end;) {
 			uint64_t n = h->parts[i].end - at;
 
 			if (n > sizeof(piece))
 				n = sizeof(piece);
-			if (remote_read_some(&r, at, piece, n) <= 0)
+			if (process_memory_read_some(&m, at, piece, n) <= 0)
 				break;
 			at += n;
 		}
-	remote_release(&r);
+	process_memory_close(&m);
 	return clock_now_ns() - start;
 }
 
