@@ -45,6 +45,8 @@ struct doubts {
 	bool is_open;	  /* any number of events may be missing */
 	struct small small;
 	bool has_small;
+	/* blocks that count as possibly lost, but may be of any kind, and their bytes */
+	long double doubtful_blocks, doubtful_bytes;
 };
 
 static struct doubts find_doubts(const struct view *v)
@@ -58,6 +60,8 @@ static struct doubts find_doubts(const struct view *v)
 		    catalog_loss(c, loss_kinds[LOSS_MAIN_THREAD_GONE].name);
 	d.ends = (long double)(d.lost - catalog_loss(c, loss_kinds[LOSS_ALLOCS].name));
 	d.has_small = small_read(c, &d.small);
+	d.doubtful_blocks = fmaxl(0, catalog_number(c, REACHABILITY_DOUBTFUL_BLOCKS_KEY, 0));
+	d.doubtful_bytes = fmaxl(0, catalog_number(c, REACHABILITY_DOUBTFUL_BYTES_KEY, 0));
 	return d;
 }
 
@@ -136,6 +140,13 @@ static void set_kind(struct gate_values *to, const struct doubts *d, enum block_
 	set_live(to, d, l->kinds[kind].blocks, l->kinds[kind].bytes, blocks->max_size);
 	to->count.high += (long double)l->kinds[BLOCK_NOT_LOOKED_AT].blocks;
 	to->bytes.high += (long double)l->kinds[BLOCK_NOT_LOOKED_AT].bytes;
+	if (kind == BLOCK_POSSIBLE) {
+		to->count.low = fmaxl(0, to->count.low - d->doubtful_blocks);
+		to->bytes.low = fmaxl(0, to->bytes.low - d->doubtful_bytes);
+	} else {
+		to->count.high += d->doubtful_blocks;
+		to->bytes.high += d->doubtful_bytes;
+	}
 	if (may_be_lost && kind == BLOCK_REACHABLE) {
 		to->count.low = to->bytes.low = 0;
 	} else if (may_be_lost) {
@@ -270,6 +281,9 @@ static char *describe_doubts(const struct judging *j, enum gate_metric metric)
 		return xstrdup("blocks below --min-size were only counted");
 	if (kind_of(metric) && j->blocks->kinds.record.flags & REACHABILITY_CAUTIOUS)
 		return xstrdup("blocks that were not seen may point to others");
+	if (kind_of(metric) && d.doubtful_blocks > 0)
+		return xstrdup("it is not known whether memory that points to some blocks is the "
+			       "program's: record --mmap tells");
 	if (kind_of(metric) && j->leaks->kinds[BLOCK_NOT_LOOKED_AT].blocks)
 		return xstrdup("some blocks came after the look at them");
 	return NULL;

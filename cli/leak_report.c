@@ -145,6 +145,13 @@ static void print_filter(const struct leak_report *r)
 		       format_duration(a, o->when.until_ns));
 }
 
+static uint64_t doubtful(const struct leak_report *r, const char *key)
+{
+	int64_t n = catalog_number(&r->view->catalog, key, 0);
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
 /* How much of each kind there is, and what that is worth. */
 static void print_kinds(const struct leak_report *r)
 {
@@ -169,6 +176,13 @@ static void print_kinds(const struct leak_report *r)
 	printf("  Looked at   %s after the start, for %s\n",
 	       format_duration(a, view_since_start(r->view, k->t_ns)),
 	       format_duration(b, k->held_ns));
+	if (k->flags & REACHABILITY_DOUBTFUL)
+		printf("  NOTE: %s in %s blocks of what is possibly lost are pointed to only by memory "
+		       "of which it is not known whether it is the program's or the allocator's: "
+		       "record --mmap tells\n",
+		       view_bytes(a, doubtful(r, REACHABILITY_DOUBTFUL_BYTES_KEY),
+				  r->options->bytes),
+		       format_count(b, doubtful(r, REACHABILITY_DOUBTFUL_BLOCKS_KEY)));
 	if (k->flags & REACHABILITY_CAUTIOUS)
 		printf("  NOTE: blocks that were not seen may point to these: what is reachable "
 		       "here may be lost\n");
@@ -283,6 +297,10 @@ static void json_reachability(const struct leak_report *r, struct json *j)
 	json_u64(j, "read_bytes", k->read_bytes);
 	json_bool(j, "at_exit", k->flags & REACHABILITY_AT_EXIT);
 	json_bool(j, "cautious", k->flags & REACHABILITY_CAUTIOUS);
+	json_begin_object(j, "doubtful");
+	json_u64(j, "bytes", doubtful(r, REACHABILITY_DOUBTFUL_BYTES_KEY));
+	json_u64(j, "blocks", doubtful(r, REACHABILITY_DOUBTFUL_BLOCKS_KEY));
+	json_end_object(j);
 	for (int i = 0; i < BLOCK_KINDS; i++) {
 		const char *name = block_kind_name((enum block_kind)i);
 

@@ -69,21 +69,22 @@ static uint64_t mark_heap(struct snapshot *s, const struct replay *heap)
 
 	for (uint32_t slot = 0; slot < heap->slots.next; slot++) {
 		const struct replay_cell *c = replay_at(heap, slot);
+		bool has_mapping = false;
 		struct replay_block b;
 
 		if (replay_layer_of(&heap->layers, c->family) ||
 		    (c->family == FAMILY_LIBC && !c->is_live))
 			continue;
+		/* glibc's main arena has others, where the program break cannot be moved */
 		if (c->family == FAMILY_LIBC) {
 			b = replay_block_in(heap, slot);
-			if (!replay_is_mapped(&b))
-				continue;
+			has_mapping = replay_is_mapped(&b);
 		}
 		if (!r || c->address < r->start || c->address >= r->end)
 			r = region_of(s, c->address);
 		if (!r || r->kind != SNAPSHOT_ANONYMOUS || !r->n_runs)
 			continue;
-		if (c->family == FAMILY_LIBC)
+		if (has_mapping)
 			bytes += snapshot_resident(s, r, (b.address - 1) / SNAPSHOT_PAGE_BYTES *
 							 SNAPSHOT_PAGE_BYTES,
 						   b.address + b.usable);

@@ -147,6 +147,7 @@ char *before_put(struct before *b, struct drain *d)
 	}
 	if (b->other && !b->why_not)
 		b->why_not = xasprintf("those of %s cannot be read", b->other);
+	d->before.are_all = !b->why_not;
 	store_writer_put_number(w, "from_before_blocks", (int64_t)d->before.blocks);
 	store_writer_put_number(w, "from_before_bytes", (int64_t)d->before.bytes);
 	store_writer_put_number(w, "from_before_held_ns", (int64_t)b->held_ns);

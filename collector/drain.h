@@ -98,6 +98,7 @@ struct drain {
 	bool small_is_written; /* as it is now */
 	struct {
 		uint64_t blocks, bytes;
+		bool are_all; /* there are no others */
 	} before; /* of the heap, from before the recording */
 	/* events lost in the kernel: where there are any, nothing is called a double free */
 	const uint64_t *losses_so_far; /* at first there are none */

@@ -38,8 +38,10 @@ static bool is_any_moving(const struct drain *d)
 static bool must_be_cautious(const struct look *look)
 {
 	const struct drain *d = look->drain;
+	bool begins_known = look->hold->target->launched ||
+			    (d->before.are_all && !d->counts.unknown_frees);
 
-	return !look->hold->target->launched || (d->losses_so_far && *d->losses_so_far) ||
+	return !begins_known || (d->losses_so_far && *d->losses_so_far) ||
 	       d->counts.implied_frees || d->counts.malformed || is_any_moving(d);
 }
 

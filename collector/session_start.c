@@ -14,6 +14,7 @@
 #include "collector/privileges.h"
 #include "collector/process_facts.h"
 #include "collector/refusal.h"
+#include "collector/ring_backlog.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -359,19 +360,35 @@ static int begin_launched(struct session *s, struct err *err)
 	return 0;
 }
 
-static void arm_it(void *session)
+struct beginning {
+	struct session *session;
+	struct ring_backlog backlog; /* what comes until the blocks from before are put */
+	bool is_begun;
+};
+
+/* It stands still yet: nothing is in the ring. */
+static void arm_it(void *beginning)
 {
-	arm(session);
+	struct beginning *b = beginning;
+
+	arm(b->session);
+	ring_backlog_begin(&b->backlog, b->session->probes);
+	b->is_begun = true;
 }
 
-/* The blocks from before are the first events: none is taken from the ring yet. */
+/* The blocks from before are the first events: what comes meanwhile has to wait. */
 static void begin_with_heap(struct session *s)
 {
 	uint64_t pause = s->options.max_pause_ns ? s->options.max_pause_ns : BEFORE_PAUSE_NS;
+	struct beginning b = {.session = s};
 	char *warning;
 
-	before_take(&s->before, &s->target, pause, arm_it, s);
+	before_take(&s->before, &s->target, pause, arm_it, &b);
 	warning = before_put(&s->before, &s->drain);
+	s->losses = losses_count(s->probes, &s->drain);
+	if (b.is_begun)
+		ring_backlog_end(&b.backlog, drain_take, &s->drain);
+	probes_set_sink(s->probes, drain_expect, drain_take, &s->drain);
 	if (!s->warning)
 		s->warning = warning;
 	else

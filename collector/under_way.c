@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "collector/family.h"
+#include "collector/process_memory.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -106,7 +107,12 @@ static bool is_malloc_lock(const struct process_maps *maps, const struct malloc_
 	       in_heap == 32;
 }
 
-/* It waits in a system call that malloc has nothing to do with. */
+/*
+ * It is in a system call that malloc has nothing to do with, and may stay there for ever.  Which
+ * ones those are changes with every kernel, while malloc makes these few, all of them short but
+ * for that on a lock; a call that the stop has interrupted still has its number, or that of
+ * restart_syscall().
+ */
 static bool waits_elsewhere(const struct hold_thread *t, const struct process_maps *maps,
 			    const struct malloc_code *code)
 {
@@ -119,6 +125,8 @@ static bool waits_elsewhere(const struct hold_thread *t, const struct process_ma
 	case SYS_mprotect:
 	case SYS_madvise:
 	case SYS_sched_getaffinity:
+	case SYS_prctl: /* names of mappings, with a tunable of 2.39 */
+	case SYS_getrandom: /* never for long: the key of freed blocks */
 		return false;
 	case SYS_futex:
 		return !is_malloc_lock(maps, code, t->registers.rdi);
@@ -131,20 +139,14 @@ static bool is_inside(const struct hold *h, const struct malloc_code *code, uint
 		      uint64_t sp)
 {
 	uint64_t words[STACK_WORDS];
-	struct iovec here = {words, sizeof(words)}, there = {(void *)(uintptr_t)sp, sizeof(words)};
-	ssize_t n;
+	struct process_memory memory = {.pid = h->target->pid, .pages.fd = -EBADF};
 
 	if (is_in(pc, code->start, code->end))
 		return true;
 	if (!is_in(pc, code->library_start, code->library_end))
 		return false;
-	n = process_vm_readv(h->target->pid, &here, 1, &there, 1, 0);
-	if (n < 0 && errno == EFAULT) { /* near the stack's beginning: what is on that page */
-		there.iov_len = 4096 - sp % 4096 < sizeof(words) ? 4096 - sp % 4096
-								 : sizeof(words);
-		n = process_vm_readv(h->target->pid, &here, 1, &there, 1, 0);
-	}
-	for (ssize_t i = 0; i < n / 8; i++)
+	process_memory_words(&memory, sp, COUNT_OF(words), words);
+	for (size_t i = 0; i < COUNT_OF(words); i++)
 		if (is_in(words[i], code->start, code->end))
 			return true;
 	return false;

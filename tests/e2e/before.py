@@ -137,6 +137,69 @@ def busy():
         tap.ok(not bad, f"8 threads that allocate {what}, {runs} times: every block is there {bad}")
 
 
+# A million blocks from before, and threads that allocate as fast as they can.  On "stop" it says what it has live.
+CROWDED = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#define BEFORE 1000000
+#define THREADS 8
+#define WINDOW 64
+static void *volatile before[BEFORE];
+static volatile int is_over;
+static void *churn(void *arg)
+{
+	void *volatile *mine = arg;
+	for (unsigned long i = 0; !is_over; i++) {
+		free(mine[i % WINDOW]);
+		mine[i % WINDOW] = malloc(16 + i % 300);
+		if (i % 16 == 0) mine[i % WINDOW] = realloc((void *)mine[i % WINDOW], 500);
+	}
+	return arg;
+}
+int main(void)
+{
+	static void *volatile windows[THREADS][WINDOW];
+	pthread_t t[THREADS];
+	unsigned long live = BEFORE;
+	char c;
+	for (int i = 0; i < BEFORE; i++) before[i] = malloc(20 + i % 40);
+	for (int i = 0; i < THREADS; i++) pthread_create(&t[i], NULL, churn, (void *)windows[i]);
+	if (write(1, "\n", 1) != 1 || read(0, &c, 1) != 1) return 1;
+	is_over = 1;
+	for (int i = 0; i < THREADS; i++) pthread_join(t[i], NULL);
+	for (int i = 0; i < THREADS * WINDOW; i++) live += windows[0][i] != NULL;
+	if (dprintf(1, "%lu\n", live) < 0 || read(0, &c, 1) != 1) return 1;
+	return 0;
+}
+"""
+
+
+def crowded():
+    """While a million blocks are entered the threads go on: what they do meanwhile is kept, and comes behind."""
+    with open(f"{work}/crowded.c", "w") as f:
+        f.write(CROWDED)
+    subprocess.run(["gcc", "-w", "-O2", "-pthread", "-o", f"{work}/crowded", f"{work}/crowded.c"], check=True)
+    with subprocess.Popen([f"{work}/crowded"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as t:
+        t.stdout.readline()
+        r = beside.attach(t.pid, trail, "--walk-heap", *PATIENT, "--ring-size", "8")
+        t.stdin.write(b"s")
+        t.stdin.flush()
+        live_blocks = int(t.stdout.readline())
+        beside.interrupt(r)
+        status = r.wait(tap.PATIENCE)
+        t.stdin.write(b"e")
+    s, f = report(trail)["summary"], facts()
+    wrong = [f"{key} {s[key]}" for key in ("lost_events", "unknown_frees", "double_frees", "mismatched_frees") if s[key]]
+    wrong += [f"{k} {n}" for k, n in beside.losses(trail).items() if n and k == "implied_frees"]
+    # those of the C library: what pthread_create() has is freed when its thread was joined
+    own = s["live_blocks"] - live_blocks
+    tap.ok(status == 0 and not wrong and 0 <= own <= 9 and f["from_before_blocks"] >= 10**6 and s["alloc_calls"] > 0 and
+           s["live_blocks"] == f["from_before_blocks"] + s["alloc_calls"] - s["free_calls"],
+           f"a million blocks, and 8 threads without pause: {s['alloc_calls']} calls, {own} more blocks live than it has {wrong} {f}")
+
+
 def small():
     """Blocks from before that are small are counted as such."""
     wrong = busy_run(4, 0, ("--min-size", "512"))
@@ -207,5 +270,5 @@ def usage():
         tap.ok(words in r.stderr and r.returncode in (2, 125), f"{' '.join(options)}: {r.returncode} {r.stderr.strip()}")
 
 
-TESTS = [at_rest, busy, small, unharmed, given_up, jemalloc, usage]
+TESTS = [at_rest, busy, crowded, small, unharmed, given_up, jemalloc, usage]
 tap.run_as_root(TESTS)
