@@ -203,20 +203,22 @@ static void divide(struct allocators *a, uint64_t start, uint64_t end, bool has_
 		divide(a, m.end, end, has_stack);
 }
 
-static void leave_out_others(struct allocators *a, const struct process_map *m)
+/* Returns whether there is any. */
+static bool leave_out_others(struct allocators *a, const struct process_map *m)
 {
 	const struct page_set *pages = &a->drain->block_pages;
 	bool has_stack = is_any_threads(a->hold, m);
 	uint64_t at = m->start, start, end;
 
 	if (!page_set_next(pages, m->start, m->end, &start, &end))
-		return; /* if it is an allocator's all the same, it may hide what is lost */
+		return false; /* if it is theirs all the same, it may hide what is lost */
 	while (page_set_next(pages, at, m->end, &start, &end)) {
 		divide(a, at, start, has_stack);
 		add(&a->roots->left_out, start, end);
 		at = end;
 	}
 	divide(a, at, m->end, has_stack);
+	return true;
 }
 
 /* Where that is, is known by all that malloc knows: it takes as long as reading it. */
@@ -250,7 +252,8 @@ static int leave_out_allocators(struct allocators *a)
 		for (to = a->next; to < b->n && b->items[to].address < m->end; to++)
 			;
 		if (!strcmp(m->path, "[heap]")) {
-			add(&r->left_out, m->start, m->end);
+			if (!leave_out_others(a, m))
+				add(&r->left_out, m->start, m->end);
 		} else if (is_root(m) && (!m->inode || process_map_is_anonymous(m))) {
 			e = leave_out_heaps(a, m);
 			leave_out_mapped(a, heap, to);
