@@ -177,8 +177,8 @@ static void print_kinds(const struct leak_report *r)
 	       format_duration(a, view_since_start(r->view, k->t_ns)),
 	       format_duration(b, k->held_ns));
 	if (k->flags & REACHABILITY_DOUBTFUL)
-		printf("  NOTE: %s in %s blocks of what is possibly lost are pointed to only by memory "
-		       "of which it is not known whether it is the program's or the allocator's: "
+		printf("  NOTE: to %s in %s blocks of what is possibly lost only memory points of "
+		       "which it is not known whether it is the program's or the allocator's: "
 		       "record --mmap tells\n",
 		       view_bytes(a, doubtful(r, REACHABILITY_DOUBTFUL_BYTES_KEY),
 				  r->options->bytes),

@@ -355,8 +355,9 @@ static int build(const struct hold *h, const struct mappings *maps, struct pages
 static int fail(pid_t pid, int error, struct err *err)
 {
 	if (error == -ETIME) {
-		err_set(err, ERR_FAILED, 0, "cannot tell in %llu s what of the memory of process %d "
-			"is resident", MEMORY_PAUSE_NS / 1000000000, (int)pid);
+		err_set(err, ERR_FAILED, 0,
+			"cannot tell in %llu s what of the memory of process %d is resident",
+			MEMORY_PAUSE_NS / 1000000000, (int)pid);
 		err_hint(err, "it has reserved very much, and only Linux 6.7 and later passes over "
 			      "that quickly");
 		return error;

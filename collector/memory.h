@@ -14,8 +14,8 @@
  * at.  The kernel does not say there which pages are the zero page before Linux 6.7, unless to
  * who has CAP_SYS_ADMIN: then they are told by what smaps has as a sum.
  *
- * Process @h holds: nothing moves, and nothing becomes resident by the look.  Returns 0 with @ret, to be released; or a negative errno
- * with @err.
+ * Process @h holds: nothing moves, and nothing becomes resident by the look.  Returns 0 with
+ * @ret, to be released; or a negative errno with @err.
  */
 int memory_read(const struct hold *h, struct snapshot *ret, struct err *err);
 

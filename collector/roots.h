@@ -47,7 +47,8 @@ struct roots {
 /*
  * @d: what is known of allocators' memory, and of mappings.
  * @all: the allocator's other memory is not left out: it may have blocks that nobody has seen.
- * Returns 0, or a negative errno with @err; -ETIME: not before @deadline_ns (0: none).  @r is to be released in any case.
+ * Returns 0, or a negative errno with @err; -ETIME: not before @deadline_ns (0: none).  @r is to
+ * be released in any case.
  */
 int roots_find(struct roots *r, const struct hold *hold, const struct live_blocks *blocks,
 	       const struct drain *d, bool all, uint64_t deadline_ns, struct err *err);

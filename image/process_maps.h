@@ -30,7 +30,7 @@ void process_maps_release(struct process_maps *m);
 /* The mapping that holds @address, or NULL. */
 const struct process_map *process_maps_find(const struct process_maps *m, uint64_t address);
 
-/* Memory of its own, of no file but the kernel's for huge pages, and nameless or named by prctl(). */
+/* Memory of its own: nameless, or named by prctl(), or of the kernel's file for huge pages. */
 bool process_map_is_anonymous(const struct process_map *map);
 
 /*

@@ -200,6 +200,100 @@ def crowded():
            f"a million blocks, and 8 threads without pause: {s['alloc_calls']} calls, {own} more blocks live than it has {wrong} {f}")
 
 
+# Each thread leaves return addresses into malloc on its stack, and waits for ever, each in another call.
+WAITING = r"""
+#define _GNU_SOURCE
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/select.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+enum { FUTEX, FUTEX_BITSET, EPOLL, EPOLL2, POLL, PPOLL, PSELECT, SIGWAIT, NANOSLEEP, CLOCK, RECVMMSG, ACCEPT, READ, SEMOP, MSGRCV,
+       WAITID, FLOCK, PAUSE, N };
+static uint32_t word, always[4];
+static int sem = -1, msg = -1;
+static struct timespec long_time = {1000000, 0};
+static void *waits(void *arg)
+{
+	int pair[2], fd;
+	sigset_t none;
+	sigemptyset(&none);
+	socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+	for (int i = 0; i < 3000; i++) free(realloc(malloc(10 + i), 20 + 2 * i));
+	switch ((long)arg) {
+	case FUTEX: syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL); break;
+	case FUTEX_BITSET: syscall(SYS_futex, &always[1], FUTEX_WAIT_BITSET, 0, &long_time, NULL, 1); break;
+	case EPOLL: { struct epoll_event e; epoll_pwait(epoll_create1(0), &e, 1, -1, NULL); break; }
+	case EPOLL2: { struct epoll_event e; syscall(441, epoll_create1(0), &e, 1, NULL, NULL, 0); break; }
+	case POLL: poll(NULL, 0, -1); break;
+	case PPOLL: ppoll(NULL, 0, NULL, &none); break;
+	case PSELECT: pselect(0, NULL, NULL, NULL, NULL, &none); break;
+	case SIGWAIT: sigaddset(&none, SIGUSR2); sigtimedwait(&none, NULL, &long_time); break;
+	case NANOSLEEP: nanosleep(&long_time, NULL); break;
+	case CLOCK: clock_nanosleep(CLOCK_REALTIME, 0, &long_time, NULL); break;
+	case RECVMMSG: { struct mmsghdr m = {0}; recvmmsg(pair[0], &m, 1, 0, NULL); break; }
+	case ACCEPT: { struct sockaddr_un a = {AF_UNIX}; fd = socket(AF_UNIX, SOCK_STREAM, 0); bind(fd, (void *)&a, 2); listen(fd, 1); accept(fd, NULL, NULL); break; }
+	case READ: if (read(pair[0], &fd, 4)) break; break;
+	case SEMOP: { struct sembuf b = {0, -1, 0}; sem = semget(IPC_PRIVATE, 1, 0600); syscall(SYS_semtimedop, sem, &b, 1, &long_time); break; }
+	case MSGRCV: { struct { long type; char c[8]; } m; msgrcv(msg = msgget(IPC_PRIVATE, 0600), &m, 8, 0, 0); break; }
+	case WAITID: { siginfo_t i; if (!fork()) { pause(); } waitid(P_ALL, 0, &i, WEXITED); break; }
+	case FLOCK: { char name[64]; snprintf(name, 64, "/proc/self/exe"); fd = open(name, 0); flock(fd, LOCK_EX); flock(open(name, 0), LOCK_EX); break; }
+	}
+	for (;;) pause();
+	return arg;
+}
+int main(void)
+{
+	static void *blocks[5000];
+	pthread_t t;
+	char c;
+	for (long i = 0; i < N; i++) pthread_create(&t, NULL, waits, (void *)i);
+	for (int i = 0; i < 5000; i++) *(void *volatile *)&blocks[i] = malloc(i);
+	if (write(1, "\n", 1) != 1 || read(0, &c, 1) < 0) return 1;
+	semctl(sem, 0, IPC_RMID);
+	msgctl(msg, IPC_RMID, NULL);
+	kill(0, SIGTERM);
+	return 0;
+}
+"""
+
+
+def waiting():
+    """Threads that wait for ever, not in malloc but not long after it, do not keep the heap from being read."""
+    with open(f"{work}/waiting.c", "w") as f:
+        f.write(WAITING.replace("#include <linux/futex.h>", "#include <fcntl.h>\n#include <linux/futex.h>"))
+    subprocess.run(["gcc", "-w", "-O1", "-pthread", "-o", f"{work}/waiting", f"{work}/waiting.c"], check=True)
+    with subprocess.Popen([f"{work}/waiting"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as t:
+        t.stdout.readline()
+        beside.expect(lambda: set(beside.states(t.pid)) == {"S"} and len(beside.states(t.pid)) == 19, "all threads to wait")
+        bad, calls = [], set()
+        for tid in os.listdir(f"/proc/{t.pid}/task"):
+            with open(f"/proc/{t.pid}/task/{tid}/syscall") as f:
+                calls.add(f.read().split()[0])
+        for i in range(3):  # each time they are in the calls anew: restarted, perhaps by restart_syscall()
+            r = record(t.pid, "--walk-heap", *PATIENT)
+            f = facts()
+            if r.returncode or "from_before_error" in f or f["from_before_blocks"] < 5000:
+                bad.append(f"run {i}: {r.returncode} {f} {r.stderr}")
+        t.stdin.close()
+        t.wait(tap.PATIENCE)
+    tap.ok(not bad and len(calls) >= 12, f"threads that wait in {len(calls)} different calls {bad}")
+
+
 def small():
     """Blocks from before that are small are counted as such."""
     wrong = busy_run(4, 0, ("--min-size", "512"))
@@ -270,5 +364,5 @@ def usage():
         tap.ok(words in r.stderr and r.returncode in (2, 125), f"{' '.join(options)}: {r.returncode} {r.stderr.strip()}")
 
 
-TESTS = [at_rest, busy, crowded, small, unharmed, given_up, jemalloc, usage]
+TESTS = [at_rest, busy, crowded, waiting, small, unharmed, given_up, jemalloc, usage]
 tap.run_as_root(TESTS)

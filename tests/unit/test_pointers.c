@@ -27,6 +27,8 @@ static struct pointers_block blocks[200000];
 static size_t n_blocks;
 static struct pointers_range roots[8];
 static size_t n_roots;
+static struct pointers_range doubtful[1];
+static size_t n_doubtful;
 static uint64_t words[4];
 static size_t n_words, n_reads;
 static uint8_t kinds[COUNT_OF(blocks)];
@@ -69,7 +71,7 @@ static void begin(void)
 {
 	memset(near, 0, sizeof(near));
 	memset(far, 0, sizeof(far));
-	n_blocks = n_roots = n_words = 0;
+	n_blocks = n_roots = n_words = n_doubtful = 0;
 	read_error = 0;
 }
 
@@ -88,7 +90,10 @@ static void put(uint64_t address, uint64_t word)
 static int find(struct pointers *p, unsigned int threads, uint64_t deadline_ns)
 {
 	return pointers_find(p, blocks, n_blocks, roots, n_roots, words, n_words, &memory,
-			     &(struct pointers_options){deadline_ns, threads});
+			     &(struct pointers_options){.deadline_ns = deadline_ns,
+							 .threads = threads,
+							 .doubtful = doubtful,
+							 .n_doubtful = n_doubtful});
 }
 
 /* A letter a block: definite, indirect, possible, reachable. */
@@ -101,7 +106,7 @@ static const char *judged(void)
 	reachability_judge(&p, kinds);
 	pointers_release(&p);
 	for (size_t i = 0; i < n_blocks; i++)
-		text[i] = "?dipr"[kinds[i]];
+		text[i] = kinds[i] & REACHABILITY_DOUBT ? '-' : "?dipr"[kinds[i]];
 	text[n_blocks] = '\0';
 	return text;
 }
@@ -114,6 +119,33 @@ static void is(const char *got, const char *wanted, const char *name)
 static void root(uint64_t address, uint64_t bytes)
 {
 	roots[n_roots++] = (struct pointers_range){address, address + bytes};
+}
+
+/* What only doubtful memory leads to is possibly lost, and marked. */
+static void test_doubtful(void)
+{
+	uint64_t a, b, c, d, e;
+
+	begin();
+	a = block(BASE + 4096, 32);
+	b = block(BASE + 4144, 32);
+	c = block(BASE + 4192, 32);
+	d = block(BASE + 4240, 32);
+	e = block(FAR + 64, 32);
+	put(a, b);
+	put(b, c);
+	put(d, e);
+	root(BASE, 64);
+	doubtful[n_doubtful++] = (struct pointers_range){BASE + 64, BASE + 128};
+	put(BASE + 64, b);
+	put(BASE + 72, e + 8);
+	is(judged(), "d--d-", "memory that may be a root");
+	put(BASE, e);
+	put(BASE + 8, c + 8);
+	is(judged(), "d-pdr", "what is known otherwise is no matter of doubt");
+	put(BASE + 16, a);
+	is(judged(), "rrrdr", "nor is what follows");
+	ok((kinds[0] & ~REACHABILITY_DOUBT) == BLOCK_REACHABLE, "kinds are kinds");
 }
 
 /* ---- one by one --------------------------------------------------------------------- */
@@ -482,6 +514,7 @@ int main(void)
 	const char *seed = getenv("HEAPTRAIL_SEED");
 
 	test_chains();
+	test_doubtful();
 	test_edges_of_words();
 	test_cliques();
 	test_heuristics();
