@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "analyzer/checkpoint.h"
+#include "analyzer/growth_scan.h"
 #include "analyzer/walk.h"
 #include "common/buffer.h"
 #include "common/format.h"
@@ -291,25 +292,19 @@ struct feeding {
 	bool is_at_end; /* of what is wanted */
 };
 
-/* To where it is to begin: at the last checkpoint, or, where all events are wanted, the first. */
-static int begin_feeding(struct feeding *f, struct growth_windows *g, struct err *err)
+/* A moment before its last event: a checkpoint may be after that, at the same time. */
+static uint64_t before_window(const struct analysis_window *w)
 {
-	const struct analysis_window *w = f->window;
-	/* a checkpoint may be after the event, at the same time */
-	uint64_t before_ns = w->until_ns - (w->until_event && w->until_ns);
-	uint64_t start_ns = (uint64_t)store_reader_number(f->reader, "start_ns", 0);
-	uint64_t end_ns = (uint64_t)store_reader_number(f->reader, "end_ns", 0);
-	struct dropped_events dropped = store_reader_dropped(f->reader);
-	struct checkpoint_info from = {0};
-	int r;
+	return w->until_ns - (w->until_event && w->until_ns);
+}
 
-	if (g && before_ns > dropped.until_ns)
-		before_ns = dropped.until_ns;
-	r = analysis_pass_restore(f->pass, f->reader, before_ns, &from, err);
+/* To where it is to begin: at the last checkpoint. */
+static int begin_feeding(struct feeding *f, struct err *err)
+{
+	struct checkpoint_info from = {0};
+	int r = analysis_pass_restore(f->pass, f->reader, before_window(f->window), &from, err);
+
 	f->last.id = from.chunk;
-	if (g && !r)
-		analysis_pass_watch(f->pass, g, from.t_ns > start_ns ? from.t_ns : start_ns,
-				    w->until_ns < end_ns ? w->until_ns : end_ns);
 	return r;
 }
 
@@ -352,10 +347,10 @@ static int feed_chunk(struct feeding *f, struct err *err)
 
 static int feed_all(struct analysis_pass *p, struct store_reader *reader,
 		    const struct analysis_window *w, analysis_progress *progress,
-		    struct growth_windows *g, struct err *err)
+		    struct err *err)
 {
 	struct feeding f = {.pass = p, .reader = reader, .window = w};
-	int r = begin_feeding(&f, g, err);
+	int r = begin_feeding(&f, err);
 
 	if (r)
 		return r;
@@ -370,31 +365,40 @@ static int feed_all(struct analysis_pass *p, struct store_reader *reader,
 /* A recorder that drops events may be quicker than we are: then from a later checkpoint. */
 static int feed_again(struct analysis_pass *p, struct store_reader *reader,
 		      const struct analysis_window *w, analysis_progress *progress,
-		      struct growth_windows *g, struct err *err)
+		      struct err *err)
 {
 	int r, tries = 0;
 
-	while ((r = feed_all(p, reader, w, progress, g, err)) == -ESTALE && ++tries < TRIES)
+	while ((r = feed_all(p, reader, w, progress, err)) == -ESTALE && ++tries < TRIES)
 		forget(p);
 	return r;
 }
 
-static int make(struct store_reader *reader, enum group_key key,
-		const struct analysis_window *window, analysis_progress *progress,
-		totals_visitor *visit, void *arg, struct growth_windows *windows,
-		struct analysis *ret, struct err *err)
+static const struct analysis_window all = {.until_ns = UINT64_MAX};
+
+static struct analysis_pass *pass_for(struct store_reader *reader, enum group_key key,
+				      const struct analysis_window *w)
 {
-	static const struct analysis_window all = {.until_ns = UINT64_MAX};
 	struct analysis_pass *p;
 	struct layers layers;
+
+	layers_read(&layers, reader);
+	p = analysis_pass_new(1u << key, w->since_ns, &layers, 0);
+	if (w->families)
+		p->totals.families = w->families;
+	return p;
+}
+
+static int make(struct store_reader *reader, enum group_key key,
+		const struct analysis_window *window, analysis_progress *progress,
+		totals_visitor *visit, void *arg, struct analysis *ret, struct err *err)
+{
+	struct analysis_pass *p;
 	int r;
 
 	window = window ? window : &all;
-	layers_read(&layers, reader);
-	p = analysis_pass_new(1u << key, window->since_ns, &layers, 0);
-	if (window->families)
-		p->totals.families = window->families;
-	r = feed_again(p, reader, window, progress, windows, err);
+	p = pass_for(reader, key, window);
+	r = feed_again(p, reader, window, progress, err);
 	memset(ret, 0, sizeof(*ret));
 	if (!r) {
 		struct space_id last = store_reader_last_space(reader);
@@ -417,19 +421,63 @@ int analysis_make(struct store_reader *reader, enum group_key key,
 		  const struct analysis_window *window, analysis_progress *progress,
 		  struct analysis *ret, struct err *err)
 {
-	return make(reader, key, window, progress, NULL, NULL, NULL, ret, err);
+	return make(reader, key, window, progress, NULL, NULL, ret, err);
 }
 
 int analysis_make_live(struct store_reader *reader, const struct analysis_window *window,
 		       analysis_progress *progress, totals_visitor *visit, void *arg,
 		       struct analysis *ret, struct err *err)
 {
-	return make(reader, GROUP_STACK, window, progress, visit, arg, NULL, ret, err);
+	return make(reader, GROUP_STACK, window, progress, visit, arg, ret, err);
 }
 
-int analysis_make_growth(struct store_reader *reader, const struct analysis_window *window,
-			 analysis_progress *progress, totals_visitor *visit, void *arg,
-			 struct growth_windows *windows, struct analysis *ret, struct err *err)
+/* ---- over time ------------------------------------------------------------------------ */
+
+/* From the first event that is there: @g, and where it begins. */
+static int begin_growth(struct store_reader *reader, const struct analysis_window *w,
+			struct growth_windows *g, struct growth_scan **ret, uint64_t *ret_after,
+			struct err *err)
 {
-	return make(reader, GROUP_STACK, window, progress, visit, arg, windows, ret, err);
+	uint64_t start_ns = (uint64_t)store_reader_number(reader, "start_ns", 0);
+	uint64_t end_ns = (uint64_t)store_reader_number(reader, "end_ns", 0);
+	uint64_t before_ns = before_window(w);
+	struct dropped_events dropped = store_reader_dropped(reader);
+	struct analysis_pass *p = pass_for(reader, GROUP_STACK, w);
+	struct checkpoint_info from = {0};
+	int r;
+
+	if (before_ns > dropped.until_ns)
+		before_ns = dropped.until_ns;
+	r = analysis_pass_restore(p, reader, before_ns, &from, err);
+	if (!r) {
+		growth_windows_begin(g, &p->totals, from.t_ns > start_ns ? from.t_ns : start_ns,
+				     w->until_ns < end_ns ? w->until_ns : end_ns);
+		*ret = growth_scan_new(g, w->since_ns, p->totals.families, &p->replay);
+		*ret_after = from.chunk;
+	}
+	analysis_pass_free(p);
+	return r;
+}
+
+int analysis_watch_growth(struct store_reader *reader, const struct analysis_window *window,
+			  analysis_progress *progress, struct growth_windows *windows,
+			  struct err *err)
+{
+	const struct analysis_window *w = window ? window : &all;
+	int r, tries = 0;
+
+	do {
+		struct growth_scan *s = NULL;
+		uint64_t after;
+
+		r = begin_growth(reader, w, windows, &s, &after, err);
+		if (!r)
+			r = growth_scan_read(s, reader, after, w, progress, err);
+		if (!r)
+			growth_scan_end(s, w->until_ns == UINT64_MAX
+						   ? store_reader_last_space(reader)
+						   : w->space);
+		growth_scan_free(s);
+	} while (r == -ESTALE && ++tries < TRIES);
+	return r;
 }

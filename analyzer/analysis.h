@@ -40,12 +40,12 @@ int analysis_make_live(struct store_reader *reader, const struct analysis_window
 		       struct analysis *ret, struct err *err);
 
 /*
- * The same, of all events that are there: @windows has what each stack had over time, until the
- * moment that is looked at.
+ * What each stack had over time, of all events that are there until the moment that is looked at, into
+ * @windows, which is new.  0, or a negative errno with @err.
  */
-int analysis_make_growth(struct store_reader *reader, const struct analysis_window *window,
-			 analysis_progress *progress, totals_visitor *visit, void *arg,
-			 struct growth_windows *windows, struct analysis *ret, struct err *err);
+int analysis_watch_growth(struct store_reader *reader, const struct analysis_window *window,
+			  analysis_progress *progress, struct growth_windows *windows,
+			  struct err *err);
 
 /*
  * The same in steps: for recordings that grow, and for several groupings at once.  Only
