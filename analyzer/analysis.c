@@ -19,7 +19,6 @@ struct analysis_pass {
 	struct totals totals;
 	struct replay replay;
 	struct moments *moments; /* somebody's, or NULL */
-	struct growth_windows *windows; /* the same */
 	struct timeline_buckets *drawn; /* the same */
 	bool draws_blocks;
 	uint64_t noted_chunk;	 /* whose events are coming; 0: none */
@@ -64,8 +63,6 @@ static void begin_space(struct analysis_pass *p, struct space_id space)
 {
 	totals_begin_space(&p->totals);
 	replay_begin_space(&p->replay, space);
-	if (p->windows)
-		growth_windows_begin_space(p->windows);
 }
 
 /* A checkpoint after chunk *@ret, or after one before, is before the window; false: none is. */
@@ -223,8 +220,6 @@ static void count_and_note(void *pass, const struct event *e, const struct repla
 	totals_count(&p->totals, e, step);
 	if (p->moments)
 		moments_note(p->moments, e, step);
-	if (p->windows)
-		growth_windows_note(p->windows, &p->totals, e, step);
 	if (p->drawn && e->t_ns >= p->totals.since_ns && p->totals.families >> e->family % 64 & 1)
 		timeline_buckets_add(p->drawn, e, before, *live);
 }
@@ -242,13 +237,6 @@ void analysis_pass_note(struct analysis_pass *p, struct moments *m)
 	moments_begin(m, &p->totals, p->replay.space);
 }
 
-void analysis_pass_watch(struct analysis_pass *p, struct growth_windows *g, uint64_t start_ns,
-			 uint64_t end_ns)
-{
-	p->windows = g;
-	growth_windows_begin(g, &p->totals, start_ns, end_ns);
-}
-
 void analysis_pass_note_chunk(struct analysis_pass *p, const struct chunk_info *info)
 {
 	if (p->noted_chunk && (!info || info->id != p->noted_chunk))
@@ -264,8 +252,7 @@ int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const str
 	if (space.v != p->replay.space.v)
 		begin_space(p, space);
 	return replay_feed_all(&p->replay, events, n,
-			       p->moments || p->drawn || p->windows ? count_and_note : count, p,
-			       err);
+			       p->moments || p->drawn ? count_and_note : count, p, err);
 }
 
 void analysis_pass_get(struct analysis_pass *p, enum group_key key, bool ages,
@@ -433,30 +420,23 @@ int analysis_make_live(struct store_reader *reader, const struct analysis_window
 
 /* ---- over time ------------------------------------------------------------------------ */
 
-/* From the first event that is there: @g, and where it begins. */
-static int begin_growth(struct store_reader *reader, const struct analysis_window *w,
-			struct growth_windows *g, struct growth_scan **ret, uint64_t *ret_after,
-			struct err *err)
+int analysis_begin_growth(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
+			  struct growth_windows *g, struct growth_scan **ret, struct err *err)
 {
 	uint64_t start_ns = (uint64_t)store_reader_number(reader, "start_ns", 0);
 	uint64_t end_ns = (uint64_t)store_reader_number(reader, "end_ns", 0);
-	uint64_t before_ns = before_window(w);
 	struct dropped_events dropped = store_reader_dropped(reader);
-	struct analysis_pass *p = pass_for(reader, GROUP_STACK, w);
 	struct checkpoint_info from = {0};
-	int r;
+	int r = analysis_pass_restore(p, reader,
+				      until_ns < dropped.until_ns ? until_ns : dropped.until_ns,
+				      &from, err);
 
-	if (before_ns > dropped.until_ns)
-		before_ns = dropped.until_ns;
-	r = analysis_pass_restore(p, reader, before_ns, &from, err);
-	if (!r) {
-		growth_windows_begin(g, &p->totals, from.t_ns > start_ns ? from.t_ns : start_ns,
-				     w->until_ns < end_ns ? w->until_ns : end_ns);
-		*ret = growth_scan_new(g, w->since_ns, p->totals.families, &p->replay);
-		*ret_after = from.chunk;
-	}
-	analysis_pass_free(p);
-	return r;
+	if (r)
+		return r;
+	growth_windows_begin(g, &p->totals, from.t_ns > start_ns ? from.t_ns : start_ns,
+			     until_ns < end_ns ? until_ns : end_ns);
+	*ret = growth_scan_new(g, p->totals.since_ns, p->totals.families, &p->replay, from.chunk);
+	return 0;
 }
 
 int analysis_watch_growth(struct store_reader *reader, const struct analysis_window *window,
@@ -467,12 +447,13 @@ int analysis_watch_growth(struct store_reader *reader, const struct analysis_win
 	int r, tries = 0;
 
 	do {
+		struct analysis_pass *p = pass_for(reader, GROUP_STACK, w);
 		struct growth_scan *s = NULL;
-		uint64_t after;
 
-		r = begin_growth(reader, w, windows, &s, &after, err);
+		r = analysis_begin_growth(p, reader, before_window(w), windows, &s, err);
+		analysis_pass_free(p);
 		if (!r)
-			r = growth_scan_read(s, reader, after, w, progress, err);
+			r = growth_scan_read(s, reader, w, progress, err);
 		if (!r)
 			growth_scan_end(s, w->until_ns == UINT64_MAX
 						   ? store_reader_last_space(reader)

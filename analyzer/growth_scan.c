@@ -11,6 +11,7 @@
 
 #include "analyzer/growth_noting.h"
 #include "common/xalloc.h"
+#include "store/chunk.h"
 #include "store/slots.h"
 
 /* A live block, or a free slot. */
@@ -27,6 +28,14 @@ struct action {
 	bool counts; /* its family's blocks do */
 };
 
+/* How far the chunks have been read. */
+struct place {
+	uint64_t chunk;	 /* the last, 0: none */
+	uint32_t events; /* that it had … */
+	uint32_t taken;	 /* … of which so many were taken */
+	bool is_final;	 /* it does not grow any more */
+};
+
 struct growth_scan {
 	struct growth_windows *windows;
 	uint64_t since_ns, families;
@@ -35,6 +44,9 @@ struct growth_scan {
 	struct cell *cells; /* [slot] */
 	size_t cap_cells;
 	uint64_t ordinal; /* events so far */
+	struct place place;
+	struct chunk_brief brief; /* for growth_scan_step() */
+	uint64_t last_ns;	  /* of what it was fed */
 	struct action actions[CHUNK_EVENTS_MAX]; /* of the chunk that is fed */
 	uint32_t recent[CHUNK_EVENTS_MAX];	 /* [event of the chunk] the slot of its block */
 };
@@ -64,13 +76,14 @@ static void take_heap(struct growth_scan *s, const struct replay *heap)
 }
 
 struct growth_scan *growth_scan_new(struct growth_windows *g, uint64_t since_ns,
-				    uint64_t families, const struct replay *heap)
+				    uint64_t families, const struct replay *heap, uint64_t chunk)
 {
 	struct growth_scan *s = xcalloc(1, sizeof(*s));
 
 	s->windows = g;
 	s->since_ns = since_ns;
 	s->families = families;
+	s->place = (struct place){.chunk = chunk, .is_final = true};
 	take_heap(s, heap);
 	return s;
 }
@@ -79,6 +92,7 @@ void growth_scan_free(struct growth_scan *s)
 {
 	if (!s)
 		return;
+	chunk_brief_release(&s->brief);
 	slots_release(&s->slots);
 	free(s->cells);
 	free(s);
@@ -205,8 +219,8 @@ static inline bool feed(struct growth_scan *s, const struct chunk_brief *b, uint
 	return true;
 }
 
-int growth_scan_feed(struct growth_scan *s, struct space_id space, const struct chunk_brief *b,
-		     uint32_t from, uint32_t to, struct err *err)
+static int feed_all(struct growth_scan *s, struct space_id space, const struct chunk_brief *b,
+		    uint32_t from, uint32_t to, struct err *err)
 {
 	if (space.v != s->space.v)
 		begin_space(s, space);
@@ -218,6 +232,7 @@ int growth_scan_feed(struct growth_scan *s, struct space_id space, const struct 
 		if (!feed(s, b, i))
 			return contradiction(s, err);
 	}
+	s->last_ns = b->steps[to - 1].t_ns;
 	return 0;
 }
 
@@ -227,48 +242,121 @@ int growth_scan_feed(struct growth_scan *s, struct space_id space, const struct 
 struct reading {
 	struct chunk_brief brief;
 	struct chunk_info info;
-	uint32_t from; /* the first event that was not there before */
+	uint32_t from; /* the first event that is new */
 	int result;    /* as of store_reader_next_brief() */
 	struct err err;
 };
 
-/* Two of them: one is read while the other is fed. */
+static int read_after(struct store_reader *reader, uint64_t chunk, struct reading *to)
+{
+	return to->result = store_reader_next_brief(reader, chunk, &to->info, &to->brief,
+						    &to->err);
+}
+
+/*
+ * The next events: of the chunk that is at @p, if it has more of them, or of the one behind it.
+ * While it is the last it may grow; when there is another it does so no more.
+ */
+static void read_next(struct store_reader *reader, const struct place *p, struct reading *to)
+{
+	bool has_more = p->taken < p->events, is_last = !has_more && !read_after(reader, p->chunk, to);
+
+	to->from = 0;
+	if (!has_more && (p->is_final || to->result < 0))
+		return;
+	to->from = p->taken;
+	if (read_after(reader, p->chunk - 1, to) != 1 || to->info.events > p->taken)
+		return;
+	to->from = 0;
+	to->result = 0;
+	if (!is_last)
+		read_after(reader, p->chunk, to);
+}
+
+static void move_to(struct place *p, const struct store_reader *reader, const struct reading *r,
+		    uint32_t taken)
+{
+	*p = (struct place){.chunk = r->info.id,
+			    .events = r->info.events,
+			    .taken = taken,
+			    .is_final = store_reader_is_sealed(reader) ||
+					r->info.events == CHUNK_EVENTS_MAX};
+}
+
+/* How many of the chunk's events are within the window. */
+static uint32_t events_until(const struct reading *r, const struct analysis_window *w,
+			     uint64_t before)
+{
+	uint32_t n = r->info.events;
+
+	while (n && r->brief.steps[n - 1].t_ns > w->until_ns)
+		n--;
+	if (w->until_event && before + n > w->until_event)
+		n = w->until_event > before ? (uint32_t)(w->until_event - before) : 0;
+	return n;
+}
+
+/* 1 if the window may go on behind them. */
+static int take(struct growth_scan *s, const struct reading *r, const struct analysis_window *w,
+		uint32_t *ret_taken, struct err *err)
+{
+	uint32_t n = events_until(r, w, s->ordinal - r->from);
+	int result = 0;
+
+	*ret_taken = n > r->from ? n : r->from;
+	if (n > r->from)
+		result = feed_all(s, r->info.space, &r->brief, r->from, n, err);
+	return result ? result : n == r->info.events;
+}
+
+int growth_scan_step(struct growth_scan *s, struct store_reader *reader,
+		     const struct analysis_window *w, struct err *err)
+{
+	struct reading r = {.brief = s->brief};
+	uint32_t taken;
+	int result;
+
+	read_next(reader, &s->place, &r);
+	s->brief = r.brief;
+	if (r.result != 1) {
+		*err = r.result ? r.err : *err;
+		return r.result;
+	}
+	result = take(s, &r, w, &taken, err);
+	move_to(&s->place, reader, &r, taken);
+	return result;
+}
+
+uint64_t growth_scan_last_ns(const struct growth_scan *s)
+{
+	return s->last_ns;
+}
+
+void growth_scan_look_again(struct growth_scan *s)
+{
+	s->place.is_final = !s->place.events;
+}
+
+/* ---- reading ahead -------------------------------------------------------------------------- */
+
+/* Two chunks: one is read while the other is fed. */
 struct ahead {
 	struct store_reader *reader;
-	struct chunk_info last; /* that was read */
+	struct place place; /* behind what was read */
 	struct reading readings[2];
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	size_t read, fed;  /* how many were: no more than two lie between */
-	bool is_over;	   /* no more are wanted */
+	size_t read, fed; /* how many were: no more than two lie between */
+	bool is_over;	  /* no more are wanted */
 	bool has_thread;
 	pthread_t thread;
 };
 
-/*
- * The next chunk, or the one before it if that has grown: while it is the last one it does,
- * and when there is another it does so no more.
- */
 static void read_one(struct ahead *a, struct reading *to)
 {
-	uint64_t id = a->last.id;
-	uint32_t events = a->last.events;
-
-	to->from = 0;
-	to->result = store_reader_next_brief(a->reader, id, &to->info, &to->brief, &to->err);
-	if (to->result == 1 && events && events < CHUNK_EVENTS_MAX &&
-	    !store_reader_is_sealed(a->reader)) {
-		to->result = store_reader_next_brief(a->reader, id - 1, &to->info, &to->brief,
-						     &to->err);
-		to->from = events;
-		if (to->result == 1 && to->info.events <= events) {
-			to->from = 0;
-			to->result = store_reader_next_brief(a->reader, id, &to->info, &to->brief,
-							     &to->err);
-		}
-	}
+	read_next(a->reader, &a->place, to);
 	if (to->result == 1)
-		a->last = to->info;
+		move_to(&a->place, a->reader, to, to->info.events);
 }
 
 static void *read_ahead(void *arg)
@@ -296,16 +384,20 @@ static void *read_ahead(void *arg)
 }
 
 /* Where there is no thread to be had it is read when it is needed. */
-static void begin_reading(struct ahead *a)
+static struct ahead *begin_reading(const struct growth_scan *s, struct store_reader *reader)
 {
+	struct ahead *a = xcalloc(1, sizeof(*a));
 	sigset_t all, before;
 
+	a->reader = reader;
+	a->place = s->place;
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->changed, NULL);
 	sigfillset(&all); /* they are the program's */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	a->has_thread = !pthread_create(&a->thread, NULL, read_ahead, a);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return a;
 }
 
 static struct reading *next_reading(struct ahead *a)
@@ -345,49 +437,30 @@ static void stop_reading(struct ahead *a)
 	pthread_mutex_destroy(&a->lock);
 	for (size_t i = 0; i < COUNT_OF(a->readings); i++)
 		chunk_brief_release(&a->readings[i].brief);
+	free(a);
 }
 
-/* How many of the chunk's events are within the window. */
-static uint32_t events_until(const struct reading *r, const struct analysis_window *w,
-			     uint64_t before)
-{
-	uint32_t n = r->info.events;
-
-	while (n && r->brief.steps[n - 1].t_ns > w->until_ns)
-		n--;
-	if (w->until_event && before + n > w->until_event)
-		n = w->until_event > before ? (uint32_t)(w->until_event - before) : 0;
-	return n;
-}
-
-int growth_scan_read(struct growth_scan *s, struct store_reader *reader, uint64_t after,
+int growth_scan_read(struct growth_scan *s, struct store_reader *reader,
 		     const struct analysis_window *w, analysis_progress *progress,
 		     struct err *err)
 {
-	struct ahead *a = xcalloc(1, sizeof(*a));
-	int result = 0;
+	struct ahead *a = begin_reading(s, reader);
+	int result;
 
-	a->reader = reader;
-	a->last.id = after;
-	begin_reading(a);
-	for (bool is_at_end = false; !is_at_end && !result;) {
+	do {
 		struct reading *r = next_reading(a);
-		uint32_t n;
+		uint32_t taken;
 
-		if (r->result != 1) {
-			result = r->result;
-			*err = result ? r->err : *err;
-			break;
+		result = r->result;
+		if (result < 0)
+			*err = r->err;
+		if (result == 1) {
+			result = take(s, r, w, &taken, err);
+			end_reading(a);
 		}
-		n = events_until(r, w, s->ordinal - r->from);
-		is_at_end = n < r->info.events;
-		if (n > r->from)
-			result = growth_scan_feed(s, r->info.space, &r->brief, r->from, n, err);
-		end_reading(a);
 		if (progress)
 			progress(s->ordinal);
-	}
+	} while (result == 1);
 	stop_reading(a);
-	free(a);
 	return result;
 }

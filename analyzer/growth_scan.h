@@ -7,7 +7,6 @@
 #include "analyzer/analysis.h"
 #include "analyzer/growth_windows.h"
 #include "common/err.h"
-#include "store/chunk.h"
 #include "store/reader.h"
 #include "store/replay.h"
 
@@ -20,26 +19,32 @@ struct growth_scan;
 
 /*
  * For @g, which has begun: only blocks count of @families and that were allocated at @since_ns
- * or later.  @heap: what was live before.
+ * or later.  @heap: what was live after chunk @chunk, with which it begins.
  */
 struct growth_scan *growth_scan_new(struct growth_windows *g, uint64_t since_ns,
-				    uint64_t families, const struct replay *heap);
+				    uint64_t families, const struct replay *heap, uint64_t chunk);
 void growth_scan_free(struct growth_scan *s);
-/*
- * The events of a chunk from number @from until @to; those before have been fed.  -EBADMSG with
- * @err where they contradict those before.
- */
-int growth_scan_feed(struct growth_scan *s, struct space_id space, const struct chunk_brief *b,
-		     uint32_t from, uint32_t to, struct err *err);
-/* That was all; @space runs then, with or without events: 0: that of the last event. */
-void growth_scan_end(struct growth_scan *s, struct space_id space);
 
 /*
- * All chunks after number @after, until @w ends; they are decoded by another thread.  @reader is
- * the call's as long as it takes.
+ * The next chunk, or what has come to the last one since, as far as it is in @w: 1 if there may
+ * be more, 0 if not, or not yet; -EBADMSG with @err where events contradict those before,
+ * -ESTALE where what comes next was dropped meanwhile.
  */
-int growth_scan_read(struct growth_scan *s, struct store_reader *reader, uint64_t after,
+int growth_scan_step(struct growth_scan *s, struct store_reader *reader,
+		     const struct analysis_window *w, struct err *err);
+/* Of the last event that it took; 0: it took none. */
+uint64_t growth_scan_last_ns(const struct growth_scan *s);
+/* The recording was finished: what was its last chunk may have grown once more. */
+void growth_scan_look_again(struct growth_scan *s);
+
+/*
+ * All of them, decoded by another thread: once only.  0, or an error.  @reader is the call's as long
+ * as it takes.
+ */
+int growth_scan_read(struct growth_scan *s, struct store_reader *reader,
 		     const struct analysis_window *w, analysis_progress *progress,
 		     struct err *err);
+/* That was all; @space runs then, with or without events: 0: that of the last event. */
+void growth_scan_end(struct growth_scan *s, struct space_id space);
 
 #endif

@@ -187,26 +187,6 @@ void growth_windows_advance(struct growth_windows *g, uint64_t t_ns)
 		end_window(g);
 }
 
-static bool counts(const struct totals *t, const struct replay_block *b)
-{
-	return b->t_ns >= t->since_ns && t->families >> b->family % 64 & 1;
-}
-
-void growth_windows_note(struct growth_windows *g, const struct totals *t, const struct event *e,
-			 const struct replay_step *step)
-{
-	const struct replay_block *made = step->made, *old = &step->old;
-	bool ended = step->ended && counts(t, old);
-
-	growth_noting_advance(g, e->t_ns);
-	if (ended)
-		growth_noting_end(g, growth_noting_number(g, old->stack), old->size, old->t_ns,
-				  e->t_ns, e->kind == EVENT_REALLOC);
-	if (made && counts(t, made))
-		growth_noting_make(g, growth_noting_number(g, made->stack), made->size,
-				   ended ? old->size : 0, ended ? old->t_ns : 0);
-}
-
 void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint64_t start_ns,
 			  uint64_t end_ns)
 {
