@@ -323,7 +323,8 @@ static int feed_chunk(struct feeding *f, struct err *err)
 		return r;
 	if (info.id == f->last.id)
 		from = f->fed;
-	n = walk_events_until(f->events, &info, f->window, f->pass->replay.ordinal - from);
+	n = walk_events_until(&f->events->t_ns, sizeof(*f->events), info.events, f->window,
+			      f->pass->replay.ordinal - from);
 	f->is_at_end = n < info.events;
 	f->last = info;
 	f->fed = n;

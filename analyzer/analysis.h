@@ -64,15 +64,15 @@ bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis
 int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
 			  struct checkpoint_info *ret, struct err *err);
 /*
- * What each stack had over time, of all events that are there until the moment that is looked at, into
- * @windows, which is new.  0, or a negative errno with @err.
+ * What each stack had over time, of all events that are there until the moment that is looked
+ * at, into @windows, which is new.  0, or a negative errno with @err.
  */
 int analysis_watch_growth(struct store_reader *reader, const struct analysis_window *window,
 			  analysis_progress *progress, struct growth_windows *windows,
 			  struct err *err);
 /*
- * Where that begins: with the first event that is there, or @until_ns, if it is earlier.  @p is new, and
- * with groups by stack; @g begins anew, *@ret reads what goes into it.
+ * Where that begins: with the first event that is there, or @until_ns, if it is earlier.  @p is
+ * new, and with groups by stack; @g begins anew, *@ret reads what goes into it.
  */
 int analysis_begin_growth(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
 			  struct growth_windows *g, struct growth_scan **ret, struct err *err);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "analyzer/growth_noting.h"
+#include "analyzer/walk.h"
 #include "common/xalloc.h"
 #include "store/chunk.h"
 #include "store/slots.h"
@@ -259,7 +260,8 @@ static int read_after(struct store_reader *reader, uint64_t chunk, struct readin
  */
 static void read_next(struct store_reader *reader, const struct place *p, struct reading *to)
 {
-	bool has_more = p->taken < p->events, is_last = !has_more && !read_after(reader, p->chunk, to);
+	bool has_more = p->taken < p->events;
+	bool is_last = !has_more && !read_after(reader, p->chunk, to);
 
 	to->from = 0;
 	if (!has_more && (p->is_final || to->result < 0))
@@ -283,24 +285,12 @@ static void move_to(struct place *p, const struct store_reader *reader, const st
 					r->info.events == CHUNK_EVENTS_MAX};
 }
 
-/* How many of the chunk's events are within the window. */
-static uint32_t events_until(const struct reading *r, const struct analysis_window *w,
-			     uint64_t before)
-{
-	uint32_t n = r->info.events;
-
-	while (n && r->brief.steps[n - 1].t_ns > w->until_ns)
-		n--;
-	if (w->until_event && before + n > w->until_event)
-		n = w->until_event > before ? (uint32_t)(w->until_event - before) : 0;
-	return n;
-}
-
 /* 1 if the window may go on behind them. */
 static int take(struct growth_scan *s, const struct reading *r, const struct analysis_window *w,
 		uint32_t *ret_taken, struct err *err)
 {
-	uint32_t n = events_until(r, w, s->ordinal - r->from);
+	uint32_t n = walk_events_until(&r->brief.steps->t_ns, sizeof(*r->brief.steps),
+				       r->info.events, w, s->ordinal - r->from);
 	int result = 0;
 
 	*ret_taken = n > r->from ? n : r->from;

@@ -11,8 +11,8 @@
 #include "store/replay.h"
 
 /*
- * All events of a recording, for what each stack had over time and nothing else: of a block only its
- * size, stack and age are kept, and of a chunk only what these are made of is decoded.  A third of
+ * All events of a recording, for what each stack had over time and nothing else: of a block only
+ * its size, stack and age are kept, and of a chunk only what these are made of is decoded.  Half of
  * what it takes to replay the heap and sum it up.
  */
 struct growth_scan;
@@ -38,8 +38,8 @@ uint64_t growth_scan_last_ns(const struct growth_scan *s);
 void growth_scan_look_again(struct growth_scan *s);
 
 /*
- * All of them, decoded by another thread: once only.  0, or an error.  @reader is the call's as long
- * as it takes.
+ * All of them, decoded by another thread: once only.  0, or an error.  @reader is the call's as
+ * long as it takes.
  */
 int growth_scan_read(struct growth_scan *s, struct store_reader *reader,
 		     const struct analysis_window *w, analysis_progress *progress,

@@ -320,8 +320,8 @@ static const char *decode_columns(struct chunk_decoder *d)
 }
 
 /* Is it a chunk at all?  Then its columns are @d's. */
-static int begin(struct chunk_decoder *d, const struct chunk_info *info, const void *data, size_t len,
-		 uint32_t unwanted, struct err *err)
+static int begin(struct chunk_decoder *d, const struct chunk_info *info, const void *data,
+		 size_t len, uint32_t unwanted, struct err *err)
 {
 	struct column_place places[CHUNK_COLUMNS];
 	const char *bad;
