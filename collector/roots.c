@@ -184,23 +184,20 @@ static void divide_unknown(struct allocators *a, uint64_t start, uint64_t end, b
 /* Of other allocators' mapping what never had a block: the program's, or the allocator's own. */
 static void divide(struct allocators *a, uint64_t start, uint64_t end, bool has_stack)
 {
-	const struct mapping *found = mappings_find(&a->drain->mappings, start, end);
-	struct mapping m;
+	while (start < end) {
+		const struct mapping *m = mappings_find(&a->drain->mappings, start, end);
 
-	if (start >= end)
-		return;
-	if (!found) {
-		divide_unknown(a, start, end, has_stack);
-		return;
+		if (!m) {
+			divide_unknown(a, start, end, has_stack);
+			return;
+		}
+		if (m->start > start)
+			divide(a, start, m->start, has_stack);
+		if (replay_at(&a->drain->heap, m->slot)->family == FAMILY_ALLOCATOR)
+			add(&a->roots->left_out, m->start > start ? m->start : start,
+			    m->end < end ? m->end : end);
+		start = m->end;
 	}
-	m = *found;
-	if (m.start > start)
-		divide(a, start, m.start, has_stack);
-	if (replay_at(&a->drain->heap, m.slot)->family == FAMILY_ALLOCATOR)
-		add(&a->roots->left_out, m.start > start ? m.start : start,
-		    m.end < end ? m.end : end);
-	if (m.end < end)
-		divide(a, m.end, end, has_stack);
 }
 
 /* Returns whether there is any. */
