@@ -224,7 +224,7 @@ def unfinished():
         server.stdout.readline()
         recorders = {}
         try:
-            for name, more in (("whole", ()), ("bounded", ("--max-size", "1M"))):
+            for name, more in (("whole", ()), ("bounded", ("--max-size", "2M"))):
                 recorders[name] = subprocess.Popen([HEAPTRAIL, "record", "-q", *more, "-o", f"{folder}/{name}.trail", "-p", str(server.pid)])
             for name in recorders:
                 beside.expect(lambda path=f"{folder}/{name}.trail": os.path.exists(path), f"a recording, {name}")
