@@ -297,7 +297,7 @@ def lossy():
         recorder.send_signal(signal.SIGSTOP)
         target.stdin.write("\n")
         target.stdin.close()
-        beside.wait_until(lambda: beside.state(target.pid) in ("S", "Z", None) and len(beside.states(target.pid)) == 1, 30)
+        beside.wait_until(lambda: beside.state(target.pid) in ("S", "Z", None) and len(beside.states(target.pid)) == 1)
         recorder.send_signal(signal.SIGCONT)
         target.stdout.read()
         recorder.wait(tap.PATIENCE)

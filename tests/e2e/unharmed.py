@@ -153,14 +153,18 @@ def attached_while_stopped():
     with Sleeper() as s:
         os.kill(s.pid, signal.SIGSTOP)
         beside.expect(lambda: set(beside.states(s.pid)) == {"T"}, "the target to stop")
-        recorder = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "1s", "-p",
-                                     str(s.pid)])
         looks = moving = 0
+        beside.remove(trail)
+        recorder = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-p", str(s.pid)])
+        is_armed = False
         while recorder.poll() is None:
             looks += 1
             moving += set(beside.states(s.pid)) != {"T"}
+            if not is_armed and looks > 100 and beside.is_armed(trail):
+                recorder.send_signal(signal.SIGINT)
+                is_armed = True
             time.sleep(0.005)
-        tap.ok(recorder.returncode == 0 and looks > 20 and moving == 0,
+        tap.ok(recorder.returncode == 0 and looks > 100 and moving == 0,
                f"attached to and let go while it is stopped: moving in {moving} of {looks} looks")
         os.kill(s.pid, signal.SIGCONT)
         beside.expect(lambda: "T" not in beside.states(s.pid), "the target to go on")
