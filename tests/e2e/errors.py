@@ -123,7 +123,7 @@ def no_process():
     refused("no such process", 125, "cannot record process 2147483000: no such process", "record", "-p", "2147483000",
             hint="ps -e")
     refused("itself", 125, "this very heaptrail", "record", "-p", "1", before=["/bin/sh", "-c", 'shift 3; exec "$0" record -p $$'])
-    kernel = next((p for p in os.listdir("/proc") if p.isdigit() and open(f"/proc/{p}/comm").read() == "kthreadd\n"), None)
+    kernel = next((p for p in os.listdir("/proc") if p.isdigit() and beside.comm(p) == "kthreadd"), None)
     if kernel:
         refused("a kernel thread", 125, "it is a kernel thread", "record", "-p", kernel, hint="no heap")
     else:
