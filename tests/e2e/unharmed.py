@@ -215,11 +215,15 @@ def child_of(recorder):
     return beside.expect(lambda: beside.child(recorder, "sleeper"), "the target")
 
 
+NOISE = 200000  # times an alloc, a realloc and a free: a ring of 64 MiB has room for all of them, whatever the recorder does
+
+
 def noisy(name, options, delays):
-    with Sleeper("--noisy", "0", command=[HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options, "--"]) as s:
+    beside.remove(trail)
+    with Sleeper("--noisy", "0", str(0 if delays else NOISE), command=[HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options, "--"]) as s:
         recorder = s.pid
         s.pid = child_of(recorder)
-        time.sleep(0.5)
+        beside.expect(lambda: beside.n_events(trail) >= (10000 if delays else 3 * NOISE), "the noise")
         for _ in range(delays):
             os.kill(recorder, signal.SIGSTOP)  # it does not empty the ring: only a hold can keep the events
             beside.expect(lambda: is_stopped(s.pid), "the target to be held")
