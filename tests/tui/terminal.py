@@ -37,7 +37,8 @@ class Terminal:
     def __init__(self, arguments, rows=50, cols=200):
         self.cols = cols
         command = f"env TERM=screen-256color LC_ALL=C.UTF-8 HOME={work} TMPDIR={work} {HEAPTRAIL} {arguments}"
-        tmux("new-session", "-d", "-s", "t", "-x", str(cols), "-y", str(rows), f"{command} 2>{work}/errors; echo $? > {work}/status")
+        tmux("new-session", "-d", "-s", "t", "-x", str(cols), "-y", str(rows), f"{command} 2>{work}/errors; "
+             f"echo $? > {work}/status.new; mv {work}/status.new {work}/status")
         tmux("set-option", "-t", "t", "remain-on-exit", "on")
 
     def text(self):
@@ -62,7 +63,7 @@ class Terminal:
         return all(sum(map(wide, line)) <= self.cols for line in self.text().splitlines())
 
     def number(self, name):
-        found = re.search(name + r" ([\d,]+)", self.text())
+        found = beside.wait_until(lambda: re.search(name + r" ([\d,]+)", self.text()))  # it may be drawn just now
         return int(found[1].replace(",", "")) if found else 0
 
     def ends(self, what):
