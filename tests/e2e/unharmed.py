@@ -156,13 +156,13 @@ def attached_while_stopped():
         looks = moving = 0
         beside.remove(trail)
         recorder = subprocess.Popen([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-p", str(s.pid)])
-        is_armed = False
+        is_told = False
         while recorder.poll() is None:
             looks += 1
             moving += set(beside.states(s.pid)) != {"T"}
-            if not is_armed and looks > 100 and beside.is_armed(trail):
+            if not is_told and looks > 100 and beside.is_armed(trail):
                 recorder.send_signal(signal.SIGINT)
-                is_armed = True
+                is_told = True
             time.sleep(0.005)
         tap.ok(recorder.returncode == 0 and looks > 100 and moving == 0,
                f"attached to and let go while it is stopped: moving in {moving} of {looks} looks")
