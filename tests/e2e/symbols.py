@@ -121,6 +121,7 @@ def compare(name, path, judged=None, folder=()):
     rest = [a for a in addresses if difference(says[a], bfd[a])]
     eu = theirs("eu-addr2line", judged, rest) if rest else {}
     hows = {a: (difference(says[a], eu[a]) if a in eu else "unasked", difference(says[a], bfd[a])) for a in addresses}
+    differ = collections.Counter()
     unsettled = [a for a in addresses if None not in hows[a]]
     llvm = theirs("llvm-addr2line", judged, unsettled) if unsettled and shutil.which("llvm-addr2line") else {}
     for a, how in hows.items():
