@@ -285,8 +285,24 @@ void store_reader_leave_out_addresses(struct store_reader *r, bool leave_out)
 	r->no_addresses = leave_out;
 }
 
-int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
-			    struct event *ret_events, struct err *err)
+/* How a chunk is wanted: all of its events, or in brief. */
+struct wanted_chunk {
+	struct event *events;
+	struct chunk_brief *brief;
+};
+
+static int decode_as_wanted(const struct store_reader *r, const struct chunk_info *info,
+			    const void *data, size_t len, const struct wanted_chunk *to,
+			    struct err *err)
+{
+	if (to->brief)
+		return chunk_decode_brief(info, data, len, to->brief, err);
+	return (r->no_addresses ? chunk_decode_but_addresses : chunk_decode)(info, data, len,
+									    to->events, err);
+}
+
+static int next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
+		      const struct wanted_chunk *to, struct err *err)
 {
 	static const char sql[] =
 		"SELECT id, space, events, allocs, frees, first_ns, last_ns, min_size, max_size,"
@@ -322,9 +338,8 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 		i.families = (uint64_t)sqlite3_column_int64(s, 11);
 		i.codec = (uint32_t)sqlite3_column_int64(s, 12);
 		i.crc = (uint32_t)sqlite3_column_int64(s, 13);
-		result = (r->no_addresses ? chunk_decode_but_addresses : chunk_decode)(
-			&i, sqlite3_column_blob(s, 14), (size_t)sqlite3_column_bytes(s, 14),
-			ret_events, err);
+		result = decode_as_wanted(r, &i, sqlite3_column_blob(s, 14),
+					  (size_t)sqlite3_column_bytes(s, 14), to, err);
 		if (!result)
 			result = 1;
 		*ret_info = i;
@@ -335,6 +350,18 @@ int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk
 	}
 	sqlite3_reset(s);
 	return result;
+}
+
+int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
+			    struct event *ret_events, struct err *err)
+{
+	return next_chunk(r, after, ret_info, &(struct wanted_chunk){.events = ret_events}, err);
+}
+
+int store_reader_next_brief(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
+			    struct chunk_brief *ret, struct err *err)
+{
+	return next_chunk(r, after, ret_info, &(struct wanted_chunk){.brief = ret}, err);
 }
 
 /* ---- checkpoints, and where a moment is ---------------------------------------------- */
