@@ -48,6 +48,7 @@ struct store_writer {
 		uint64_t columns[4];
 	} stacks[STACK_ROWS]; /* that are still to be put */
 	size_t n_stacks;
+	uint64_t next_stack; /* the id, where all from 1 up to it were put here; 0: they were not */
 	uint64_t dropped, deleted; /* chunks that were dropped, and whose rows have gone too */
 };
 
@@ -207,6 +208,7 @@ out:
 		store_writer_close(w, NULL);
 		return r;
 	}
+	w->next_stack = 1;
 	*ret = w;
 	return 0;
 }
@@ -251,6 +253,7 @@ int store_writer_continue(struct store_writer *w, const char *path,
 	if (o->max_size)
 		bound_wal(next);
 	next->timeline_rows = w->timeline_rows;
+	next->next_stack = w->n_stacks ? 0 : w->next_stack;
 	old = *w;
 	*w = *next;
 	*next = old;
@@ -280,6 +283,7 @@ bool store_writer_give_up_events(struct store_writer *w)
 	if (!sqlite3_get_autocommit(w->db))
 		sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
 	w->in_transaction = w->failed = w->chunk_dirty = false;
+	w->next_stack = 0; /* some may not be there */
 	w->no_more_events = true;
 	store_writer_put_text(w, "stopped", w->failure.what);
 	return store_writer_flush(w, NULL) == 0;
@@ -508,9 +512,26 @@ static void put_stacks(struct store_writer *w, enum statement which, size_t row,
 	step(w, s);
 }
 
+/* The same of STACK_ROWS that go on from what is there: no need to look for where they go. */
+static void add_stacks(struct store_writer *w)
+{
+	sqlite3_stmt *s = prepare(w, ADD_STACKS);
+
+	if (!s)
+		return;
+	for (size_t i = 0; i < STACK_ROWS; i++)
+		for (int k = 0; k < 3; k++)
+			bind_u64(s, 1 + 3 * (int)i + k, w->stacks[i].columns[1 + k]);
+	step(w, s);
+	if (!w->failed && (uint64_t)sqlite3_last_insert_rowid(w->db) + 1 != w->next_stack)
+		writer_failed(w, SQLITE_CORRUPT);
+}
+
 static void flush_stacks(struct store_writer *w)
 {
-	if (w->n_stacks == STACK_ROWS)
+	if (w->n_stacks == STACK_ROWS && w->next_stack)
+		add_stacks(w);
+	else if (w->n_stacks == STACK_ROWS)
 		put_stacks(w, PUT_STACKS, 0, STACK_ROWS);
 	else
 		for (size_t i = 0; i < w->n_stacks; i++)
@@ -523,6 +544,7 @@ void store_writer_put_stack(struct store_writer *w, struct stack_id id, struct s
 {
 	uint64_t *columns = w->stacks[w->n_stacks++].columns;
 
+	w->next_stack = id.v && id.v == w->next_stack ? w->next_stack + 1 : 0;
 	columns[0] = id.v;
 	columns[1] = parent.v;
 	columns[2] = frame.v;

@@ -214,6 +214,68 @@ static void test_catalog(void)
 	ok(empty_folder() == 1, "it is one file");
 }
 
+/* ---- stacks ------------------------------------------------------------------------ */
+
+static struct stack_id parent_of(uint32_t id)
+{
+	return (struct stack_id){(id * 7u) % id};
+}
+
+/* Of [@first, @end); a flush after each of which @flush_at is a divisor. */
+static void put_stacks(struct store_writer *w, uint32_t first, uint32_t end, uint32_t flush_at)
+{
+	for (uint32_t id = first; id < end; id++) {
+		store_writer_put_stack(w, (struct stack_id){id}, parent_of(id),
+				       (struct frame_id){1 + id % 100},
+				       id % 3 ? STACK_COMPLETE : STACK_TOO_DEEP);
+		if (id % flush_at == 0)
+			store_writer_flush(w, NULL);
+	}
+}
+
+/* Stacks that are as they were put, of those in [1, @end). */
+static uint32_t right_stacks(const char *path, uint32_t end)
+{
+	struct store_reader *r = open_reader(path);
+	struct catalog c = {0};
+	uint32_t right = 0;
+
+	if (r && store_reader_load(r, &c, &err) == 0)
+		for (uint32_t id = 1; id < end && id < c.n_stacks; id++)
+			right += c.stacks[id].parent.v == parent_of(id).v &&
+				 c.stacks[id].frame.v == 1 + id % 100 &&
+				 c.stacks[id].end == (id % 3 ? STACK_COMPLETE : STACK_TOO_DEEP);
+	catalog_release(&c);
+	store_reader_close(r);
+	return right;
+}
+
+static void test_stacks(void)
+{
+	enum { FIRST = 1000, MOST = 3000 };
+	const char *path = in_folder("stacks"), *next_path = in_folder("next-stacks");
+	struct store_writer_options o = {.uid = geteuid(), .gid = getegid()};
+	const struct dropped_events earlier = {0};
+	struct store_writer *w = create(path, false), *old;
+
+	for (uint32_t i = 1; i <= 100; i++)
+		store_writer_put_frame(w, (struct frame_id){i}, (struct module_id){0}, i);
+	put_stacks(w, 1, FIRST, 170);
+	store_writer_flush(w, NULL);
+	ok(store_writer_continue(w, next_path, &o, &earlier, &old, &err) == 0,
+	   "a file that goes on from one with stacks");
+	put_stacks(w, FIRST, 2 * FIRST, MOST);
+	put_stacks(w, FIRST / 2, FIRST, MOST); /* once more */
+	put_stacks(w, 2 * FIRST, MOST, MOST);
+	store_writer_seal(w);
+	ok(store_writer_close(w, &err) == 0 && store_writer_close(old, &err) == 0,
+	   "stacks in a row, at once and one by one, and some of them again");
+	ok(right_stacks(path, MOST) == FIRST - 1, "the first file has its own");
+	ok(right_stacks(next_path, MOST) == MOST - 1, "the second has all");
+	unlink(path);
+	unlink(next_path);
+}
+
 /* ---- events ------------------------------------------------------------------------ */
 
 static void test_events(void)
@@ -277,6 +339,7 @@ int main(void)
 {
 	set_up("store");
 	test_catalog();
+	test_stacks();
 	test_events();
 	ok(tear_down(), "nothing is left behind");
 	return done();
