@@ -102,7 +102,8 @@ bool bound_will_want_mark(const struct bound *b, struct store_writer *w, uint64_
 	uint64_t ahead = CHUNKS_AHEAD * (store_writer_sizes(w).chunks - b->last_chunk_bytes);
 	size_t i;
 
-	return b->max_size && bytes_since_mark(b, w) + ahead >= least(b, state_bytes) &&
+	return b->max_size && state_bytes <= b->max_size / 3 &&
+	       bytes_since_mark(b, w) + ahead >= least(b, state_bytes) &&
 	       !choose(b, state_bytes, &i) &&
 	       store_writer_used_bytes(w) + state_bytes + ahead > room(b);
 }

@@ -218,7 +218,8 @@ static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
 	if ((is_due || is_wanted) && heap->live_blocks <= c->blocks_at_once)
 		put(c, w, chunk, heap);
 	else if (!c->job && entries < c->most_entries / 8 * 7 &&
-		 (is_due || is_wanted || bound_will_want_mark(&c->bound, w, bytes)))
+		 ((is_due && !c->bound.max_size) || is_wanted ||
+		  bound_will_want_mark(&c->bound, w, bytes)))
 		c->job = checkpoint_job_start(heap);
 	if (bound_keep(&c->bound, w, bytes, true))
 		make_mark(c, w, chunk, heap, bytes);
