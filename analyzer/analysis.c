@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "analyzer/checkpoint.h"
+#include "analyzer/growth_scan.h"
 #include "analyzer/walk.h"
 #include "common/buffer.h"
 #include "common/format.h"
@@ -18,7 +19,6 @@ struct analysis_pass {
 	struct totals totals;
 	struct replay replay;
 	struct moments *moments; /* somebody's, or NULL */
-	struct growth_windows *windows; /* the same */
 	struct timeline_buckets *drawn; /* the same */
 	bool draws_blocks;
 	uint64_t noted_chunk;	 /* whose events are coming; 0: none */
@@ -63,8 +63,6 @@ static void begin_space(struct analysis_pass *p, struct space_id space)
 {
 	totals_begin_space(&p->totals);
 	replay_begin_space(&p->replay, space);
-	if (p->windows)
-		growth_windows_begin_space(p->windows);
 }
 
 /* A checkpoint after chunk *@ret, or after one before, is before the window; false: none is. */
@@ -222,8 +220,6 @@ static void count_and_note(void *pass, const struct event *e, const struct repla
 	totals_count(&p->totals, e, step);
 	if (p->moments)
 		moments_note(p->moments, e, step);
-	if (p->windows)
-		growth_windows_note(p->windows, &p->totals, e, step);
 	if (p->drawn && e->t_ns >= p->totals.since_ns && p->totals.families >> e->family % 64 & 1)
 		timeline_buckets_add(p->drawn, e, before, *live);
 }
@@ -241,13 +237,6 @@ void analysis_pass_note(struct analysis_pass *p, struct moments *m)
 	moments_begin(m, &p->totals, p->replay.space);
 }
 
-void analysis_pass_watch(struct analysis_pass *p, struct growth_windows *g, uint64_t start_ns,
-			 uint64_t end_ns)
-{
-	p->windows = g;
-	growth_windows_begin(g, &p->totals, start_ns, end_ns);
-}
-
 void analysis_pass_note_chunk(struct analysis_pass *p, const struct chunk_info *info)
 {
 	if (p->noted_chunk && (!info || info->id != p->noted_chunk))
@@ -263,8 +252,7 @@ int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const str
 	if (space.v != p->replay.space.v)
 		begin_space(p, space);
 	return replay_feed_all(&p->replay, events, n,
-			       p->moments || p->drawn || p->windows ? count_and_note : count, p,
-			       err);
+			       p->moments || p->drawn ? count_and_note : count, p, err);
 }
 
 void analysis_pass_get(struct analysis_pass *p, enum group_key key, bool ages,
@@ -291,25 +279,19 @@ struct feeding {
 	bool is_at_end; /* of what is wanted */
 };
 
-/* To where it is to begin: at the last checkpoint, or, where all events are wanted, the first. */
-static int begin_feeding(struct feeding *f, struct growth_windows *g, struct err *err)
+/* A moment before its last event: a checkpoint may be after that, at the same time. */
+static uint64_t before_window(const struct analysis_window *w)
 {
-	const struct analysis_window *w = f->window;
-	/* a checkpoint may be after the event, at the same time */
-	uint64_t before_ns = w->until_ns - (w->until_event && w->until_ns);
-	uint64_t start_ns = (uint64_t)store_reader_number(f->reader, "start_ns", 0);
-	uint64_t end_ns = (uint64_t)store_reader_number(f->reader, "end_ns", 0);
-	struct dropped_events dropped = store_reader_dropped(f->reader);
-	struct checkpoint_info from = {0};
-	int r;
+	return w->until_ns - (w->until_event && w->until_ns);
+}
 
-	if (g && before_ns > dropped.until_ns)
-		before_ns = dropped.until_ns;
-	r = analysis_pass_restore(f->pass, f->reader, before_ns, &from, err);
+/* To where it is to begin: at the last checkpoint. */
+static int begin_feeding(struct feeding *f, struct err *err)
+{
+	struct checkpoint_info from = {0};
+	int r = analysis_pass_restore(f->pass, f->reader, before_window(f->window), &from, err);
+
 	f->last.id = from.chunk;
-	if (g && !r)
-		analysis_pass_watch(f->pass, g, from.t_ns > start_ns ? from.t_ns : start_ns,
-				    w->until_ns < end_ns ? w->until_ns : end_ns);
 	return r;
 }
 
@@ -341,7 +323,8 @@ static int feed_chunk(struct feeding *f, struct err *err)
 		return r;
 	if (info.id == f->last.id)
 		from = f->fed;
-	n = walk_events_until(f->events, &info, f->window, f->pass->replay.ordinal - from);
+	n = walk_events_until(&f->events->t_ns, sizeof(*f->events), info.events, f->window,
+			      f->pass->replay.ordinal - from);
 	f->is_at_end = n < info.events;
 	f->last = info;
 	f->fed = n;
@@ -352,10 +335,10 @@ static int feed_chunk(struct feeding *f, struct err *err)
 
 static int feed_all(struct analysis_pass *p, struct store_reader *reader,
 		    const struct analysis_window *w, analysis_progress *progress,
-		    struct growth_windows *g, struct err *err)
+		    struct err *err)
 {
 	struct feeding f = {.pass = p, .reader = reader, .window = w};
-	int r = begin_feeding(&f, g, err);
+	int r = begin_feeding(&f, err);
 
 	if (r)
 		return r;
@@ -370,31 +353,40 @@ static int feed_all(struct analysis_pass *p, struct store_reader *reader,
 /* A recorder that drops events may be quicker than we are: then from a later checkpoint. */
 static int feed_again(struct analysis_pass *p, struct store_reader *reader,
 		      const struct analysis_window *w, analysis_progress *progress,
-		      struct growth_windows *g, struct err *err)
+		      struct err *err)
 {
 	int r, tries = 0;
 
-	while ((r = feed_all(p, reader, w, progress, g, err)) == -ESTALE && ++tries < TRIES)
+	while ((r = feed_all(p, reader, w, progress, err)) == -ESTALE && ++tries < TRIES)
 		forget(p);
 	return r;
 }
 
-static int make(struct store_reader *reader, enum group_key key,
-		const struct analysis_window *window, analysis_progress *progress,
-		totals_visitor *visit, void *arg, struct growth_windows *windows,
-		struct analysis *ret, struct err *err)
+static const struct analysis_window all = {.until_ns = UINT64_MAX};
+
+static struct analysis_pass *pass_for(struct store_reader *reader, enum group_key key,
+				      const struct analysis_window *w)
 {
-	static const struct analysis_window all = {.until_ns = UINT64_MAX};
 	struct analysis_pass *p;
 	struct layers layers;
+
+	layers_read(&layers, reader);
+	p = analysis_pass_new(1u << key, w->since_ns, &layers, 0);
+	if (w->families)
+		p->totals.families = w->families;
+	return p;
+}
+
+static int make(struct store_reader *reader, enum group_key key,
+		const struct analysis_window *window, analysis_progress *progress,
+		totals_visitor *visit, void *arg, struct analysis *ret, struct err *err)
+{
+	struct analysis_pass *p;
 	int r;
 
 	window = window ? window : &all;
-	layers_read(&layers, reader);
-	p = analysis_pass_new(1u << key, window->since_ns, &layers, 0);
-	if (window->families)
-		p->totals.families = window->families;
-	r = feed_again(p, reader, window, progress, windows, err);
+	p = pass_for(reader, key, window);
+	r = feed_again(p, reader, window, progress, err);
 	memset(ret, 0, sizeof(*ret));
 	if (!r) {
 		struct space_id last = store_reader_last_space(reader);
@@ -417,19 +409,57 @@ int analysis_make(struct store_reader *reader, enum group_key key,
 		  const struct analysis_window *window, analysis_progress *progress,
 		  struct analysis *ret, struct err *err)
 {
-	return make(reader, key, window, progress, NULL, NULL, NULL, ret, err);
+	return make(reader, key, window, progress, NULL, NULL, ret, err);
 }
 
 int analysis_make_live(struct store_reader *reader, const struct analysis_window *window,
 		       analysis_progress *progress, totals_visitor *visit, void *arg,
 		       struct analysis *ret, struct err *err)
 {
-	return make(reader, GROUP_STACK, window, progress, visit, arg, NULL, ret, err);
+	return make(reader, GROUP_STACK, window, progress, visit, arg, ret, err);
 }
 
-int analysis_make_growth(struct store_reader *reader, const struct analysis_window *window,
-			 analysis_progress *progress, totals_visitor *visit, void *arg,
-			 struct growth_windows *windows, struct analysis *ret, struct err *err)
+/* ---- over time ------------------------------------------------------------------------ */
+
+int analysis_begin_growth(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
+			  struct growth_windows *g, struct growth_scan **ret, struct err *err)
 {
-	return make(reader, GROUP_STACK, window, progress, visit, arg, windows, ret, err);
+	uint64_t start_ns = (uint64_t)store_reader_number(reader, "start_ns", 0);
+	uint64_t end_ns = (uint64_t)store_reader_number(reader, "end_ns", 0);
+	struct dropped_events dropped = store_reader_dropped(reader);
+	struct checkpoint_info from = {0};
+	int r = analysis_pass_restore(p, reader,
+				      until_ns < dropped.until_ns ? until_ns : dropped.until_ns,
+				      &from, err);
+
+	if (r)
+		return r;
+	growth_windows_begin(g, &p->totals, from.t_ns > start_ns ? from.t_ns : start_ns,
+			     until_ns < end_ns ? until_ns : end_ns);
+	*ret = growth_scan_new(g, p->totals.since_ns, p->totals.families, &p->replay, from.chunk);
+	return 0;
+}
+
+int analysis_watch_growth(struct store_reader *reader, const struct analysis_window *window,
+			  analysis_progress *progress, struct growth_windows *windows,
+			  struct err *err)
+{
+	const struct analysis_window *w = window ? window : &all;
+	int r, tries = 0;
+
+	do {
+		struct analysis_pass *p = pass_for(reader, GROUP_STACK, w);
+		struct growth_scan *s = NULL;
+
+		r = analysis_begin_growth(p, reader, before_window(w), windows, &s, err);
+		analysis_pass_free(p);
+		if (!r)
+			r = growth_scan_read(s, reader, w, progress, err);
+		if (!r)
+			growth_scan_end(s, w->until_ns == UINT64_MAX
+						   ? store_reader_last_space(reader)
+						   : w->space);
+		growth_scan_free(s);
+	} while (r == -ESTALE && ++tries < TRIES);
+	return r;
 }

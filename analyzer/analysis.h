@@ -40,18 +40,11 @@ int analysis_make_live(struct store_reader *reader, const struct analysis_window
 		       struct analysis *ret, struct err *err);
 
 /*
- * The same, of all events that are there: @windows has what each stack had over time, until the
- * moment that is looked at.
- */
-int analysis_make_growth(struct store_reader *reader, const struct analysis_window *window,
-			 analysis_progress *progress, totals_visitor *visit, void *arg,
-			 struct growth_windows *windows, struct analysis *ret, struct err *err);
-
-/*
  * The same in steps: for recordings that grow, and for several groupings at once.  Only
  * blocks count that were allocated at @since_ns or later (0: all).
  */
 struct analysis_pass;
+struct growth_scan;
 
 /*
  * @keys: a bit (1 << enum group_key) for each that analysis_pass_get() is to give.  @layers: of
@@ -71,16 +64,23 @@ bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis
 int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
 			  struct checkpoint_info *ret, struct err *err);
 /*
+ * What each stack had over time, of all events that are there until the moment that is looked
+ * at, into @windows, which is new.  0, or a negative errno with @err.
+ */
+int analysis_watch_growth(struct store_reader *reader, const struct analysis_window *window,
+			  analysis_progress *progress, struct growth_windows *windows,
+			  struct err *err);
+/*
+ * Where that begins: with the first event that is there, or @until_ns, if it is earlier.  @p is
+ * new, and with groups by stack; @g begins anew, *@ret reads what goes into it.
+ */
+int analysis_begin_growth(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
+			  struct growth_windows *g, struct growth_scan **ret, struct err *err);
+/*
  * What it is fed goes into @t too, from here on: of the blocks that count.  @blocks: what is
  * live is their number, not their bytes.
  */
 void analysis_pass_draw(struct analysis_pass *p, struct timeline_buckets *t, bool blocks);
-/*
- * What it is fed goes into @g too, from here on, which forgets what it had: @p is with groups by
- * stack.  @start_ns: when the recording began; @end_ns: when it ended, 0: nobody knows.
- */
-void analysis_pass_watch(struct analysis_pass *p, struct growth_windows *g, uint64_t start_ns,
-			 uint64_t end_ns);
 /* The next @n events, all of @space.  -EBADMSG with @err where they contradict those before. */
 int analysis_pass_feed(struct analysis_pass *p, struct space_id space, const struct event *events,
 		       size_t n, struct err *err);

@@ -54,13 +54,46 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Sorts them. */
+/*
+ * The one that would be number @k if they were sorted; all before it are no larger then, all behind
+ * it no smaller.
+ */
+static double nth(double *x, size_t n, size_t k)
+{
+	size_t from = 0, to = n - 1;
+
+	while (from < to) {
+		double middle = x[from + (to - from) / 2];
+		size_t i = from, j = to;
+
+		for (;; i++, j--) {
+			double swapped;
+
+			while (x[i] < middle)
+				i++;
+			while (x[j] > middle)
+				j--;
+			if (i >= j)
+				break;
+			swapped = x[i];
+			x[i] = x[j];
+			x[j] = swapped;
+		}
+		/* up to j none is larger than the middle, from j + 1 on none is smaller */
+		if (k <= j)
+			to = j;
+		else
+			from = j + 1;
+	}
+	return x[k];
+}
+
+/* Changes their order. */
 static double median(double *x, size_t n)
 {
 	if (!n)
 		return 0;
-	qsort(x, n, sizeof(*x), by_number);
-	return (x[(n - 1) / 2] + x[n / 2]) / 2;
+	return (nth(x, n, (n - 1) / 2) + nth(x, n, n / 2)) / 2;
 }
 
 static double median_of(const double *x, size_t n)
@@ -151,8 +184,10 @@ static void find_trend(const double *x, size_t n, struct trend *t)
 	t->z = v > 0 ? (s - (s > 0) + (s < 0)) / sqrt(v) : 0;
 	/* so many pairs to either side of the middle: Sen's interval, for fewer values */
 	wide = 1.96 * sqrt(v * (1 + t->dependence) / (1 - t->dependence)) / 2;
-	t->low = slopes[(size_t)clamp((double)pairs / 2 - wide, 0, (double)pairs - 1)];
-	t->high = slopes[(size_t)clamp((double)pairs / 2 + wide, 0, (double)pairs - 1)];
+	t->low = nth(slopes, pairs,
+		     (size_t)clamp((double)pairs / 2 - wide, 0, (double)pairs - 1));
+	t->high = nth(slopes, pairs,
+		      (size_t)clamp((double)pairs / 2 + wide, 0, (double)pairs - 1));
 }
 
 /* In standard deviations, for values that depend on each other. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/sort.h"
 #include "common/xalloc.h"
 
 /*
@@ -21,8 +22,6 @@ struct series {
 
 #define USUAL_LIVES_MIN 8  /* so long, in lives of its blocks, a place must have grown */
 
-#define HEAD 16 /* frames that are kept: most stacks differ there */
-
 struct making {
 	const struct growth_windows *windows;
 	const struct own *own;
@@ -34,91 +33,116 @@ struct making {
 		uint32_t shared; /* with the leaf before */
 		uint64_t bytes;
 		bool is_covered; /* by a site that grows */
-		uint32_t head[HEAD];	 /* what its first frames read like; 0: there is none */
-		struct stack_steps rest; /* behind these */
+		struct stack_steps steps; /* while they are put in order: behind those that are */
 	} *leaves;
 	size_t n;
 };
 
 /* ---- the order ---------------------------------------------------------------------------- */
 
-/* Below, at or above 0; *@ret_shared: how many frames are the same. */
-static int compare(const struct making *m, const struct leaf *a, const struct leaf *b,
-		   uint32_t *ret_shared)
+/* How many frames each stack of the catalog has. */
+struct depths {
+	const struct catalog *catalog;
+	uint32_t *of_stacks;
+};
+
+static void count_frames(void *arg, struct stack_id id, struct stack_id parent, bool is_cut)
 {
-	const uint32_t *classes = m->own->classes;
-	struct stack_steps x, y;
+	struct depths *d = arg;
+	struct frame_id f = catalog_stack(d->catalog, id)->frame;
+	uint32_t n = is_cut ? 0 : d->of_stacks[parent.v];
 
-	for (*ret_shared = 0; *ret_shared < HEAD; ++*ret_shared) {
-		uint32_t f = a->head[*ret_shared], g = b->head[*ret_shared];
-
-		if (f != g)
-			return f < g ? -1 : 1;
-		if (!f)
-			return 0;
-	}
-	for (x = a->rest, y = b->rest;; ++*ret_shared) {
-		struct frame_id p = stacks_step(&x), q = stacks_step(&y);
-		uint32_t f = classes[p.v], g = classes[q.v];
-
-		if (!p.v || !q.v)
-			return (p.v != 0) - (q.v != 0);
-		if (f != g)
-			return f < g ? -1 : 1;
-	}
+	for (; f.v && n < STACK_FRAMES_MAX; n++)
+		f = catalog_frame(d->catalog, f)->outer;
+	d->of_stacks[id.v] = n;
 }
 
-static int by_frames(const void *a, const void *b, void *arg)
+static struct depths count_all_frames(const struct catalog *c)
 {
-	const struct leaf *x = *(struct leaf *const *)a, *y = *(struct leaf *const *)b;
-	uint32_t shared;
-	int r = compare(arg, x, y, &shared);
+	struct depths d = {c, xcalloc(c->n_stacks + 1, sizeof(*d.of_stacks))};
 
-	return r ? r : (x->number > y->number) - (x->number < y->number);
+	stacks_visit(c, count_frames, &d);
+	return d;
 }
 
-static void measure(const struct making *m, struct leaf *l)
+static void measure(const struct making *m, const struct depths *d, struct leaf *l)
 {
-	struct stack_steps w = {.catalog = m->own->catalog,
-				.stack = growth_windows_stack(m->windows, l->number)};
+	struct stack_id stack = growth_windows_stack(m->windows, l->number);
+	struct stack_steps w = {.catalog = m->own->catalog, .stack = stack};
 	struct growth_lifetimes lifetimes = {0};
 	struct frame_id f;
 
-	l->rest = w;
-	while ((f = stacks_step(&w)).v) {
-		if (l->depth < HEAD) {
-			l->head[l->depth] = m->own->classes[f.v] + 1;
-			l->rest = w;
-		}
-		l->depth++;
-		if (!l->own_depth && own_skips(m->own, f) == SKIP_NONE)
-			l->own_depth = l->depth;
-	}
+	l->steps = w;
+	l->depth = stack.v < m->own->catalog->n_stacks ? d->of_stacks[stack.v] : 0;
+	for (uint32_t n = 1; !l->own_depth && (f = stacks_step(&w)).v; n++)
+		if (own_skips(m->own, f) == SKIP_NONE)
+			l->own_depth = n;
 	growth_windows_add_lifetimes(m->windows, l->number, &lifetimes);
 	l->bytes = lifetimes.bytes;
 }
 
+/*
+ * Puts leaves in order of which the first @depth frames are the same: an item has the number of
+ * its leaf in the lower half, and in the upper one what the frame reads like that decides.
+ */
+static void order_from(const struct making *m, uint64_t *items, size_t n, uint32_t depth)
+{
+	bool differ = false;
+	size_t end;
+
+	for (; n > 1 && !differ; depth += !differ) {
+		uint32_t ended = 0;
+
+		for (size_t i = 0; i < n; i++) {
+			struct leaf *l = &m->leaves[(uint32_t)items[i]];
+			struct frame_id f = stacks_step(&l->steps);
+
+			ended += !f.v;
+			l->shared = depth; /* with the one before, if this is as far as it goes */
+			items[i] = (uint64_t)(f.v ? m->own->classes[f.v] + 1 : 0) << 32 |
+				   (uint32_t)items[i];
+			differ |= items[i] >> 32 != items[0] >> 32;
+		}
+		if (ended == n) {
+			sort_u64(items, n);
+			return;
+		}
+	}
+	if (n <= 1)
+		return;
+	sort_u64(items, n);
+	for (size_t i = 0; i < n; i = end) {
+		for (end = i + 1; end < n && items[end] >> 32 == items[i] >> 32;)
+			end++;
+		if (items[i] >> 32)
+			order_from(m, items + i, end - i, depth + 1);
+		/* whoever is first now differs from those before by this frame */
+		m->leaves[(uint32_t)items[i]].shared = depth;
+	}
+}
+
 static void put_in_order(struct making *m)
 {
-	struct leaf *leaves, **order;
+	struct depths depths = count_all_frames(m->own->catalog);
+	struct leaf *leaves;
+	uint64_t *items;
 
 	m->n = growth_windows_stacks(m->windows);
+	items = xcalloc(m->n + 1, sizeof(*items));
 	leaves = xcalloc(m->n + 1, sizeof(*leaves));
-	order = xcalloc(m->n + 1, sizeof(struct leaf *));
-	for (size_t i = 0; i < m->n; i++) {
-		leaves[i].number = i;
-		measure(m, &leaves[i]);
-		order[i] = &leaves[i];
-	}
-	if (m->n)
-		qsort_r(order, m->n, sizeof(struct leaf *), by_frames, m);
 	m->leaves = xcalloc(m->n + 1, sizeof(*m->leaves));
+	for (size_t i = 0; i < m->n; i++) {
+		items[i] = i;
+		m->leaves[i].number = i;
+		measure(m, &depths, &m->leaves[i]);
+	}
+	order_from(m, items, m->n, 0);
 	for (size_t i = 0; i < m->n; i++)
-		m->leaves[i] = *order[i];
-	for (size_t i = 1; i < m->n; i++)
-		compare(m, &m->leaves[i - 1], &m->leaves[i], &m->leaves[i].shared);
-	free(order);
-	free(leaves);
+		leaves[i] = m->leaves[(uint32_t)items[i]];
+	free(m->leaves);
+	m->leaves = leaves;
+	free(depths.of_stacks);
+	free(items);
 }
 
 /* ---- sites -------------------------------------------------------------------------------- */

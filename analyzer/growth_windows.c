@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/growth_noting.h"
 #include "common/buffer.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
@@ -20,40 +21,11 @@
 #define FIRST_WIDTH_NS (1ull << 20)
 #define DENSE_STACKS (1u << 22)
 
-/* What each event changes: half a line of the cache. */
-struct stack_now {
-	uint64_t live, young; /* of these were allocated in the open window */
-	uint64_t bytes;	      /* allocated */
-	uint32_t blocks;
-	bool is_touched; /* in the open window */
-};
-_Static_assert(sizeof(struct stack_now) == 32, "most events change two");
-
-struct stack_windows {
+struct growth_code {
 	struct stack_id stack;
 	uint64_t coded; /* what was live at the end of window number @last */
 	size_t last;	/* the one that was written last, + 1 */
 	struct buffer code;
-};
-
-struct stack_lifetimes {
-	uint64_t counts[GROWTH_LIFETIMES];
-};
-
-struct growth_windows {
-	size_t max_bytes, bytes; /* of code */
-	uint64_t start_ns, width_ns;
-	size_t n; /* windows that have ended */
-	uint64_t open_ns; /* when the open one began */
-	struct stack_windows *stacks;
-	struct stack_now *now;
-	struct stack_lifetimes *lifetimes;
-	size_t n_stacks, cap_stacks, cap_now, cap_lifetimes;
-	uint32_t *dense; /* [stack id] its number + 1, or 0 */
-	size_t cap_dense;
-	struct hashmap sparse; /* of ids that are too large for that */
-	uint32_t *touched;     /* those that were in the open window */
-	size_t n_touched, cap_touched;
 };
 
 struct growth_windows *growth_windows_new(size_t max_bytes)
@@ -85,7 +57,7 @@ void growth_windows_free(struct growth_windows *g)
 	free(g);
 }
 
-static uint32_t add(struct growth_windows *g, struct stack_id stack)
+uint32_t growth_noting_add(struct growth_windows *g, struct stack_id stack)
 {
 	uint32_t *place;
 
@@ -99,19 +71,11 @@ static uint32_t add(struct growth_windows *g, struct stack_id stack)
 	}
 	ARRAY_GROW(g->stacks, g->cap_stacks, g->n_stacks);
 	ARRAY_GROW(g->now, g->cap_now, g->n_stacks);
-	ARRAY_GROW(g->lifetimes, g->cap_lifetimes, g->n_stacks);
-	g->stacks[g->n_stacks] = (struct stack_windows){.stack = stack};
+	g->stacks[g->n_stacks] = (struct growth_code){.stack = stack};
 	*place = (uint32_t)++g->n_stacks;
 	return *place - 1;
 }
 
-/* The number of the stack, which comes up if need be. */
-static inline uint32_t find(struct growth_windows *g, struct stack_id stack)
-{
-	if (stack.v < g->cap_dense && g->dense[stack.v])
-		return g->dense[stack.v] - 1;
-	return add(g, stack);
-}
 /* ---- the code of a stack --------------------------------------------------------------- */
 
 static void put_window(struct buffer *to, size_t *last, size_t window, uint64_t *coded,
@@ -134,7 +98,7 @@ struct reading {
 	uint64_t before, floor, end;
 };
 
-static struct reading read_stack(const struct stack_windows *s)
+static struct reading read_stack(const struct growth_code *s)
 {
 	return (struct reading){
 		.code = {.p = s->code.data, .end = s->code.data + s->code.len}};
@@ -156,7 +120,7 @@ static bool next_window(struct reading *r)
 }
 
 /* Two windows become one. */
-static void halve_stack(struct growth_windows *g, struct stack_windows *s)
+static void halve_stack(struct growth_windows *g, struct growth_code *s)
 {
 	struct reading r = read_stack(s);
 	struct buffer to = {0};
@@ -199,8 +163,8 @@ static void halve(struct growth_windows *g)
 static void end_window(struct growth_windows *g)
 {
 	for (size_t i = 0; i < g->n_touched; i++) {
-		struct stack_windows *s = &g->stacks[g->touched[i]];
-		struct stack_now *now = &g->now[g->touched[i]];
+		struct growth_code *s = &g->stacks[g->touched[i]];
+		struct growth_now *now = &g->now[g->touched[i]];
 		size_t before = s->code.len;
 
 		if (now->live != s->coded || now->young)
@@ -223,79 +187,6 @@ void growth_windows_advance(struct growth_windows *g, uint64_t t_ns)
 		end_window(g);
 }
 
-/* It has to be written when the open window ends. */
-static inline struct stack_now *touch(struct growth_windows *g, uint32_t number)
-{
-	struct stack_now *s = &g->now[number];
-
-	if (s->is_touched)
-		return s;
-	s->is_touched = true;
-	s->young = 0;
-	ARRAY_GROW(g->touched, g->cap_touched, g->n_touched);
-	g->touched[g->n_touched++] = number;
-	return s;
-}
-
-static unsigned int lifetime_class(uint64_t ns)
-{
-	unsigned int bits = ns ? 63 - (unsigned int)__builtin_clzll(ns) : 0;
-
-	/* from 1 us on; the last takes all that is longer than a week or so */
-	bits = bits < 10 ? 0 : bits - 10;
-	return bits < GROWTH_LIFETIMES ? bits : GROWTH_LIFETIMES - 1;
-}
-
-static bool counts(const struct totals *t, const struct replay_block *b)
-{
-	return b->t_ns >= t->since_ns && t->families >> b->family % 64 & 1;
-}
-
-/* @more and @less of what is there are of blocks that were allocated in the open window. */
-static void set_young(struct stack_now *s, uint64_t more, uint64_t less)
-{
-	s->young += more;
-	s->young -= less < s->young ? less : s->young;
-	s->young = s->live < s->young ? s->live : s->young;
-}
-
-static void note_end(struct growth_windows *g, const struct event *e, const struct replay_block *b)
-{
-	uint32_t number = find(g, b->stack);
-	struct stack_now *s = touch(g, number);
-	bool is_young = b->t_ns >= g->open_ns;
-
-	s->live -= b->size < s->live ? b->size : s->live;
-	set_young(s, 0, is_young ? b->size : 0);
-	/* one that is only enlarged lives on */
-	if (e->kind != EVENT_REALLOC)
-		g->lifetimes[number]
-			.counts[lifetime_class(e->t_ns > b->t_ns ? e->t_ns - b->t_ns : 0)]++;
-}
-
-void growth_windows_note(struct growth_windows *g, const struct totals *t, const struct event *e,
-			 const struct replay_step *step)
-{
-	bool ended = step->ended && counts(t, &step->old);
-	const struct replay_block *made = step->made;
-	struct stack_now *s;
-	uint64_t kept = 0;
-
-	growth_windows_advance(g, e->t_ns);
-	if (ended)
-		note_end(g, e, &step->old);
-	if (!made || !counts(t, made))
-		return;
-	s = touch(g, find(g, made->stack));
-	s->live += made->size;
-	s->blocks += s->blocks < UINT32_MAX; /* of so many none counts any more */
-	s->bytes += made->size;
-	/* a block that only becomes larger is as old as it was */
-	if (ended && step->old.t_ns < g->open_ns)
-		kept = step->old.size < made->size ? step->old.size : made->size;
-	set_young(s, made->size - kept, 0);
-}
-
 void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint64_t start_ns,
 			  uint64_t end_ns)
 {
@@ -308,7 +199,7 @@ void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint
 	for (size_t i = 0; i < y->n; i++) {
 		const struct heap_totals *h = &y->groups[i].totals;
 		struct stack_id stack = {(uint32_t)y->groups[i].key};
-		struct stack_now *s = touch(g, find(g, stack));
+		struct growth_now *s = growth_noting_touch(g, growth_noting_number(g, stack));
 
 		s->live = h->live_bytes;
 		s->blocks = h->alloc_calls < UINT32_MAX ? (uint32_t)h->alloc_calls : UINT32_MAX;
@@ -319,11 +210,11 @@ void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint
 void growth_windows_begin_space(struct growth_windows *g)
 {
 	for (size_t i = 0; i < g->n_stacks; i++) {
-		struct stack_now *s = &g->now[i];
+		struct growth_now *s = &g->now[i];
 
 		if (!s->live)
 			continue;
-		touch(g, (uint32_t)i);
+		growth_noting_touch(g, (uint32_t)i);
 		s->live = s->young = 0;
 	}
 }
@@ -418,10 +309,12 @@ void growth_windows_add(const struct growth_windows *g, size_t i, const struct g
 void growth_windows_add_lifetimes(const struct growth_windows *g, size_t i,
 				  struct growth_lifetimes *to)
 {
-	to->blocks += g->now[i].blocks;
-	to->bytes += g->now[i].bytes;
-	for (size_t k = 0; k < GROWTH_LIFETIMES; k++)
-		to->counts[k] += g->lifetimes[i].counts[k];
+	const struct growth_now *s = &g->now[i];
+
+	to->blocks += s->blocks;
+	to->bytes += s->bytes;
+	for (size_t k = 0; s->lifetimes && k < GROWTH_LIFETIMES; k++)
+		to->counts[k] += g->lifetimes[s->lifetimes - 1].counts[k];
 }
 
 uint64_t growth_usual_ns(const struct growth_lifetimes *l)

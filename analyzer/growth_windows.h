@@ -7,11 +7,10 @@
 
 #include "analyzer/totals.h"
 #include "store/record.h"
-#include "store/replay.h"
 
 /*
- * What each stack had live over time, in windows of equal width, noted in the one pass over the
- * events that a reader makes anyway: what was live at each window's end, and the floor, which is
+ * What each stack had live over time, in windows of equal width, noted event by event
+ * (growth_scan.h): what was live at each window's end, and the floor, which is
  * of blocks that were there all through it.  A leak raises both; blocks that come and go are not
  * in the floor, however many there are.
  *
@@ -35,9 +34,6 @@ void growth_windows_begin(struct growth_windows *g, const struct totals *t, uint
 			  uint64_t end_ns);
 /* The blocks of the space before went with it. */
 void growth_windows_begin_space(struct growth_windows *g);
-/* The next event, with what it did; @t as for growth_windows_begin(). */
-void growth_windows_note(struct growth_windows *g, const struct totals *t, const struct event *e,
-			 const struct replay_step *step);
 /* Nothing happened from the last event until @t_ns. */
 void growth_windows_advance(struct growth_windows *g, uint64_t t_ns);
 

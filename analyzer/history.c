@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/growth_follow.h"
 #include "analyzer/layer_totals.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
@@ -49,8 +50,8 @@ struct history {
 	struct position end, past; /* the past one is shown where it has a pass */
 	struct position whole;	   /* all events, for the index, where the end's are not all */
 	struct moments *moments;
-	struct growth_windows *windows; /* of the pass that is noted */
-	bool has_windows, wants_growth;
+	struct growth_follow growth;
+	bool wants_growth;
 	struct totals *quick; /* the index's, of the past moment; NULL: they are not there */
 	bool wants_blocks, wants_moments;
 	bool is_prepared; /* or cannot be */
@@ -132,7 +133,7 @@ int history_open_after(const char *path, struct store_earlier *earlier, struct h
 	h->earlier = earlier;
 	h->events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*h->events));
 	h->moments = moments_new(MOMENTS_BYTES);
-	h->windows = growth_windows_new(GROWTH_BYTES);
+	growth_follow_init(&h->growth);
 	h->wants_blocks = true;
 	r = history_open_reader(h, &h->reader, err);
 	if (!r) {
@@ -156,7 +157,7 @@ void history_close(struct history *h)
 	analysis_pass_free(h->past.pass);
 	analysis_pass_free(h->whole.pass);
 	moments_free(h->moments);
-	growth_windows_free(h->windows);
+	growth_follow_release(&h->growth);
 	catalog_release(&h->catalog);
 	timeline_release(&h->timeline);
 	store_reader_close(h->reader);
@@ -179,6 +180,7 @@ static int reopen(struct history *h, struct err *err)
 	h->end.is_there = false;
 	/* the last chunk may have grown once more */
 	h->end.events = h->past.events = h->whole.events = 0;
+	growth_follow_look_again(&h->growth);
 	h->version++;
 	return load_catalog(h, true, err);
 }
@@ -277,10 +279,6 @@ static void note_from_here(struct history *h, struct position *p)
 		return;
 	h->quick = NULL; /* the index begins anew */
 	analysis_pass_note(p->pass, h->moments);
-	analysis_pass_watch(p->pass, h->windows,
-			    p->last_ns > h->start_ns ? p->last_ns : h->start_ns,
-			    h->is_sealed ? h->end_ns : 0);
-	h->has_windows = true;
 }
 
 /* To the last checkpoint on the way, where that is ahead. */
@@ -472,7 +470,7 @@ void history_hold(struct history *h, bool hold)
 	if (hold && !h->is_held)
 		h->held_ns = h->end.last_ns;
 	if (!hold)
-		h->end.is_there = false; /* it was as far as it might be */
+		h->end.is_there = h->growth.is_there = false; /* as far as they might be */
 	h->is_held = hold;
 }
 
@@ -508,17 +506,32 @@ static int read_all(struct history *h, uint64_t until, struct err *err)
 	return r;
 }
 
+static int read_growth(struct history *h, uint64_t until, struct err *err)
+{
+	struct growth_follow *g = &h->growth;
+	uint64_t now_ns = clock_now_ns();
+	bool is_shown;
+	int r;
+
+	if (g->is_unknown || (g->is_there && (h->is_sealed || h->is_held)))
+		return 0;
+	if (!h->reader && (r = store_reader_open(h->path, &h->reader, err)))
+		return r;
+	r = growth_follow_read(g, h->reader, &h->layers, h->layer,
+			       h->is_held ? h->held_ns : UINT64_MAX,
+			       until > now_ns ? until - now_ns : 0, &is_shown);
+	h->version += is_shown;
+	if (!h->is_sealed)
+		close_reader(h);
+	return r;
+}
+
 int history_read(struct history *h, uint64_t max_ns, struct err *err)
 {
 	uint64_t until = clock_now_ns() + max_ns;
 	int r = read_all(h, until, err);
 
-	if (r || !h->wants_growth || h->is_held)
-		return r;
-	h->wants_moments = true;
-	r = history_prepare(h, max_ns);
-	h->version += r;
-	return r;
+	return r || !h->wants_growth ? r : read_growth(h, until, err);
 }
 
 /* The whole has come to where the end is, so that it can go on as the end. */
@@ -564,7 +577,6 @@ int history_prepare(struct history *h, uint64_t max_ns)
 		return 0;
 	r = prepare(h, clock_now_ns() + max_ns);
 	h->is_prepared = r < 0 || (r == 0 && h->is_sealed);
-	h->version += r <= 0 && h->wants_growth;
 	if (r < 0) { /* who reads on is told; what is there by now serves */
 		analysis_pass_free(h->whole.pass);
 		h->whole = (struct position){0};
@@ -579,18 +591,17 @@ void history_want_growth(struct history *h, bool wanted)
 
 const struct growth_windows *history_growth(struct history *h, uint64_t *ret_until_ns)
 {
-	const struct position *p = h->whole.pass ? &h->whole : &h->end;
-	bool is_whole = h->is_prepared || p->is_there;
+	const struct growth_follow *g = &h->growth;
 
-	if (!h->has_windows || (h->past.pass && h->past.since_ns))
+	if (!g->scan || (h->past.pass && h->past.since_ns))
 		return NULL;
 	/* nothing happened since the last event */
-	*ret_until_ns = is_whole ? history_end_ns(h) : p->last_ns;
-	if (is_whole && !h->is_held)
-		growth_windows_advance(h->windows, *ret_until_ns);
+	*ret_until_ns = g->is_there ? history_end_ns(h) : growth_follow_last_ns(g);
+	if (g->is_there && !h->is_held)
+		growth_windows_advance(g->windows, *ret_until_ns);
 	if (history_now_ns(h) < *ret_until_ns)
 		*ret_until_ns = history_now_ns(h);
-	return h->windows;
+	return g->windows;
 }
 
 void history_want_blocks(struct history *h, bool wanted)
@@ -649,7 +660,7 @@ void history_show_layer(struct history *h, uint8_t layer)
 	h->drawn = layer ? xcalloc(1, sizeof(*h->drawn)) : NULL;
 	moments_free(h->moments);
 	h->moments = moments_new(MOMENTS_BYTES);
-	h->has_windows = false;
+	growth_follow_forget(&h->growth);
 	analysis_pass_free(h->whole.pass);
 	h->whole = (struct position){0};
 	begin(h, &h->end, 0, UINT64_MAX);

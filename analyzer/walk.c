@@ -7,12 +7,10 @@
 
 #include "common/xalloc.h"
 
-uint32_t walk_events_until(const struct event *events, const struct chunk_info *info,
+uint32_t walk_events_until(const uint64_t *t_ns, size_t bytes, uint32_t n,
 			   const struct analysis_window *w, uint64_t before)
 {
-	uint32_t n = info->events;
-
-	while (n && events[n - 1].t_ns > w->until_ns)
+	while (n && *(const uint64_t *)((const uint8_t *)t_ns + (n - 1) * bytes) > w->until_ns)
 		n--;
 	if (w->until_event && before + n > w->until_event)
 		n = w->until_event > before ? (uint32_t)(w->until_event - before) : 0;
@@ -37,7 +35,8 @@ int walk_events(const struct walk *walk, struct store_reader *reader,
 		return -ENODATA;
 	events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*events));
 	while ((r = store_reader_next_chunk(reader, info.id, &info, events, err)) == 1) {
-		n = walk_events_until(events, &info, w, walk->replay->ordinal);
+		n = walk_events_until(&events->t_ns, sizeof(*events), info.events, w,
+				      walk->replay->ordinal);
 		if (n && info.space.v != walk->replay->space.v)
 			begin_space(walk, info.space);
 		r = replay_feed_all(walk->replay, events, n, walk->each, walk->arg, err);

@@ -22,8 +22,11 @@ struct walk {
 int walk_events(const struct walk *walk, struct store_reader *reader,
 		const struct analysis_window *w, struct err *err);
 
-/* How many of a chunk's events are within the window, @before of which were before them. */
-uint32_t walk_events_until(const struct event *events, const struct chunk_info *info,
+/*
+ * How many of @n events are within the window, @before of which were before them.  @t_ns: when
+ * the first was; of the others that is @bytes further on each time.
+ */
+uint32_t walk_events_until(const uint64_t *t_ns, size_t bytes, uint32_t n,
 			   const struct analysis_window *w, uint64_t before);
 
 #endif

@@ -117,7 +117,7 @@ static int report_on(struct leak_report *r, struct leaks *leaks, struct leak_blo
 
 	if (windows)
 		growth_find(&growth, r->view, r->own, windows, blocks, suppressions, o->warmup_ns,
-			    o->by);
+			    o->by, o->json ? GROWTH_OTHERS_MAX : GROWTH_OTHERS_SHOWN);
 	r->growth = o->growth ? &growth : NULL;
 	if (!o->growth || o->gates.n)
 		leaks_make(leaks, &r->view->catalog, r->own, blocks, &filter, suppressions, o->by);

@@ -461,7 +461,8 @@ int gates_judge_recording(const struct gates *g, struct suppressions *suppressio
 	view_complete_names(&v);
 	own_init(&own, &v.catalog, NULL, 0);
 	if (windows)
-		growth_find(&growth, &v, &own, windows, &blocks, suppressions, 0, ROWS_BY_STACK);
+		growth_find(&growth, &v, &own, windows, &blocks, suppressions, 0, ROWS_BY_STACK,
+			    0);
 	leaks_make(&leaks, &v.catalog, &own, &blocks, &all, suppressions, ROWS_BY_LINE);
 	*ret_failed = gates_judge(g, &v, &own, &leaks, &blocks, &growth);
 	suppression_files_say_unused(suppressions);

@@ -13,8 +13,6 @@
 #include "common/sparkline.h"
 #include "common/xalloc.h"
 
-#define OTHERS_MAX 4096 /* of those that do not grow so many are judged, for JSON */
-#define OTHERS_SHOWN 10
 #define CURVE_COLUMNS 24
 #define SECONDS_PER_HOUR 3600
 
@@ -45,7 +43,8 @@ static void find_suppressed(struct growth_found *f, const struct view *v,
 
 void growth_find(struct growth_found *ret, const struct view *v, const struct own *own,
 		 struct growth_windows *windows, const struct leak_blocks *blocks,
-		 struct suppressions *suppressions, uint64_t warmup_ns, enum rows_by by)
+		 struct suppressions *suppressions, uint64_t warmup_ns, enum rows_by by,
+		 size_t max_others)
 {
 	uint64_t start = view_start_ns(v), end = leak_report_end_ns(v);
 	struct growth_span span;
@@ -58,11 +57,11 @@ void growth_find(struct growth_found *ret, const struct view *v, const struct ow
 	if (ret->is_counted)
 		span.n = 0; /* it is of bytes */
 	if (by == ROWS_BY_STACK) {
-		growth_sites_make(&ret->sites, windows, &span, own, OTHERS_MAX);
+		growth_sites_make(&ret->sites, windows, &span, own, max_others);
 	} else {
 		rows_make(&ret->rows, &v->catalog, &v->analysis, own, by, false);
 		growth_sites_make_rows(&ret->sites, windows, &span, &ret->rows, &v->analysis,
-				       OTHERS_MAX);
+				       max_others);
 	}
 	for (size_t i = 0; i < blocks->n; i++) {
 		const struct leak_block *b = &blocks->items[i];
@@ -247,7 +246,7 @@ static void print_growing(const struct leak_report *r)
 static void print_others(const struct leak_report *r)
 {
 	const struct growth_sites *s = &r->growth->sites;
-	size_t n = s->n_others < OTHERS_SHOWN ? s->n_others : OTHERS_SHOWN;
+	size_t n = s->n_others < GROWTH_OTHERS_SHOWN ? s->n_others : GROWTH_OTHERS_SHOWN;
 	const char *on = output_has_color() ? "\033[1m" : "";
 	const char *off = output_has_color() ? "\033[0m" : "";
 	int width = output_width() - 30 - CURVE_COLUMNS - 2;

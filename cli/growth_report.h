@@ -21,13 +21,18 @@ struct growth_found {
 	bool is_counted; /* the layer is of countable things, most of which have no size */
 };
 
+/* Of those that do not grow: so many a text shows, and JSON at most. */
+#define GROWTH_OTHERS_SHOWN 10
+#define GROWTH_OTHERS_MAX 4096
+
 /*
  * @windows and @blocks are those of the view.  @warmup_ns: so much of the start is left out.
- * @by: any that goes by stacks.
+ * @by: any that goes by stacks.  @max_others: so many of those that do not grow are judged, too.
  */
 void growth_find(struct growth_found *ret, const struct view *v, const struct own *own,
 		 struct growth_windows *windows, const struct leak_blocks *blocks,
-		 struct suppressions *suppressions, uint64_t warmup_ns, enum rows_by by);
+		 struct suppressions *suppressions, uint64_t warmup_ns, enum rows_by by,
+		 size_t max_others);
 void growth_found_release(struct growth_found *f);
 /* Is it long enough to tell, and of bytes? */
 bool growth_is_told(const struct growth_found *f);

@@ -36,16 +36,20 @@ struct wanted {
 static int analyse(struct view *v, const struct wanted *w, struct err *err)
 {
 	const struct view_visitor *visitor = w->visitor;
+	struct analysis_window window = v->window;
+	int r;
 
 	if (!visitor)
 		return analysis_make(v->reader, w->key, &v->window, progress_events, &v->analysis,
 				     err);
 	visitor->begin(visitor->arg);
-	if (!visitor->windows)
-		return analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
-					  visitor->arg, &v->analysis, err);
-	return analysis_make_growth(v->reader, &v->window, progress_events, visitor->visit,
-				    visitor->arg, visitor->windows, &v->analysis, err);
+	r = analysis_make_live(v->reader, &v->window, progress_events, visitor->visit,
+			       visitor->arg, &v->analysis, err);
+	if (r || !visitor->windows)
+		return r;
+	/* so far and no further, whatever a recorder has written meanwhile */
+	window.until_event = v->analysis.events;
+	return analysis_watch_growth(v->reader, &window, progress_events, visitor->windows, err);
 }
 
 static int open_once(struct view *v, const char *path, const struct wanted *w,

@@ -77,6 +77,36 @@ int chunk_decode(const struct chunk_info *info, const void *data, size_t len,
 int chunk_decode_but_addresses(const struct chunk_info *info, const void *data, size_t len,
 			       struct event *ret_events, struct err *err);
 
+/*
+ * The same in less time still, for who sums up what becomes of blocks: which ones are made and
+ * which end.  The rest is not looked at.  Zero-initialised is empty; to be released.
+ */
+struct chunk_step {
+	uint64_t t_ns;
+	uint64_t size;	/* of the block that it makes */
+	uint32_t block; /* that it ends: is_recent: distance, else slot, see struct event */
+	uint16_t call;	/* which of the chunk's */
+	bool is_recent;
+};
+
+struct chunk_call {
+	uint8_t kind, free_class, family; /* as in struct event */
+	struct stack_id stack;
+};
+
+struct chunk_brief {
+	struct chunk_step *steps; /* one an event */
+	struct chunk_call *calls;
+	uint32_t n_calls;
+	uint64_t *births; /* [step] of EVENT_PIECE: its usable; NULL: none is one */
+	uint64_t *births_room;
+	struct chunk_decoder *decoder;
+};
+
+void chunk_brief_release(struct chunk_brief *b);
+int chunk_decode_brief(const struct chunk_info *info, const void *data, size_t len,
+		       struct chunk_brief *ret, struct err *err);
+
 /* What glibc gives for a request of @size bytes from a heap (not mmapped). */
 uint64_t chunk_usual_usable(uint64_t size);
 

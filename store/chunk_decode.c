@@ -14,23 +14,19 @@
 /* The most bytes an event can have in a column. */
 #define COLUMN_BYTES_MAX 22
 
-struct call {
-	uint8_t kind, free_class, family;
-	uint32_t stack;
-};
-
-struct decoder {
+struct chunk_decoder {
 	const struct chunk_info *info;
 	struct event *events;
 	struct cursor columns[CHUNK_COLUMNS];
-	uint8_t *bytes; /* what was compressed */
+	struct buffer bytes; /* what was compressed */
+	ZSTD_DCtx *zstd;
 	struct predictor predictor;
 	uint32_t n_threads, n_calls;
 	uint32_t threads[CHUNK_EVENTS_MAX];
 	uint16_t thread_of[CHUNK_EVENTS_MAX], order[CHUNK_EVENTS_MAX];
 	uint32_t starts[CHUNK_EVENTS_MAX];
-	struct call calls[CHUNK_EVENTS_MAX];
-	bool no_addresses; /* they are not wanted */
+	struct chunk_call calls[CHUNK_EVENTS_MAX];
+	uint32_t unwanted; /* a bit for each column that is not looked at */
 };
 
 static int bad_chunk(const struct chunk_info *info, const char *why, struct err *err)
@@ -68,24 +64,48 @@ static const char *find_columns(struct cursor all, uint32_t events, struct colum
 	return all.p == all.end ? NULL : "there is more than the columns";
 }
 
-/* Only addresses come of it, and nothing else needs them. */
-static bool is_of_addresses(int column)
+/* Only addresses come of these, and nothing else needs them. */
+#define COLUMNS_OF_ADDRESSES (1u << COLUMN_ADDRESS | 1u << COLUMN_PREDICTED)
+
+static bool is_wanted(const struct chunk_decoder *d, int column)
 {
-	return column == COLUMN_ADDRESS || column == COLUMN_PREDICTED;
+	return !(d->unwanted >> column & 1);
 }
 
-static const char *unpack(struct decoder *d, const struct column_place *places, size_t bytes)
+static struct chunk_decoder *new_decoder(void)
 {
-	uint8_t *at = d->bytes = xmalloc(bytes + 1);
+	struct chunk_decoder *d = xmalloc(sizeof(*d));
 
+	d->bytes = (struct buffer){0};
+	d->zstd = NULL;
+	return d;
+}
+
+static void free_decoder(struct chunk_decoder *d)
+{
+	if (!d)
+		return;
+	buffer_release(&d->bytes);
+	ZSTD_freeDCtx(d->zstd);
+	free(d);
+}
+
+static const char *unpack(struct chunk_decoder *d, const struct column_place *places, size_t bytes)
+{
+	uint8_t *at;
+
+	if (!d->zstd && !(d->zstd = ZSTD_createDCtx()))
+		return "there is no memory to unpack it";
+	ARRAY_GROW(d->bytes.data, d->bytes.cap, bytes);
+	at = d->bytes.data;
 	for (int i = 0; i < CHUNK_COLUMNS; i++) {
 		const struct column_place *p = &places[i];
 		struct cursor *c = &d->columns[i];
 
 		*c = (struct cursor){.p = p->data, .end = p->data + p->bytes};
-		if (!p->coded || (d->no_addresses && is_of_addresses(i)))
+		if (!p->coded || !is_wanted(d, i))
 			continue;
-		if (ZSTD_decompress(at, p->bytes, p->data, p->coded) != p->bytes)
+		if (ZSTD_decompressDCtx(d->zstd, at, p->bytes, p->data, p->coded) != p->bytes)
 			return "it does not decompress";
 		*c = (struct cursor){.p = at, .end = at + p->bytes};
 		at += p->bytes;
@@ -100,7 +120,7 @@ static bool is_at_end(const struct cursor *c)
 
 /* ---- in the order of the events ------------------------------------------------------ */
 
-static const char *decode_threads(struct decoder *d)
+static const char *decode_threads(struct chunk_decoder *d)
 {
 	struct cursor *threads = &d->columns[COLUMN_THREADS], *which = &d->columns[COLUMN_THREAD];
 	uint32_t n = d->info->events;
@@ -120,14 +140,16 @@ static const char *decode_threads(struct decoder *d)
 	return NULL;
 }
 
-static const char *decode_times(struct decoder *d)
+/* To @to, and as many bytes further each time. */
+static const char *decode_times(struct chunk_decoder *d, uint64_t *to, size_t bytes)
 {
 	struct cursor low = d->columns[COLUMN_TIME_LOW], high = d->columns[COLUMN_TIME_HIGH];
 	uint64_t t = d->info->first_ns;
 
 	for (uint32_t i = 0; i < d->info->events; i++) {
 		t += cursor_varint(&high) << 8 | cursor_byte(&low);
-		d->events[i].t_ns = t;
+		*to = t;
+		to = (uint64_t *)((uint8_t *)to + bytes);
 	}
 	d->columns[COLUMN_TIME_LOW] = low;
 	d->columns[COLUMN_TIME_HIGH] = high;
@@ -142,7 +164,7 @@ static uint64_t decode_difference(struct cursor *c, uint64_t guess)
 }
 
 /* After all else: what was freed in the chunk is known by then. */
-static const char *decode_addresses(struct decoder *d)
+static const char *decode_addresses(struct chunk_decoder *d)
 {
 	struct cursor *address = &d->columns[COLUMN_ADDRESS];
 	struct cursor *predicted = &d->columns[COLUMN_PREDICTED];
@@ -175,7 +197,7 @@ static const char *decode_addresses(struct decoder *d)
 
 /* ---- thread after thread ------------------------------------------------------------- */
 
-static const char *decode_calls(struct decoder *d)
+static const char *decode_calls(struct chunk_decoder *d)
 {
 	struct cursor *c = &d->columns[COLUMN_CALLS];
 	uint32_t stack = 0;
@@ -186,7 +208,8 @@ static const char *decode_calls(struct decoder *d)
 		stack += (uint32_t)unzigzag(cursor_varint(c));
 		if ((kind & 15) >= EVENT_KINDS || kind >> 4 >= FREE_CLASSES)
 			return "unknown kind of event";
-		d->calls[d->n_calls++] = (struct call){kind & 15, kind >> 4, family, stack};
+		d->calls[d->n_calls++] =
+			(struct chunk_call){kind & 15, kind >> 4, family, {stack}};
 	}
 	return NULL;
 }
@@ -207,8 +230,15 @@ static uint64_t decode_split(struct cursor *low, struct cursor *high)
 	return cursor_varint(high) << 8 | cursor_byte(low);
 }
 
+/* @columns: the three of slots. */
+static inline uint32_t decode_slot(struct cursor *columns)
+{
+	return (uint32_t)(cursor_byte(&columns[0]) | cursor_byte(&columns[1]) << 8 |
+			  cursor_varint(&columns[2]) << 16);
+}
+
 /* Which block it ends. */
-static bool decode_ended(struct decoder *d, struct cursor *col, uint32_t i)
+static bool decode_ended(struct chunk_decoder *d, struct cursor *col, uint32_t i)
 {
 	struct event *e = &d->events[i];
 	uint64_t back = decode_split(&col[COLUMN_BACK_LOW], &col[COLUMN_BACK_HIGH]);
@@ -217,13 +247,11 @@ static bool decode_ended(struct decoder *d, struct cursor *col, uint32_t i)
 		return false;
 	e->distance = (uint32_t)back;
 	if (!back)
-		e->slot = (uint32_t)(cursor_byte(&col[COLUMN_SLOT_LOW]) |
-				     cursor_byte(&col[COLUMN_SLOT_MIDDLE]) << 8 |
-				     cursor_varint(&col[COLUMN_SLOT_HIGH]) << 16);
+		e->slot = decode_slot(&col[COLUMN_SLOT_LOW]);
 	return true;
 }
 
-static const char *decode_by_thread(struct decoder *d)
+static const char *decode_by_thread(struct chunk_decoder *d)
 {
 	struct cursor col[CHUNK_COLUMNS];
 
@@ -232,7 +260,7 @@ static const char *decode_by_thread(struct decoder *d)
 		uint32_t i = d->order[k];
 		struct event *e = &d->events[i];
 		uint64_t which = decode_split(&col[COLUMN_CALL_LOW], &col[COLUMN_CALL_HIGH]);
-		const struct call *call;
+		const struct chunk_call *call;
 
 		if (which >= d->n_calls)
 			return "an event of no kind";
@@ -241,7 +269,7 @@ static const char *decode_by_thread(struct decoder *d)
 				    .free_class = call->free_class,
 				    .family = call->family,
 				    .thread = {d->threads[d->thread_of[i]]},
-				    .stack = {call->stack}};
+				    .stack = call->stack};
 		if (chunk_has_size(e->kind)) {
 			e->size = decode_split(&col[COLUMN_SIZE_LOW], &col[COLUMN_SIZE_HIGH]);
 			e->usable = decode_usable(&col[COLUMN_USABLE], e->size);
@@ -254,7 +282,7 @@ static const char *decode_by_thread(struct decoder *d)
 }
 
 /* A block that was made in the chunk: was it? */
-static bool are_distances_right(const struct decoder *d)
+static bool are_distances_right(const struct chunk_decoder *d)
 {
 	for (uint32_t i = 0; i < d->info->events; i++) {
 		const struct event *e = &d->events[i];
@@ -265,7 +293,16 @@ static bool are_distances_right(const struct decoder *d)
 	return true;
 }
 
-static const char *decode_columns(struct decoder *d)
+/* Columns that were read to their ends say the same of how much there is. */
+static const char *check_ends(const struct chunk_decoder *d)
+{
+	for (int i = 0; i < CHUNK_COLUMNS; i++)
+		if (is_wanted(d, i) && !is_at_end(&d->columns[i]))
+			return "the columns do not agree";
+	return NULL;
+}
+
+static const char *decode_columns(struct chunk_decoder *d)
 {
 	const char *bad = decode_threads(d);
 
@@ -276,20 +313,17 @@ static const char *decode_columns(struct decoder *d)
 	if (!bad && !are_distances_right(d))
 		bad = "it frees what is no block";
 	if (!bad)
-		bad = decode_times(d);
-	if (!bad && !d->no_addresses)
+		bad = decode_times(d, &d->events[0].t_ns, sizeof(*d->events));
+	if (!bad && is_wanted(d, COLUMN_ADDRESS))
 		bad = decode_addresses(d);
-	for (int i = 0; i < CHUNK_COLUMNS && !bad; i++)
-		if (!is_at_end(&d->columns[i]) && !(d->no_addresses && is_of_addresses(i)))
-			bad = "the columns do not agree";
-	return bad;
+	return bad ? bad : check_ends(d);
 }
 
-static int decode(const struct chunk_info *info, const void *data, size_t len, bool addresses,
-		  struct event *ret, struct err *err)
+/* Is it a chunk at all?  Then its columns are @d's. */
+static int begin(struct chunk_decoder *d, const struct chunk_info *info, const void *data,
+		 size_t len, uint32_t unwanted, struct err *err)
 {
 	struct column_place places[CHUNK_COLUMNS];
-	struct decoder *d;
 	const char *bad;
 	size_t bytes;
 
@@ -299,31 +333,179 @@ static int decode(const struct chunk_info *info, const void *data, size_t len, b
 		return bad_chunk(info, "impossible number of events", err);
 	if (info->codec != CODEC_COLUMNS)
 		return bad_chunk(info, "unknown codec", err);
+	d->info = info;
+	d->unwanted = unwanted;
+	d->n_threads = d->n_calls = 0;
 	bad = find_columns((struct cursor){.p = data, .end = (const uint8_t *)data + len},
 			   info->events, places, &bytes);
-	if (bad)
-		return bad_chunk(info, bad, err);
-	d = xmalloc(sizeof(*d));
-	d->info = info;
-	d->events = ret;
-	d->no_addresses = !addresses;
-	d->n_threads = d->n_calls = 0;
-	bad = unpack(d, places, bytes);
 	if (!bad)
-		bad = decode_columns(d);
-	free(d->bytes);
-	free(d);
+		bad = unpack(d, places, bytes);
 	return bad ? bad_chunk(info, bad, err) : 0;
+}
+
+static int decode(const struct chunk_info *info, const void *data, size_t len, uint32_t unwanted,
+		  struct event *ret, struct err *err)
+{
+	struct chunk_decoder *d = new_decoder();
+	int r = begin(d, info, data, len, unwanted, err);
+
+	if (!r) {
+		const char *bad;
+
+		d->events = ret;
+		bad = decode_columns(d);
+		r = bad ? bad_chunk(info, bad, err) : 0;
+	}
+	free_decoder(d);
+	return r;
 }
 
 int chunk_decode(const struct chunk_info *info, const void *data, size_t len,
 		 struct event *ret_events, struct err *err)
 {
-	return decode(info, data, len, true, ret_events, err);
+	return decode(info, data, len, 0, ret_events, err);
 }
 
 int chunk_decode_but_addresses(const struct chunk_info *info, const void *data, size_t len,
 			       struct event *ret_events, struct err *err)
 {
-	return decode(info, data, len, false, ret_events, err);
+	return decode(info, data, len, COLUMNS_OF_ADDRESSES, ret_events, err);
+}
+
+/* ---- in brief --------------------------------------------------------------------------- */
+
+/* What a call has in the columns. */
+enum has { HAS_SIZE = 1, HAS_END = 2, HAS_BIRTH = 4 };
+
+static unsigned int has_what(const struct chunk_call *c)
+{
+	const struct event e = {.kind = c->kind, .free_class = c->free_class};
+
+	return (chunk_has_size(c->kind) ? HAS_SIZE : 0u) | (event_frees(&e) ? HAS_END : 0u) |
+	       (c->kind == EVENT_PIECE ? HAS_BIRTH : 0u);
+}
+
+/* By far most blocks are no pieces, and their usable bytes nobody asks for. */
+static bool has_pieces(const struct chunk_decoder *d)
+{
+	for (uint32_t i = 0; i < d->n_calls; i++)
+		if (d->calls[i].kind == EVENT_PIECE)
+			return true;
+	return false;
+}
+
+static const char *brief_calls(struct chunk_decoder *d, struct chunk_step *steps, uint8_t *has)
+{
+	struct cursor low = d->columns[COLUMN_CALL_LOW], high = d->columns[COLUMN_CALL_HIGH];
+
+	for (uint32_t i = 0; i < d->n_calls; i++)
+		has[i] = (uint8_t)has_what(&d->calls[i]);
+	for (uint32_t k = 0; k < d->info->events; k++) {
+		uint64_t which = decode_split(&low, &high);
+
+		if (which >= d->n_calls)
+			return "an event of no kind";
+		steps[d->order[k]].call = (uint16_t)which;
+	}
+	d->columns[COLUMN_CALL_LOW] = low;
+	d->columns[COLUMN_CALL_HIGH] = high;
+	return NULL;
+}
+
+static void brief_sizes(struct chunk_decoder *d, const struct chunk_brief *b, const uint8_t *has)
+{
+	struct cursor low = d->columns[COLUMN_SIZE_LOW], high = d->columns[COLUMN_SIZE_HIGH];
+	struct cursor *usable = &d->columns[COLUMN_USABLE];
+
+	for (uint32_t k = 0; k < d->info->events; k++) {
+		uint32_t i = d->order[k];
+		struct chunk_step *s = &b->steps[i];
+
+		if (!(has[s->call] & HAS_SIZE))
+			continue;
+		s->size = decode_split(&low, &high);
+		if (b->births)
+			b->births[i] = decode_usable(usable, s->size);
+	}
+	d->columns[COLUMN_SIZE_LOW] = low;
+	d->columns[COLUMN_SIZE_HIGH] = high;
+}
+
+static const char *brief_ends(struct chunk_decoder *d, struct chunk_step *steps, const uint8_t *has)
+{
+	struct cursor low = d->columns[COLUMN_BACK_LOW], high = d->columns[COLUMN_BACK_HIGH];
+	struct cursor *slots = &d->columns[COLUMN_SLOT_LOW];
+
+	for (uint32_t k = 0; k < d->info->events; k++) {
+		uint32_t i = d->order[k];
+		struct chunk_step *s = &steps[i];
+		uint64_t back;
+
+		if (!(has[s->call] & HAS_END))
+			continue;
+		back = decode_split(&low, &high);
+		if (back > i)
+			return "it frees a block from before its beginning";
+		s->is_recent = back != 0;
+		if (back && !(has[s[-(ptrdiff_t)back].call] & HAS_SIZE))
+			return "it frees what is no block";
+		s->block = back ? (uint32_t)back : decode_slot(slots);
+	}
+	d->columns[COLUMN_BACK_LOW] = low;
+	d->columns[COLUMN_BACK_HIGH] = high;
+	return NULL;
+}
+
+static const char *brief_columns(struct chunk_decoder *d, struct chunk_brief *b)
+{
+	uint8_t has[CHUNK_EVENTS_MAX];
+	const char *bad = decode_threads(d);
+
+	if (!bad)
+		bad = brief_calls(d, b->steps, has);
+	if (!bad)
+		brief_sizes(d, b, has);
+	if (!bad)
+		bad = brief_ends(d, b->steps, has);
+	if (!bad)
+		bad = decode_times(d, &b->steps[0].t_ns, sizeof(*b->steps));
+	return bad ? bad : check_ends(d);
+}
+
+void chunk_brief_release(struct chunk_brief *b)
+{
+	free_decoder(b->decoder);
+	free(b->steps);
+	free(b->births_room);
+	memset(b, 0, sizeof(*b));
+}
+
+int chunk_decode_brief(const struct chunk_info *info, const void *data, size_t len,
+		       struct chunk_brief *ret, struct err *err)
+{
+	struct chunk_decoder *d = ret->decoder;
+	const char *bad;
+	int r;
+
+	if (!d) {
+		d = ret->decoder = new_decoder();
+		ret->steps = xmalloc(CHUNK_EVENTS_MAX * sizeof(*ret->steps));
+		ret->calls = d->calls;
+	}
+	r = begin(d, info, data, len, COLUMNS_OF_ADDRESSES | 1u << COLUMN_USABLE, err);
+	if (r)
+		return r;
+	bad = decode_calls(d);
+	ret->n_calls = d->n_calls;
+	ret->births = NULL;
+	if (!bad && has_pieces(d)) {
+		if (!ret->births_room)
+			ret->births_room = xmalloc(CHUNK_EVENTS_MAX * sizeof(*ret->births));
+		ret->births = ret->births_room;
+		r = begin(d, info, data, len, COLUMNS_OF_ADDRESSES, err);
+		bad = r ? NULL : decode_calls(d);
+	}
+	if (!bad && !r)
+		bad = brief_columns(d, ret);
+	return bad ? bad_chunk(info, bad, err) : r;
 }

@@ -187,25 +187,17 @@ static struct earlier_file *file_after(struct store_earlier *e, uint64_t chunk)
 	return &e->files[i];
 }
 
-int store_earlier_next_chunk(struct store_earlier *e, uint64_t after, bool no_addresses,
-			     struct chunk_info *ret_info, struct event *ret_events,
-			     struct err *err)
+int store_earlier_of_chunk(struct store_earlier *e, uint64_t after, struct store_reader **ret,
+			   uint64_t *ret_before, struct err *err)
 {
 	struct earlier_file *f = file_after(e, after);
 	int r = open_file(e, f, err);
 
 	if (r)
 		return r;
-	store_reader_leave_out_addresses(f->reader, no_addresses);
-	r = store_reader_next_chunk(f->reader, after - f->chunks_before, ret_info, ret_events,
-				    err);
-	if (r == 1)
-		ret_info->id += f->chunks_before;
-	if (r)
-		return r == -ESTALE ? -EBADMSG : r;
-	err_set(err, ERR_RECORDING, 0, "cannot read the recording '%s': its last events have gone",
-		f->path);
-	return -EBADMSG;
+	*ret = f->reader;
+	*ret_before = f->chunks_before;
+	return 0;
 }
 
 bool store_earlier_find_checkpoint(struct store_earlier *e, uint64_t until,

@@ -35,9 +35,9 @@ uint64_t store_earlier_chunks(const struct store_earlier *e);
 uint64_t store_earlier_snapshots(const struct store_earlier *e);
 /* Before the first of them. */
 struct dropped_events store_earlier_dropped(const struct store_earlier *e);
-int store_earlier_next_chunk(struct store_earlier *e, uint64_t after, bool no_addresses,
-			     struct chunk_info *ret_info, struct event *ret_events,
-			     struct err *err);
+/* The reader that has the chunk after number @after, and how many are before its own. */
+int store_earlier_of_chunk(struct store_earlier *e, uint64_t after, struct store_reader **ret,
+			   uint64_t *ret_before, struct err *err);
 bool store_earlier_find_checkpoint(struct store_earlier *e, uint64_t until,
 				   struct checkpoint_info *ret);
 bool store_earlier_checkpoint(struct store_earlier *e, enum checkpoint_kind kind, uint64_t chunk,

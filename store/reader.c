@@ -324,8 +324,24 @@ void store_reader_leave_out_addresses(struct store_reader *r, bool leave_out)
 	r->no_addresses = leave_out;
 }
 
+/* How a chunk is wanted: all of its events, or in brief. */
+struct wanted_chunk {
+	struct event *events;
+	struct chunk_brief *brief;
+};
+
+static int decode_as_wanted(const struct store_reader *r, const struct chunk_info *info,
+			    const void *data, size_t len, const struct wanted_chunk *to,
+			    struct err *err)
+{
+	if (to->brief)
+		return chunk_decode_brief(info, data, len, to->brief, err);
+	return (r->no_addresses ? chunk_decode_but_addresses : chunk_decode)(info, data, len,
+									    to->events, err);
+}
+
 static int next_own_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
-			  struct event *ret_events, struct err *err)
+			  const struct wanted_chunk *to, struct err *err)
 {
 	static const char sql[] =
 		"SELECT id, space, events, allocs, frees, first_ns, last_ns, min_size, max_size,"
@@ -361,9 +377,8 @@ static int next_own_chunk(struct store_reader *r, uint64_t after, struct chunk_i
 		i.families = (uint64_t)sqlite3_column_int64(s, 11);
 		i.codec = (uint32_t)sqlite3_column_int64(s, 12);
 		i.crc = (uint32_t)sqlite3_column_int64(s, 13);
-		result = (r->no_addresses ? chunk_decode_but_addresses : chunk_decode)(
-			&i, sqlite3_column_blob(s, 14), (size_t)sqlite3_column_bytes(s, 14),
-			ret_events, err);
+		result = decode_as_wanted(r, &i, sqlite3_column_blob(s, 14),
+					  (size_t)sqlite3_column_bytes(s, 14), to, err);
 		if (!result)
 			result = 1;
 		*ret_info = i;
@@ -376,20 +391,40 @@ static int next_own_chunk(struct store_reader *r, uint64_t after, struct chunk_i
 	return result;
 }
 
+/* Of all files. */
+static int next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
+		      const struct wanted_chunk *to, struct err *err)
+{
+	uint64_t before = r->chunks_before;
+	struct store_reader *of = r;
+	int result = 0;
+
+	if (after < before && own_dropped(r).chunks)
+		return missing_chunk(r, 1, err);
+	if (after < before)
+		result = store_earlier_of_chunk(r->earlier, after, &of, &before, err);
+	if (result)
+		return result;
+	of->no_addresses = r->no_addresses;
+	result = next_own_chunk(of, after - before, ret_info, to, err);
+	if (result == 1)
+		ret_info->id += before;
+	if (of == r || result == 1)
+		return result;
+	return result == 0 || result == -ESTALE ? not_readable(of, "its last events have gone", err)
+						: result;
+}
+
 int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
 			    struct event *ret_events, struct err *err)
 {
-	int result;
+	return next_chunk(r, after, ret_info, &(struct wanted_chunk){.events = ret_events}, err);
+}
 
-	if (after < r->chunks_before && own_dropped(r).chunks)
-		return missing_chunk(r, 1, err);
-	if (after < r->chunks_before)
-		return store_earlier_next_chunk(r->earlier, after, r->no_addresses, ret_info,
-						ret_events, err);
-	result = next_own_chunk(r, after - r->chunks_before, ret_info, ret_events, err);
-	if (result == 1)
-		ret_info->id += r->chunks_before;
-	return result;
+int store_reader_next_brief(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
+			    struct chunk_brief *ret, struct err *err)
+{
+	return next_chunk(r, after, ret_info, &(struct wanted_chunk){.brief = ret}, err);
 }
 
 /* ---- checkpoints, and where a moment is ---------------------------------------------- */

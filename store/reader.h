@@ -50,6 +50,11 @@ void store_reader_leave_out_addresses(struct store_reader *r, bool leave_out);
 int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
 			    struct event *ret_events, struct err *err);
 
+/* The same in brief: see chunk_decode_brief(), to whose @ret it hands it. */
+struct chunk_brief;
+int store_reader_next_brief(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
+			    struct chunk_brief *ret, struct err *err);
+
 /* The last checkpoint after chunk @until or before; false if there is none. */
 bool store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
 				  struct checkpoint_info *ret);

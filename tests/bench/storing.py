@@ -65,6 +65,8 @@ def record(name, command):
     for line in text.splitlines():
         if "million" in line:
             print(f"  {line}")
+    took = [seconds(HEAPTRAIL, "leaks", "--growth", trail) for _ in range(ROUNDS)]
+    print(f"  leaks --growth: {statistics.median(t for t, _ in took):.3f} s (bar 1), {max(m for _, m in took) / 2**20:.0f} MiB")
     return trail
 
 
@@ -80,7 +82,7 @@ def long_recording(name, trail):
     with sqlite3.connect(whole) as db:
         start, end = (db.execute("SELECT value FROM recording WHERE key = ?", (k,)).fetchone()[0] for k in ("start_ns", "end_ns"))
     db.close()
-    for command in (["leaks"], ["leaks", "--json", "--by", "function"], ["leaks", "--json"]):
+    for command in (["leaks"], ["leaks", "--json", "--by", "function"], ["leaks", "--json"], ["leaks", "--growth"]):
         took = [seconds(HEAPTRAIL, *command, whole)[0] for _ in range(ROUNDS)]
         print(f"  {' '.join(command)}: {statistics.median(took):.3f} s (bar 5)")
     chosen = random.Random(1)

@@ -166,7 +166,7 @@ def unharmed():
 
 
 def given_up():
-    t = Target("churn", 2, 60000)
+    t = Target("churn", 2, 30000)
     r = record(t.pid, "--walk-heap", "--max-pause", "1ms")
     f = facts()
     tap.ok(r.returncode == 0 and f["from_before_blocks"] == 0 and "--max-pause" in f["from_before_error"]

@@ -104,6 +104,23 @@ def states(pid):
     return out
 
 
+def cpu_seconds(pid):
+    """That it has used so far, user and system."""
+    with open(f"/proc/{pid}/stat") as f:
+        return sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+def overrun(recorder, pid):
+    """The recorder stands still while the process allocates many times what a ring of 1 MiB has room for; returns its states then."""
+    recorder.send_signal(signal.SIGSTOP)
+    expect(lambda: state(recorder.pid) == "T", "the recorder to stop")
+    begin = cpu_seconds(pid)
+    expect(lambda: cpu_seconds(pid) > begin + 0.5, f"process {pid} to run")
+    ret = states(pid)
+    recorder.send_signal(signal.SIGCONT)
+    return ret
+
+
 def has_ended(pid):
     return state(pid) in (None, "Z")
 
@@ -213,6 +230,11 @@ def info(trail):
     r = subprocess.run([HEAPTRAIL, "info", "--json", trail], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                        errors="replace", timeout=tap.PATIENCE)
     return json.loads(r.stdout) if r.returncode == 0 else f"info: {r.returncode} {r.stderr!r}"
+
+
+def n_events(trail):
+    """So many are in the file."""
+    return _number(trail, "SELECT sum(events) FROM chunk") or 0
 
 
 def losses(trail):

@@ -69,7 +69,7 @@ def recordings():
 
 def attach():
     refused("no such process", 125, "no such process", "record", "-p", "2147483000")
-    kernel = next((p for p in os.listdir("/proc") if p.isdigit() and open(f"/proc/{p}/comm").read() == "kthreadd\n"), None)
+    kernel = next((p for p in os.listdir("/proc") if p.isdigit() and beside.comm(p) == "kthreadd"), None)
     if kernel:
         refused("a kernel thread", 125, "it is a kernel thread", "record", "-p", kernel, hint="no heap")
     else:

@@ -109,11 +109,14 @@ def has_it(port):
 
 @contextlib.contextmanager
 def elfutils():
-    port = free_port()
-    server = subprocess.Popen(["debuginfod", "-F", "-p", str(port), "-d", ":memory:", "-t", "0", "-g", "0", f"{work}/served"],
-                              env=environment(None), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(20):
+        port = free_port()
+        server = subprocess.Popen(["debuginfod", "-F", "-p", str(port), "-d", ":memory:", "-t", "0", "-g", "0", f"{work}/served"],
+                                  env=environment(None), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        beside.wait_until(lambda: server.poll() is not None or has_it(port))
+        if server.poll() is None:
+            break  # else somebody has taken the port
     try:
-        beside.expect(lambda: server.poll() is not None or has_it(port), "debuginfod to have scanned its folder")
         yield port
     finally:
         server.kill()

@@ -26,7 +26,7 @@ mine = f"{work}/mine"  # where all of it runs: what is left here was left behind
 os.mkdir(mine)
 os.chmod(mine, 0o777)
 libc = ctypes.CDLL(None, use_errno=True)
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER, ADDR_NO_RANDOMIZE = 36, 0x0040000
 # whose parent has ended becomes a child of this process: nothing that is left behind can hide
 if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
     raise OSError(ctypes.get_errno(), "cannot become a subreaper")
@@ -123,7 +123,7 @@ def no_process():
     refused("no such process", 125, "cannot record process 2147483000: no such process", "record", "-p", "2147483000",
             hint="ps -e")
     refused("itself", 125, "this very heaptrail", "record", "-p", "1", before=["/bin/sh", "-c", 'shift 3; exec "$0" record -p $$'])
-    kernel = next((p for p in os.listdir("/proc") if p.isdigit() and open(f"/proc/{p}/comm").read() == "kthreadd\n"), None)
+    kernel = next((p for p in os.listdir("/proc") if p.isdigit() and beside.comm(p) == "kthreadd"), None)
     if kernel:
         refused("a kernel thread", 125, "it is a kernel thread", "record", "-p", kernel, hint="no heap")
     else:
@@ -134,7 +134,7 @@ def no_process():
     with steady() as t:
         tid = next(x for x in os.listdir(f"/proc/{t.pid}/task") if x != t.pid)
         refused("a thread", 125, f"it is a thread of process {t.pid}", "record", "-p", tid, hint=f"-p {t.pid}")
-    code = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start();" \
+    code = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(3600,)).start();" \
            "ctypes.CDLL(None).syscall(60, 0)"
     with Running(sys.executable, "-c", code) as t:
         beside.expect(lambda: beside.state(t.pid) == "Z", "a zombie")
@@ -499,9 +499,15 @@ def damage(good, dice):
     return bad
 
 
+def at_fixed_addresses():
+    """Before it runs: what a damaged library does must not depend on where things lie."""
+    libc.personality(libc.personality(0xffffffff) | ADDR_NO_RANDOMIZE)
+
+
 def hangs_alone(command):
     try:
-        subprocess.run(command, env=env, cwd=mine, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20)
+        subprocess.run(command, env=env, cwd=mine, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20,
+                       preexec_fn=at_fixed_addresses)
         return False
     except subprocess.TimeoutExpired:
         return True
@@ -526,7 +532,7 @@ def damaged():
             hanging += 1
             continue
         try:
-            r = run("record", "-o", "t.trail", "--", *command, before=limit)
+            r = run("record", "-o", "t.trail", "--", *command, before=limit, preexec_fn=at_fixed_addresses)
             if r.returncode < 0 or "heaptrail: " not in r.stderr or \
                     os.path.exists(f"{mine}/t.trail") and run("report", "t.trail").returncode:
                 wrong.append((r.returncode, r.stderr))

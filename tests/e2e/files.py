@@ -23,7 +23,7 @@ trail = f"{work}/t.trail"
 
 def record(*command, options=()):
     r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, *options, "--", *command], env=env, text=True,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=tap.PATIENCE)
     if r.returncode:
         raise RuntimeError(f"record ended with {r.returncode}: {r.stderr}")
     return r.stdout
@@ -166,7 +166,7 @@ def dhat_by_file(program):
     """{file: (bytes when the heap was largest, bytes at the end)}, of the innermost of its own files."""
     out = f"{work}/dhat.json"
     subprocess.run(["valgrind", "--tool=dhat", f"--dhat-out-file={out}", f"{work}/{program}"], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=tap.PATIENCE)
     with open(out) as f:
         data = json.load(f)
     found = collections.defaultdict(lambda: [0, 0])

@@ -232,21 +232,47 @@ def record(*args):
         raise RuntimeError(f"record ended with {r.returncode}: {r.stderr}")
 
 
-def snapshots_of(*options):
-    """Of a program that grows, with and without rest; their rows."""
-    record(*options, "--", "python3", "-c",
-           "import time\nx = []\nfor i in range(40): x += [bytes(4000 + k) for k in range(500)]; time.sleep(.02)\nx.clear()")
+# A step for each line of its input: a tenth more is live then, and a little that comes and goes.
+STEPS = """
+import sys
+x = [[bytes(4000) for k in range(500)]]
+y = []
+for line in sys.stdin:
+    if line == "grow\\n":
+        x += [[bytes(4000) for k in range(sum(map(len, x)) // 6)]]
+    y = [bytes(900) for k in range(100)]
+x.clear()
+"""
+
+
+def n_snapshots(reason):
+    return beside.wait_until(lambda: os.path.exists(trail)) and beside.sql(
+        trail, f"SELECT count(*) FROM snapshot WHERE reason = '{reason}'")[0][0]
+
+
+def snapshots_of(reason, n, word, *options):
+    """Of a program that takes its steps until there are @n snapshots for that reason; their rows."""
+    beside.remove(trail)
+    with subprocess.Popen([HEAPTRAIL, "record", "-q", "-o", trail, *options, "--", "python3", "-c", STEPS], env=env, text=True,
+                          stdin=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+        for i in range(1, n + 1):
+            p.stdin.write(word + "\n")
+            p.stdin.flush()
+            beside.expect(lambda: p.poll() is not None or n_snapshots(reason) >= i, f"snapshot {i}")
+        said = p.communicate(timeout=tap.PATIENCE)[1]
+    if p.returncode:
+        raise RuntimeError(f"record ended with {p.returncode}: {said}")
     return beside.sql(trail, "SELECT time_ns, reason, held_ns, rss_bytes, heap_bytes, live_bytes FROM snapshot ORDER BY id")
 
 
 def moments():
-    taken = snapshots_of("--frag-peaks")
+    taken = snapshots_of("peak", 6, "grow", "--frag-peaks")
     peaks = [t[5] for t in taken if t[1] == "peak"]
-    tap.ok(len(peaks) >= 3 and taken[-1][1] == "exit" and len(taken) == len(peaks) + 1, f"{len(peaks)} near peaks, one of the exit")
+    tap.ok(len(peaks) >= 6 and taken[-1][1] == "exit" and len(taken) == len(peaks) + 1, f"{len(peaks)} near peaks, one of the exit")
     tap.ok(all(b > a * 1.05 for a, b in zip(peaks, peaks[1:])), f"each a tenth above the one before: {peaks}")
-    taken = snapshots_of("--frag-every", "50ms")
+    taken = snapshots_of("every", 8, "grow", "--frag-every", "50ms")
     reasons = [t[1] for t in taken]
-    tap.ok(reasons.count("every") >= 5 and reasons[-1] == "exit" and len(set(reasons)) == 2,
+    tap.ok(reasons.count("every") >= 8 and reasons[-1] == "exit" and len(set(reasons)) == 2,
            f"{reasons.count('every')} every 50 ms, then {reasons[-1]}")
     tap.ok(all(a[0] < b[0] for a, b in zip(taken, taken[1:])), "in the order of time")
     start = dict(beside.sql(trail, "SELECT key, value FROM recording"))["start_ns"]
@@ -267,10 +293,8 @@ def moments():
 
 def trend():
     """A program that holds what it held; and how long blocks live."""
-    record("--frag-every", "100ms", "--", "python3", "-c",
-           "import time\nx = [bytes(3000) for k in range(20000)]\nfor i in range(120): y = [bytes(900) for k in range(100)]; time.sleep(.03)")
     # in its exit it has given all back
-    taken = [t for t, reason in beside.sql(trail, "SELECT time_ns, reason FROM snapshot ORDER BY id") if reason == "every"]
+    taken = [t[0] for t in snapshots_of("every", 36, "stay", "--frag-every", "50ms") if t[1] == "every"]
     start = dict(beside.sql(trail, "SELECT key, value FROM recording"))["start_ns"]
     data = frag("--lifetimes", "--at", f"{(taken[-1] - start) // 1000 + 1}us", trail)
     tap.ok(not data["trend"]["growing"] and data["trend"]["shape"] != "too_short", f"it does not grow: {data['trend']}")
@@ -331,7 +355,10 @@ def walked():
             if words[0] == "block":
                 blocks.append((int(words[1], 16), int(words[2]), int(words[3]), words[4]))
         pages = list(heap_pages(t.pid, mappings(t.pid), blocks, zero_page()))
-        record("--walk-heap", "--max-pause", "10s", "--frag-every", "300ms", "-p", str(t.pid), "-d", "1s")
+        recorder = beside.attach(t.pid, trail, "--walk-heap", "--max-pause", "10s", "--frag-every", "100ms", env=env)
+        beside.expect(lambda: n_snapshots("every"), "a snapshot")
+        beside.interrupt(recorder)
+        recorder.wait(tap.PATIENCE)
         t.stdin.write("\n")
     data = frag(trail)
     parts, pinned_pages, _ = split(pages, blocks)

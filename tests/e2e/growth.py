@@ -176,7 +176,7 @@ def conditions(path, per_hour, folder):
 
 
 def live():
-    """Four servers, attached to for some seconds."""
+    """Four servers, attached to until each has done enough of what it does."""
     if os.geteuid():
         tap.skip("programs that run", "needs root")
         return
@@ -190,12 +190,16 @@ def live():
             servers[how].stdout.readline()
         try:
             for how, server in servers.items():
-                reports[how] = subprocess.Popen([HEAPTRAIL, "leaks", "--growth", "--json", "-p", str(server.pid), "-d", "6s",
+                reports[how] = subprocess.Popen([HEAPTRAIL, "leaks", "--growth", "--json", "-p", str(server.pid),
                                                  "-o", f"{folder}/{how}.trail"], stdout=subprocess.PIPE, text=True)
-            for how, server in servers.items():
-                beside.expect(lambda path=f"{folder}/{how}.trail": os.path.exists(path), f"a recording of {how}")
+            for how in servers:
+                beside.expect(lambda path=f"{folder}/{how}.trail": beside.is_armed(path), f"a recording of {how}")
+            for server in servers.values():
                 server.stdin.write("go\n")
                 server.stdin.flush()
+            for how, server in servers.items():
+                tap.ok(server.stdout.readline() == "enough\n", f"{how}: it has done enough")
+                beside.interrupt(reports[how])
             for how, process in reports.items():
                 out = json.loads(process.communicate(timeout=tap.PATIENCE)[0])
                 rows = [functions(x) for x in out["leaks"] if x["growth"]["growing"]]
@@ -224,7 +228,7 @@ def unfinished():
         server.stdout.readline()
         recorders = {}
         try:
-            for name, more in (("whole", ()), ("bounded", ("--max-size", "1M"))):
+            for name, more in (("whole", ()), ("bounded", ("--max-size", "2M"))):
                 recorders[name] = subprocess.Popen([HEAPTRAIL, "record", "-q", *more, "-o", f"{folder}/{name}.trail", "-p", str(server.pid)])
             for name in recorders:
                 beside.expect(lambda path=f"{folder}/{name}.trail": os.path.exists(path), f"a recording, {name}")
@@ -241,7 +245,7 @@ def unfinished():
                     # what was dropped is not known, and it takes some windows
                     def rows(path=f"{folder}/{name}.trail"):
                         return [functions(x) for x in rows_of(path)]
-                    found = beside.wait_until(lambda: any("forget_one" in r for r in rows()), 60 if state == "being written" else 1)
+                    found = beside.wait_until(lambda: any("forget_one" in r for r in rows()), tap.PATIENCE if state == "being written" else 1)
                     tap.ok(found and len(rows()) == 1, f"{name}, {state}: {[r[:2] for r in rows()]}")
                     screen = subprocess.run([HEAPTRAIL, "view", "--script", "0", "--dump", "--size", "24x120", f"{folder}/{name}.trail"],
                                             stdout=subprocess.PIPE, text=True, env={**os.environ, "LC_ALL": "C.UTF-8", "HOME": folder}).stdout

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 The recorder is killed at random moments: the target runs on and comes to the right
-result, the recording opens, lacks the last quarter of a second (as a rule, and more
-only where the machine was busy), says that it was cut off, and can be repaired.
+result, the recording opens, lacks the last quarter of a second (more only by what the
+recorder waited for a processor), says that it was cut off, and can be repaired.
 HEAPTRAIL_KILLS: how often (default 20); HEAPTRAIL_SEED: the seed.
 """
+import contextlib
 import os
 import random
 import shutil
@@ -27,7 +28,25 @@ libs = tap.private_libc(work)
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
 trail = f"{work}/t.trail"
 rng = random.Random(tap.seed())
-gaps = []  # how many ms each lacks
+gaps = []  # how many ms each lacks, but for those that its recorder waited for a processor
+
+
+class Waiting:
+    """How long a process has waited for a processor since a moment."""
+
+    def __init__(self, pid):
+        self.pid, self.seen = pid, []
+
+    def look(self):
+        total = 0
+        for tid in os.listdir(f"/proc/{self.pid}/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{self.pid}/task/{tid}/schedstat") as f:
+                total += int(f.read().split()[1])
+        self.seen.append((time.monotonic_ns(), total))
+
+    def since(self, ns):
+        before = [total for t, total in self.seen if t <= ns]
+        return self.seen[-1][1] - (before[-1] if before else self.seen[0][1])
 
 
 class Target:
@@ -67,7 +86,7 @@ def repair():
                           timeout=tap.PATIENCE)
 
 
-def check_recording(mode, killed_ns, was_recording, gentle):
+def check_recording(mode, killed_ns, was_recording, gentle, waiting):
     """Returns what is wrong with it."""
     if not os.path.exists(trail):
         return [] if not was_recording else ["there is no recording"]
@@ -87,9 +106,10 @@ def check_recording(mode, killed_ns, was_recording, gentle):
         wrong.append(f"{s['lost_events']} events lost")
     if was_recording and gentle:
         last_ns = beside.sql(trail, "SELECT max(last_ns) FROM chunk")[0][0]
-        gaps.append((killed_ns - last_ns) / 1e6)
+        waited = waiting.since(last_ns) / 1e6
+        gaps.append((killed_ns - last_ns) / 1e6 - waited)
         if gaps[-1] > MISSING_MS:
-            wrong.append(f"the last {gaps[-1]:.0f} ms are missing")
+            wrong.append(f"the last {gaps[-1]:.0f} ms are missing, and {waited:.0f} more in which the recorder had no processor")
     r = repair()
     if r.returncode:
         return [*wrong, f"repair: {r.returncode} {r.stderr!r}"]
@@ -106,18 +126,22 @@ def one(number, mode, gentle, waits):
     beside.remove(trail)
     delay = rng.choice([rng.uniform(0, 0.4), rng.uniform(0.4, 1.5)])
     t = Target(mode, gentle)
+    waiting = Waiting(t.recorder.pid)
+    waiting.look()
     if waits:
-        beside.expect(lambda: beside.is_armed(trail), "it to record")
+        beside.expect(lambda: waiting.look() or beside.is_armed(trail), "it to record")
         if gentle:
-            beside.expect(lambda: beside.n_chunks(trail), "the first events")
+            beside.expect(lambda: waiting.look() or beside.n_chunks(trail), "the first events")
     started = time.monotonic()
     while time.monotonic() - started < delay:
         t.find()
+        waiting.look()
         time.sleep(0.002)
     # with a stream of events: is it beyond its start, so that it must have some?
     was_recording = bool(t.find()) and beside.n_chunks(trail) > 0
     guards = [p for p in beside.children(t.recorder.pid) if p != t.pid]
     guards += [p for g in guards for p in beside.children(g)]
+    waiting.look()
     before = time.monotonic_ns()
     t.recorder.send_signal(signal.SIGKILL)
     wrong, stopped = [], 0
@@ -141,7 +165,7 @@ def one(number, mode, gentle, waits):
     t.process.wait()
     if not beside.wait_until(lambda: all(beside.has_ended(p) for p in guards)):
         wrong.append("a guard is left")
-    wrong += check_recording(mode, before, was_recording, gentle)
+    wrong += check_recording(mode, before, was_recording, gentle, waiting)
     tap.ok(not wrong, f"kill {number}: {mode}, {'gentle' if gentle else 'as fast as it can'}, after {delay * 1000:.0f} ms"
            f"{' (recording)' if was_recording else ''}{'' if stopped else ' (before the target was there)'}: "
            f"{'; '.join(wrong) or 'fine'}")

@@ -79,7 +79,8 @@ def record():
     p.kill()
     p.wait()
     p.stdin.close()
-    beside.expect(lambda: not [x for x in os.listdir("/proc") if x.isdigit() and beside.comm(x) == "program"], "its end")
+    target = beside.sql(trail, "SELECT value FROM recording WHERE key = 'pid'")[0][0]
+    beside.expect(lambda: beside.has_ended(int(target)), "its end")
 
 
 def killed():

@@ -22,6 +22,7 @@ VALGRIND = next((p for p in ("/usr/bin/valgrind.bin", shutil.which("valgrind")) 
 LIBEXEC = next((d for d in ("/usr/libexec/valgrind", "/usr/lib/valgrind", "/usr/lib/x86_64-linux-gnu/valgrind",
                             "/usr/lib64/valgrind") if os.path.exists(d + "/vgpreload_core-amd64-linux.so")), None)
 
+VALGRINDS_PATIENCE = 10 * tap.PATIENCE
 work = tempfile.mkdtemp(prefix="heaptrail-oracle.")
 libs = tap.private_libc(work)
 # what the tools write lies elsewhere: a program that lists its folder would count it
@@ -36,7 +37,7 @@ def environment(tool):
 def run(argv, env, stdin=None):
     with open(stdin or "/dev/null") as f:
         return subprocess.run(argv, env=env, stdin=f, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              text=True, cwd=work, timeout=600)
+                              text=True, cwd=work, timeout=VALGRINDS_PATIENCE)
 
 
 def number(text, pattern):
@@ -80,7 +81,7 @@ def heaptrail(argv, extra, tool):
 def heaptrack(argv, extra):
     out = f"{outputs}/heaptrack"
     r = subprocess.run(["heaptrack", "-o", out, *argv], env={**plain("memcheck"), **extra}, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=work, timeout=600)
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=work, timeout=VALGRINDS_PATIENCE)
     return number(r.stdout, r"temporary allocations:\s+([\d,]+)")[0]
 
 
@@ -117,7 +118,7 @@ def check(name, argv, extra=None, relative=None, pieces=0):
 
 def sqlite3():
     sql = ("create table t(a integer primary key, b text, c real);"
-           "with recursive n(x) as (select 1 union all select x+1 from n where x<50000)"
+           "with recursive n(x) as (select 1 union all select x+1 from n where x<20000)"
            " insert into t select x, 'row number '||x, x*1.5 from n;"
            "create index t_b on t(b);"
            "select count(*), sum(t1.c) from t t1 join t t2 on t1.b = t2.b;")
@@ -126,12 +127,12 @@ def sqlite3():
 
 def bash():
     check("bash", ["/bin/bash", "--norc", "-c",
-                   's=; for ((i=0;i<20000;i++)); do t="item $i"; s=${t#item }; u=${s//1/one}; done; echo $u'])
+                   's=; for ((i=0;i<7000;i++)); do t="item $i"; s=${t#item }; u=${s//1/one}; done; echo $u'])
 
 
 def cc1():
     with open(f"{work}/big.c", "w") as f:
-        for i in range(500):
+        for i in range(300):
             f.write(f"struct s{i} {{ int a; char b[{i % 60 + 1}]; struct s{max(i - 1, 0)} *n; }};\n"
                     f"static int f{i}(int x, struct s{i} *p)\n"
                     f"{{ int y = p ? p->a : {i}; for (int k = 0; k < x; k++) y += k * {i + 3} ^ x; return y; }}\n"
@@ -153,7 +154,7 @@ def jq():
 
 def python3():
     with open(f"{work}/work.py", "w") as f:
-        f.write("import json\nrows = [dict(a=i, b=str(i) * 3, c=[i, i + 1]) for i in range(20000)]\n"
+        f.write("import json\nrows = [dict(a=i, b=str(i) * 3, c=[i, i + 1]) for i in range(8000)]\n"
                 "text = json.dumps(rows)\nback = json.loads(text)\nprint(len(back), sum(r['a'] for r in back))\n"
                 "words = {}\nfor r in back:\n    words.setdefault(r['b'][:2], []).append(r['a'])\nprint(len(words))\n")
     check("python3", ["/usr/bin/python3", "-s", "-S", f"{work}/work.py"],

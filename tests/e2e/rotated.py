@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -16,7 +17,9 @@ import tap
 from beside import sql
 
 HEAPTRAIL, TARGETS = os.environ["HEAPTRAIL"], os.environ["TARGETS"]
-CALLS = "2000000"
+CALLS = "1000000"
+LASTS_MS = "2500"  # two turns, however fast the machine is
+ENDLESS = ("64", "180000000", "3600000")  # for who is killed: 50,000 calls a second, for an hour
 work = tempfile.mkdtemp(prefix="heaptrail-rotated.")
 libs = tap.private_libc(work)
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
@@ -57,7 +60,7 @@ def numbers(*paths):
 def exact():
     subprocess.run([HEAPTRAIL, "record", "-q", "-o", whole, "--", f"{TARGETS}/sizes", "64", CALLS], env=env, check=True,
                    stdout=subprocess.DEVNULL, timeout=tap.PATIENCE)
-    r = run("record", "--every", "1s", "-o", names, "--", f"{TARGETS}/sizes", "64", CALLS, env=env)
+    r = run("record", "--every", "1s", "-o", names, "--", f"{TARGETS}/sizes", "64", CALLS, LASTS_MS, env=env)
     files = parts()
     tap.ok(r.returncode == 0 and len(files) >= 3 and [number(f) for f in files] == list(range(1, len(files) + 1)) and
            f"in {len(files)} files, of which it is the last" in r.stdout, f"{len(files)} files")
@@ -131,9 +134,9 @@ def bytes_on_disk(pattern):
 def bounded():
     """With --max-size the oldest files go, and all that are left stay below it; what is in them is as without."""
     clear()
-    most, max_size = 0, 4 << 20
-    p = subprocess.Popen([HEAPTRAIL, "record", "--every", "1s", "--max-size", "4M", "-o", names, "--", f"{TARGETS}/sizes", "64", CALLS],
-                         env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    most, max_size = 0, 2 << 20
+    p = subprocess.Popen([HEAPTRAIL, "record", "--every", "1s", "--max-size", "2M", "-o", names, "--",
+                          f"{TARGETS}/sizes", "64", CALLS, LASTS_MS], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     while p.poll() is None:
         most = max(most, bytes_on_disk(f"{work}/part.*"))
         time.sleep(0.02)
@@ -143,7 +146,7 @@ def bounded():
     removed = re.search(r"in (\d+) files.*\n.*removed the oldest (\d+) of these \(--max-size\)", out)
     tap.ok(p.returncode == 0 and removed and 1 not in left and left == list(range(int(removed[2]) + 1, int(removed[1]) + 1)),
            f"the oldest are removed, {left} are left {out}")
-    tap.ok(2 << 20 < most < max_size + (1 << 20), f"{most} bytes at most were there, of a bound of {max_size}")
+    tap.ok(1 << 20 < most < max_size + (1 << 20), f"{most} bytes at most were there, of a bound of {max_size}")
     tap.ok("warning" not in out and not glob.glob(f"{work}/part*-*"), "nothing else is left, and nothing failed")
     tap.ok(numbers(files[-1]) == numbers(whole) and numbers(*files) == numbers(whole), "the last has the numbers of a whole recording")
     tap.ok(all(json.loads(run("info", "--json", f).stdout)["recording"]["complete"] for f in files), "all that are left are complete")
@@ -162,23 +165,35 @@ def refused():
     clear()
     with open(f"{work}/part.2.trail", "w") as f:
         f.write("mine")
-    r = run("record", "--every", "1s", "-o", names, "--", f"{TARGETS}/sizes", "64", "500000", env=env)
+    r = run("record", "--every", "1s", "-o", names, "--", f"{TARGETS}/sizes", "64", "500000", "1500", env=env)
     with open(f"{work}/part.2.trail") as f:
         kept = f.read() == "mine"
     tap.ok(r.returncode == 0 and kept and "recording goes on in the file before" in r.stdout and len(parts()) == 2 and
            report(parts()[0])["recording"]["events"] == 500000, "a file that is there stays, and nothing is lost")
 
 
+def is_in_the_middle(p):
+    """Several files, and events in the last.  It stands still then: from here on there will be no other."""
+    p.send_signal(signal.SIGSTOP)
+    beside.expect(lambda: beside.state(p.pid) == "T", "the recorder to stand still")
+    if len(parts()) >= 4 and beside.n_chunks(parts()[-1]):
+        return True
+    p.send_signal(signal.SIGCONT)
+    return False
+
+
 def killed():
     clear()
-    p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--every", "1s", "-o", names, "--", f"{TARGETS}/sizes", "64", "100000000"],
+    p = subprocess.Popen([HEAPTRAIL, "record", "-q", "--every", "1s", "-o", names, "--", f"{TARGETS}/sizes", *ENDLESS],
                          env=env, stdout=subprocess.DEVNULL)
-    beside.expect(lambda: len(parts()) >= 4, "four files")
-    target = beside.child(p.pid, "sizes")
-    time.sleep(0.5)
-    p.kill()
-    p.wait()
-    os.kill(target, 9)
+    target = beside.expect(lambda: beside.child(p.pid, "sizes"), "the target")
+    try:
+        beside.expect(lambda: len(parts()) >= 4, "four files")
+        beside.wait_until(lambda: is_in_the_middle(p), pause=0.1)
+    finally:
+        p.kill()
+        p.wait()
+        os.kill(target, signal.SIGKILL)
     last = parts()[-1]
     s = report(last)["summary"]
     tap.ok(s["alloc_calls"] - s["free_calls"] == s["live_blocks"] and s["alloc_calls"] > report(parts()[-2])["summary"]["alloc_calls"] and
@@ -196,15 +211,21 @@ def attached():
     os.mkdir(folder, 0o700)
     os.chmod(work, 0o755)
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    target = subprocess.Popen([f"{TARGETS}/sizes", "64", "1000000000"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    r = run("record", "--every", "1s", "-d", "3500ms", "-o", f"{folder}/part.trail", "-p", str(target.pid),
-            env=dict(os.environ, SUDO_UID=str(nobody.pw_uid), SUDO_GID=str(nobody.pw_gid), SUDO_USER="nobody"))
-    target.kill()
-    target.wait()
+    with subprocess.Popen([f"{TARGETS}/sizes", *ENDLESS], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as target:
+        r = subprocess.Popen([HEAPTRAIL, "record", "--every", "1s", "-o", f"{folder}/part.trail", "-p", str(target.pid)],
+                             env=dict(os.environ, SUDO_UID=str(nobody.pw_uid), SUDO_GID=str(nobody.pw_gid), SUDO_USER="nobody"),
+                             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        beside.wait_until(lambda: os.path.exists(f"{folder}/part.4.trail") and beside.n_chunks(f"{folder}/part.4.trail"))
+        r.send_signal(signal.SIGINT)
+        said = r.communicate(timeout=tap.PATIENCE)[0]
+        target.kill()
     files = sorted(glob.glob(f"{folder}/part.*.trail"), key=number)
     owners = {(os.stat(f).st_uid, os.stat(f).st_mode & 0o777) for f in glob.glob(f"{folder}/*")}
-    tap.ok(r.returncode == 0 and len(files) == 4 and owners == {(nobody.pw_uid, 0o600)},
-           f"attached, with sudo: {len(files)} files of the user's {owners} {r.stdout}")
+    tap.ok(r.returncode == 0 and len(files) >= 4 and owners == {(nobody.pw_uid, 0o600)},
+           f"attached, with sudo: {len(files)} files of the user's {owners} {said}")
+    facts = [dict(sql(f, "SELECT key, value FROM recording")) for f in files]
+    turns = [(x["end_ns"] - facts[0]["armed_ns"]) / 1e9 for x in facts[:-1]]
+    tap.ok(all(t >= i for i, t in enumerate(turns, 1)) and len({int(t) for t in turns}) == len(turns), f"each at its second, or later: {turns}")
     data = [report(f) for f in files]
     tap.ok(all(d["recording"]["complete"] and not d["recording"]["exited"] for d in data) and
            all(a["summary"]["alloc_calls"] < b["summary"]["alloc_calls"] for a, b in zip(data, data[1:])) and

@@ -115,15 +115,18 @@ def compare(name, path, judged=None, folder=()):
     judged = judged or path
     addresses = instructions(judged)
     mine, found = ours(path, addresses, *folder)
-    bfd, eu = theirs("addr2line", judged, addresses), theirs("eu-addr2line", judged, addresses)
-    differ = collections.Counter()
+    bfd = theirs("addr2line", judged, addresses)
     says = {a: mine.get(a, [place("??", "??", 0)]) for a in addresses}
-    hows = {a: (difference(says[a], eu[a]), difference(says[a], bfd[a])) for a in addresses}
+    # what one of them says is right; the other takes a hundred times as long
+    rest = [a for a in addresses if difference(says[a], bfd[a])]
+    eu = theirs("eu-addr2line", judged, rest) if rest else {}
+    hows = {a: (difference(says[a], eu[a]) if a in eu else "unasked", difference(says[a], bfd[a])) for a in addresses}
+    differ = collections.Counter()
     unsettled = [a for a in addresses if None not in hows[a]]
     llvm = theirs("llvm-addr2line", judged, unsettled) if unsettled and shutil.which("llvm-addr2line") else {}
     for a, how in hows.items():
         if None in how:
-            counts["as " + ("both" if how == (None, None) else "eu-addr2line" if how[0] is None else "addr2line")] += 1
+            counts["as " + ("eu-addr2line only" if how[0] is None else "addr2line")] += 1
             continue
         if difference(says[a], llvm.get(a, [])) is None:
             counts["as llvm-addr2line only"] += 1

@@ -4,13 +4,37 @@ import faulthandler
 import os
 import random
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import traceback
 
 PATIENCE = 300  # seconds: nothing that a test waits for takes so long, however slow the machine is
 
+# of who runs the tests: words in another language, other sizes and colours, other servers, another malloc
+_OTHERS = ("LANG", "LC_", "TZ", "LINES", "COLUMNS", "NO_COLOR", "XDG_", "DEBUGINFOD_", "GLIBC_TUNABLES", "MALLOC_",
+           "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONMALLOC")
+
+
+def _be_alike():
+    """Whoever runs the tests, from wherever: the same environment, and signals, files and limits as a fresh shell has them."""
+    for name in [x for x in os.environ if x.startswith(_OTHERS) or x.lower().endswith("_proxy")]:
+        del os.environ[name]
+    # a background job of a shell ignores them
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
+    os.umask(0o022)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    nothing = os.open("/dev/null", os.O_RDONLY)  # is 0 itself where that was closed
+    if nothing:
+        os.dup2(nothing, 0)
+        os.close(nothing)
+
+
+_be_alike()
 _count = 0
 _failed = 0
 # a test that hangs says where

@@ -51,16 +51,18 @@ def attached(_):
                               text=True)
     target.stdout.readline()
     before = beside.code_of(target.pid)
-    r = subprocess.run([HEAPTRAIL, "record", "-q", "--force", "-o", trail, "-d", "300ms", "--ring-size", "64", "-p",
-                        str(target.pid)], stderr=subprocess.PIPE, text=True, timeout=tap.PATIENCE)
+    r = beside.attach(target.pid, trail, "--ring-size", "64", stderr=subprocess.PIPE, text=True)
+    beside.expect(lambda: beside.n_events(trail) > 10000, "events of all threads")
+    beside.interrupt(r)
+    said = r.communicate(timeout=tap.PATIENCE)[1]
     after = beside.code_of(target.pid)
     time.sleep(0.05)
     target.stdin.close()
     answer = target.stdout.read().split()
     if target.wait() or answer[:1] != ["right"]:
         return f"the target ended with {target.returncode}: {answer}"
-    if r.returncode or r.stderr:
-        return f"record ended with {r.returncode}: {r.stderr}"
+    if r.returncode or said:
+        return f"record ended with {r.returncode}: {said}"
     if before != after:
         return "the C library's code is not as before"
     summary = report(trail)["summary"]

@@ -134,7 +134,7 @@ def stopped():
     tap.ok(r.returncode == 0 and "'live > 50': live is 60; recording stopped\n" in r.stderr, f"stop says why {r.returncode} {r.stderr}")
     tap.ok(report["recording"]["complete"] and not report["recording"]["exited"] and report["summary"]["peak_blocks"] == 60 and
            report["recording"]["marks"][0]["text"].endswith("recording stopped"), f"a complete recording until then {report['summary']}")
-    with subprocess.Popen([waves, *["60", "0"] * 200], env=env) as p:
+    with subprocess.Popen([waves, *["60", "0"] * 5000], env=env) as p:
         r = run("record", "-q", "--force", "-o", "p.trail", "--when", "allocs > 300", "stop", "-p", str(p.pid))
         alive = p.poll() is None
         p.kill()
@@ -145,7 +145,7 @@ def executed():
     command = (r'printf "%s\n" "$HEAPTRAIL_PID" "$HEAPTRAIL_FILE" "$HEAPTRAIL_CONDITION" "$HEAPTRAIL_VALUE" "$HEAPTRAIL_TIME_NS" '
                '> vars.new; id -u >> vars.new; mv vars.new vars; echo out; echo err >&2; readlink /proc/self/fd/0; read x && echo eof')
     r = record("--when", "live>50KiB", "exec", command, steps=(10, 60, 60, 60))
-    beside.wait_until(lambda: os.path.exists(f"{work}/vars"), 20)
+    beside.wait_until(lambda: os.path.exists(f"{work}/vars"))
     with open(f"{work}/vars") as f:
         pid, path, condition, value, t, uid = f.read().split("\n")[:6]
     m = marks()
@@ -173,7 +173,7 @@ def as_user():
                         f"(id -u; id -G; grep CapEff /proc/self/status; env | grep -c ^SUDO_ ; heaptrail=1; echo $HOME) > {out}/who 2>&1; mv {out}/who {out}/is",
                         "--", waves, "60", "60", "60"], env={**env, "SUDO_UID": "65534", "SUDO_GID": "65534", "SUDO_USER": "nobody"},
                        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=work, timeout=tap.PATIENCE)
-    beside.wait_until(lambda: os.path.exists(f"{out}/is"), 20)
+    beside.wait_until(lambda: os.path.exists(f"{out}/is"))
     with open(f"{out}/is") as f:
         uid, groups, caps, sudo = f.read().split("\n")[:4]
     tap.ok(r.returncode == 7 and uid == "65534" and groups.split() == ["65534"] and int(caps.split()[1], 16) == 0 and sudo == "0",

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * mappings MODE [SEED OPERATIONS THREADS] [wait]: maps, unmaps and moves memory, and says what it
+ * mappings MODE [SEED OPERATIONS THREADS [MS]] [wait]: maps, unmaps and moves memory, and says what it
  * did, a line each, and at the end what it has mapped, as /proc/self/maps has it.
  *
  * MODE: known (each kind of call once), random, or storm (threads that map and unmap the same
  * few sizes, so that one is given at once what another has given back).
- * With wait it begins after a line on standard input.
+ * With wait it begins after a line on standard input.  A thread's operations are spread over
+ * MS milliseconds, by the clock.
  *
  * THREAD map ADDRESS BYTES FIXED
  * THREAD unmap ADDRESS BYTES
@@ -13,6 +14,7 @@
  * Between "maps before" and "maps after" and a line "end": lines of /proc/self/maps.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -25,6 +27,7 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096ul
@@ -53,6 +56,8 @@ static struct thread {
 
 static const char *mode;
 static size_t operations = 1000;
+static uint64_t lasts_ms;
+static struct timespec begun;
 
 /* Not the C library's: the call is in this very function. */
 static void *own_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
@@ -274,11 +279,24 @@ static void step(struct thread *t)
 	}
 }
 
+/* Not before so many of the operations are due. */
+static void wait_for(size_t n)
+{
+	uint64_t ns = (uint64_t)begun.tv_nsec + lasts_ms * 1000000 * n / operations;
+	struct timespec t = {.tv_sec = begun.tv_sec + (time_t)(ns / 1000000000),
+			     .tv_nsec = (long)(ns % 1000000000)};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+		;
+}
+
 static void *run(void *arg)
 {
 	struct thread *t = arg;
 
 	for (size_t i = 0; i < operations; i++) {
+		if (lasts_ms && i % 100 == 99)
+			wait_for(i + 1);
 		if (!strcmp(mode, "random")) {
 			step(t);
 		} else {
@@ -331,6 +349,8 @@ int main(int argc, char **argv)
 	mode = argc > 1 ? argv[1] : "known";
 	if (argc > 3)
 		operations = strtoul(argv[3], NULL, 10);
+	if (argc > 5 && strcmp(argv[5], "wait"))
+		lasts_ms = strtoul(argv[5], NULL, 10);
 	if (n > THREADS_MAX)
 		return 2;
 	setvbuf(stdout, buffer, _IOFBF, sizeof(buffer)); /* no memory that comes late */
@@ -341,6 +361,7 @@ int main(int argc, char **argv)
 		threads[i].number = i;
 		threads[i].random = argc > 2 ? strtoull(argv[2], NULL, 0) + i : i;
 	}
+	clock_gettime(CLOCK_MONOTONIC, &begun);
 	if (!strcmp(mode, "known"))
 		known(&threads[0]);
 	for (unsigned int i = 0; i < n && strcmp(mode, "known"); i++)

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sizes MIN CALLS [pause]: so many random calls, of blocks on both sides of MIN bytes, and what
- * they come to, as JSON: "all", and "large", of the blocks that have MIN bytes or more.  A
+ * sizes MIN CALLS [MS] [pause]: so many random calls, of blocks on both sides of MIN bytes, and
+ * what they come to, as JSON: "all", and "large", of the blocks that have MIN bytes or more.  A
  * realloc frees a block of the one kind and makes one of the other.  Nobody else allocates in
- * this process.  With "pause" it waits at its end for standard input to close.
+ * this process.  The calls are spread evenly over MS milliseconds, by the clock: it lasts so
+ * long on the fastest machine.  With "pause" it waits at its end for standard input to
+ * close.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BLOCKS 5000
+#define BATCH_MS 10
 
 static struct {
 	unsigned long long allocs, frees, bytes, live_blocks, live_bytes;
@@ -79,15 +84,43 @@ static void call(void)
 	blocks[i].size = size;
 }
 
+/* Not before so many ms after start. */
+static void wait_until(const struct timespec *start, long ms)
+{
+	struct timespec t = *start;
+
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += ms % 1000 * 1000000;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000;
+	}
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+		;
+}
+
+static void calls(long n, long ms)
+{
+	long batches = ms / BATCH_MS + 1, done = 0;
+	struct timespec start;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (long i = 1; i <= batches; i++) {
+		for (; done < n * i / batches; done++)
+			call();
+		wait_until(&start, ms * i / batches);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	long n = argc > 2 ? strtol(argv[2], NULL, 10) : 100000;
+	int is_paused = argc > 3 && !strcmp(argv[argc - 1], "pause");
 	char text[512];
 	int len;
 
 	min_size = argc > 1 ? strtoul(argv[1], NULL, 10) : 64;
-	while (n--)
-		call();
+	calls(n, argc - is_paused > 3 ? strtol(argv[3], NULL, 10) : 0);
 	/* without stdio's buffer */
 	len = snprintf(text, sizeof(text),
 		       "{\"all\": [%llu, %llu, %llu, %llu, %llu], "
@@ -96,5 +129,5 @@ int main(int argc, char **argv)
 		       large.allocs, large.frees, large.bytes, large.live_blocks, large.live_bytes);
 	if (write(STDOUT_FILENO, text, (size_t)len) != len)
 		return 2;
-	return argc > 3 && !strcmp(argv[3], "pause") && read(STDIN_FILENO, text, 1) < 0;
+	return is_paused && read(STDIN_FILENO, text, 1) < 0;
 }

@@ -5,8 +5,8 @@
  * and how often it came back before its time, and prints that as JSON at its end.
  *
  *   sleeper [MS]	runs until its standard input ends, or for MS milliseconds
- *   sleeper --noisy MS	(0: until its input ends) with one more thread, that does
- *			nothing but malloc and free
+ *   sleeper --noisy MS [N]	(0: until its input ends) with one more thread, that does
+ *			nothing but malloc, realloc and free (N times, if that is given)
  *   sleeper --watched	is a parent that forks a sleeper and counts what it hears of
  *			it: SIGCHLDs by their code, and what waitid() says; prints "heard"
  *			each time that it has taken all there was
@@ -209,15 +209,18 @@ static void *write_now_and_then(void *arg)
 
 static void *make_noise(void *arg)
 {
-	while (!stop)
+	long most = *(const long *)arg;
+
+	for (long n = 0; !stop && (!most || n < most); n += 100)
 		allocate(100);
-	return arg;
+	return NULL;
 }
 
-static int run(long ms, int is_noisy)
+/* @noise: so often, 0: all the time; NULL: there is none. */
+static int run(long ms, long *noise)
 {
 	unsigned long interrupted = 0, failed = 0;
-	pthread_t writer, noise;
+	pthread_t writer, noisy;
 	sigset_t set;
 	char c;
 
@@ -231,7 +234,7 @@ static int run(long ms, int is_noisy)
 	for (size_t i = 0; i < WAYS; i++)
 		if (pthread_create(&ways[i].thread, NULL, sit, &ways[i]))
 			return 2;
-	if (is_noisy && pthread_create(&noise, NULL, make_noise, NULL))
+	if (noise && pthread_create(&noisy, NULL, make_noise, noise))
 		return 2;
 	puts("ready");
 	fflush(stdout);
@@ -250,8 +253,8 @@ static int run(long ms, int is_noisy)
 	pthread_join(writer, NULL);
 	for (size_t i = 0; i < WAYS; i++)
 		pthread_join(ways[i].thread, NULL);
-	if (is_noisy)
-		pthread_join(noise, NULL);
+	if (noise)
+		pthread_join(noisy, NULL);
 	printf("{\"main\": {\"interrupted\": %lu}", interrupted);
 	for (size_t i = 0; i < WAYS; i++) {
 		printf(", \"%s\": {\"calls\": %lu, \"interrupted\": %lu, \"early\": %lu, "
@@ -297,7 +300,7 @@ static int watch(void)
 		printf("child %d\n", (int)getpid());
 		fflush(stdout); /* before it says that it is ready, which the parent could not promise */
 		sigprocmask(SIG_UNBLOCK, &set, NULL);
-		exit(run(0, 0));
+		exit(run(0, NULL));
 	}
 	while (!ended) {
 		if (sigwaitinfo(&set, &info) < 0)
@@ -334,7 +337,10 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "--watched"))
 		return watch();
-	if (argc > 2 && !strcmp(argv[1], "--noisy"))
-		return run(atol(argv[2]), 1);
-	return run(argc > 1 ? atol(argv[1]) : 0, 0);
+	if (argc > 2 && !strcmp(argv[1], "--noisy")) {
+		long noise = argc > 3 ? atol(argv[3]) : 0;
+
+		return run(atol(argv[2]), &noise);
+	}
+	return run(argc > 1 ? atol(argv[1]) : 0, NULL);
 }

@@ -27,7 +27,7 @@ def tmux(*args, check=True):
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=tap.PATIENCE).stdout.decode()
 
 
-def until(what, seconds=5 * (1 + os.getloadavg()[0])):
+def until(what, seconds=tap.PATIENCE):
     end = time.monotonic() + seconds
     while not what():
         if time.monotonic() > end:

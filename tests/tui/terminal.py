@@ -37,7 +37,8 @@ class Terminal:
     def __init__(self, arguments, rows=50, cols=200):
         self.cols = cols
         command = f"env TERM=screen-256color LC_ALL=C.UTF-8 HOME={work} TMPDIR={work} {HEAPTRAIL} {arguments}"
-        tmux("new-session", "-d", "-s", "t", "-x", str(cols), "-y", str(rows), f"{command} 2>{work}/errors; echo $? > {work}/status")
+        tmux("new-session", "-d", "-s", "t", "-x", str(cols), "-y", str(rows), f"{command} 2>{work}/errors; "
+             f"echo $? > {work}/status.new; mv {work}/status.new {work}/status")
         tmux("set-option", "-t", "t", "remain-on-exit", "on")
 
     def text(self):
@@ -62,7 +63,7 @@ class Terminal:
         return all(sum(map(wide, line)) <= self.cols for line in self.text().splitlines())
 
     def number(self, name):
-        found = re.search(name + r" ([\d,]+)", self.text())
+        found = beside.wait_until(lambda: re.search(name + r" ([\d,]+)", self.text()))  # it may be drawn just now
         return int(found[1].replace(",", "")) if found else 0
 
     def ends(self, what):
@@ -91,8 +92,8 @@ def walk(t, what):
     tap.ok(t.sees(r"1 Overview  2 Files  3 Functions"), f"{what}: 200 again")
     t.click(2, 13)
     tap.ok(t.sees(r"LIVE.*ALLOCATED.*FILE"), f"{what}: a click on a view")
-    t.keys("G")
-    tap.ok(t.sees(r"^ ([\d,]+) of \1\b"), f"{what}: to the end")
+    # again, where a row has come since
+    tap.ok(beside.wait_until(lambda: t.keys("G") or re.search(r"^ ([\d,]+) of \1\b", t.text(), re.M), pause=0.3), f"{what}: to the end")
     t.keys("g")
     t.click(5, 60)
     tap.ok(t.sees(r"^ (2 of |1 of 1\b)"), f"{what}: a click on a row")

@@ -59,6 +59,36 @@ static size_t first_without(const struct chunk_info *info, const struct buffer *
 	return i;
 }
 
+static struct chunk_brief brief;
+
+/* Does event @i say the same in brief as in @decoded? */
+static bool is_in_brief(uint32_t i)
+{
+	const struct event *d = &decoded[i];
+	const struct chunk_step *s = &brief.steps[i];
+	const struct chunk_call *c = &brief.calls[s->call];
+
+	return s->call < brief.n_calls && s->t_ns == d->t_ns && c->kind == d->kind &&
+	       c->free_class == d->free_class && c->family == d->family &&
+	       c->stack.v == d->stack.v && (!event_makes(d) || s->size == d->size) &&
+	       (!event_frees(d) ||
+		(s->is_recent == (d->distance != 0) &&
+		 s->block == (d->distance ? d->distance : d->slot))) &&
+	       (d->kind != EVENT_PIECE || (brief.births && brief.births[i] == d->usable));
+}
+
+/* What was decoded, decoded in brief: the number of the first event that differs. */
+static uint32_t first_brief(const struct chunk_info *info, const void *data, size_t len)
+{
+	uint32_t i = 0;
+
+	if (chunk_decode_brief(info, data, len, &brief, NULL))
+		return 0;
+	while (i < info->events && is_in_brief(i))
+		i++;
+	return i;
+}
+
 /* Encodes @n events, decodes them; the number of the first that differs, @n if none does. */
 static size_t first_different(const struct event *events, size_t n)
 {
@@ -79,6 +109,8 @@ static size_t first_different(const struct event *events, size_t n)
 		diag("%s", err.what);
 	if (i == n && first_without(&c.info, &blob, n) < n)
 		i = first_without(&c.info, &blob, n);
+	if (i == n)
+		i = first_brief(&c.info, blob.data, blob.len);
 	buffer_release(&blob);
 	chunk_encoder_release(&c);
 	return i;
@@ -503,6 +535,10 @@ static int decode_forged(struct chunk_info info, const void *data, size_t len)
 	memcpy(copy, data, len);
 	info.crc = checksum(&info, data, len);
 	r = chunk_decode(&info, copy, len, decoded, &err);
+	if (!r && first_brief(&info, copy, len) != info.events)
+		r = -EPROTO;
+	if (r == -EBADMSG) /* there may be less to object to, but it stays within bounds */
+		chunk_decode_brief(&info, copy, len, &brief, &err);
 	free(copy);
 	return r;
 }
@@ -725,6 +761,7 @@ int main(void)
 	test_forged_much();
 	test_forged_kinds();
 	test_forged_zstd();
+	chunk_brief_release(&brief);
 	free(decoded);
 	return done();
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/growth_noting.h"
 #include "analyzer/growth_sites.h"
 #include "common/sparkline.h"
 #include "common/xalloc.h"
@@ -115,13 +116,13 @@ static void begin(uint64_t end_ns)
 
 static void note(uint64_t t_ns, const struct replay_block *made, const struct replay_block *old)
 {
-	struct event e = {.kind = made ? old ? EVENT_REALLOC : EVENT_ALLOC : EVENT_FREE,
-			  .t_ns = t_ns};
-	struct replay_step step = {.made = made, .ended = old};
-
+	growth_noting_advance(windows, t_ns);
 	if (old)
-		step.old = *old;
-	growth_windows_note(windows, &totals, &e, &step);
+		growth_noting_end(windows, growth_noting_number(windows, old->stack), old->size,
+				  old->t_ns, t_ns, made != NULL);
+	if (made)
+		growth_noting_make(windows, growth_noting_number(windows, made->stack), made->size,
+				   old ? old->size : 0, old ? old->t_ns : 0);
 }
 
 static void allocate(uint32_t stack, uint64_t t_ns, uint64_t size)
