@@ -87,7 +87,8 @@ def ends_of(files):
 
 
 def threads():
-    files, whole = record("noisy", "--mmap", "--frag-every", "300ms", "--", f"{TARGETS}/noisy", "3", "300000")
+    files, whole = record("noisy", "--mmap", "--frag-every", "300ms", "-d", "3500ms", "--", f"{TARGETS}/noisy", "3",
+                          "1000000000")
     ends = ends_of(files)
     windows(files, whole, ends)
     fragmentation(files, whole, ends)
