@@ -28,10 +28,11 @@ int fragmentation_list_read(struct fragmentation_list *ret, struct store_reader 
 	return store_reader_snapshots(r, add_info, ret, err);
 }
 
-int fragmentation_list_open(struct fragmentation_list *ret, const char *path, struct err *err)
+int fragmentation_list_open(struct fragmentation_list *ret, const struct history *h,
+			    struct err *err)
 {
 	struct store_reader *reader;
-	int r = store_reader_open(path, &reader, err);
+	int r = history_open_reader(h, &reader, err);
 
 	if (r) {
 		fragmentation_list_release(ret);
@@ -179,12 +180,12 @@ static int read_blocks(struct fragmentation_look *l, struct store_reader *r, str
 	return e;
 }
 
-int fragmentation_look(struct fragmentation_look *ret, const char *path,
-		       const struct snapshot_info *info, const struct catalog *c,
-		       const struct own *own, struct err *err)
+int fragmentation_look(struct fragmentation_look *ret, const struct history *h,
+		       const struct snapshot_info *info, const struct own *own, struct err *err)
 {
+	const struct catalog *c = history_catalog(h);
 	struct store_reader *reader;
-	int r = store_reader_open(path, &reader, err);
+	int r = history_open_reader(h, &reader, err);
 
 	*ret = (struct fragmentation_look){.info = *info};
 	if (r)

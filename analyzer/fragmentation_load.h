@@ -8,6 +8,7 @@
 #include "analyzer/analysis.h"
 #include "analyzer/fragmentation.h"
 #include "analyzer/growth.h"
+#include "analyzer/history.h"
 #include "analyzer/own.h"
 #include "common/err.h"
 #include "store/catalog.h"
@@ -23,8 +24,9 @@ struct fragmentation_list {
 /* What is in @ret goes. */
 int fragmentation_list_read(struct fragmentation_list *ret, struct store_reader *r,
 			    struct err *err);
-/* The same of the recording @path. */
-int fragmentation_list_open(struct fragmentation_list *ret, const char *path, struct err *err);
+/* The same of what @h is of. */
+int fragmentation_list_open(struct fragmentation_list *ret, const struct history *h,
+			    struct err *err);
 void fragmentation_list_release(struct fragmentation_list *l);
 /* The last one until then; the list's length where there is none. */
 size_t fragmentation_list_at(const struct fragmentation_list *l, uint64_t t_ns);
@@ -63,12 +65,11 @@ struct fragmentation_look {
 };
 
 /*
- * @c and @own: of the recording @path; they, and the list of @info, outlive it.  Takes as long
- * as a report of that moment.  -errno with @err; then @ret is empty.
+ * Of what @h is of, whose catalog @own is of: they, and the list of @info, outlive it.  Takes as
+ * long as a report of that moment.  -errno with @err; then @ret is empty.
  */
-int fragmentation_look(struct fragmentation_look *ret, const char *path,
-		       const struct snapshot_info *info, const struct catalog *c,
-		       const struct own *own, struct err *err);
+int fragmentation_look(struct fragmentation_look *ret, const struct history *h,
+		       const struct snapshot_info *info, const struct own *own, struct err *err);
 void fragmentation_look_release(struct fragmentation_look *l);
 /* The blocks that are on the pages from @start to @end: from *@ret_first on, so many. */
 size_t fragmentation_look_blocks(const struct fragmentation_look *l, uint64_t start, uint64_t end,

@@ -35,6 +35,7 @@ struct position {
 
 struct history {
 	char *path;
+	struct store_earlier *earlier; /* somebody's, or NULL */
 	struct store_reader *reader; /* NULL between calls, while it may grow */
 	bool is_sealed;
 	bool is_held;
@@ -119,15 +120,22 @@ static int load_catalog(struct history *h, bool anew, struct err *err)
 
 int history_open(const char *path, struct history **ret, struct err *err)
 {
+	return history_open_after(path, NULL, ret, err);
+}
+
+int history_open_after(const char *path, struct store_earlier *earlier, struct history **ret,
+		       struct err *err)
+{
 	struct history *h = xcalloc(1, sizeof(*h));
 	int r;
 
 	h->path = xstrdup(path);
+	h->earlier = earlier;
 	h->events = xmalloc(CHUNK_EVENTS_MAX * sizeof(*h->events));
 	h->moments = moments_new(MOMENTS_BYTES);
 	growth_follow_init(&h->growth);
 	h->wants_blocks = true;
-	r = store_reader_open(path, &h->reader, err);
+	r = history_open_reader(h, &h->reader, err);
 	if (!r) {
 		layers_read(&h->layers, h->reader);
 		begin(h, &h->end, 0, UINT64_MAX);
@@ -165,7 +173,7 @@ static int reopen(struct history *h, struct err *err)
 	int r = 0;
 
 	if (!h->reader)
-		r = store_reader_open(h->path, &h->reader, err);
+		r = history_open_reader(h, &h->reader, err);
 	if (r || h->is_sealed || !store_reader_is_sealed(h->reader))
 		return r;
 	h->is_sealed = true;
@@ -448,7 +456,7 @@ static int read_held(struct history *h, uint64_t until, struct err *err)
 	if (is_up_to_date(h))
 		return 0;
 	if (!h->reader)
-		r = store_reader_open(h->path, &h->reader, err);
+		r = history_open_reader(h, &h->reader, err);
 	if (!r)
 		r = h->past.pass ? read_past(h, until, err)
 				 : read_position(h, &h->end, until, err);
@@ -774,4 +782,9 @@ uint64_t history_end_ns(const struct history *h)
 const char *history_path(const struct history *h)
 {
 	return h->path;
+}
+
+int history_open_reader(const struct history *h, struct store_reader **ret, struct err *err)
+{
+	return store_reader_open_after(h->path, h->earlier, ret, err);
 }

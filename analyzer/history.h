@@ -23,6 +23,9 @@ struct history;
 
 /* Loads all but the events.  -errno with @err. */
 int history_open(const char *path, struct history **ret, struct err *err);
+/* The same of one that goes on from @earlier (store/earlier.h; or NULL), which outlives it. */
+int history_open_after(const char *path, struct store_earlier *earlier, struct history **ret,
+		       struct err *err);
 void history_close(struct history *h);
 
 /*
@@ -105,5 +108,7 @@ uint64_t history_end_ns(const struct history *h);
 /* The first moment that can be shown: events before it may have been dropped. */
 uint64_t history_first_ns(const struct history *h);
 const char *history_path(const struct history *h);
+/* Another reader of the same recording, to be closed soon. */
+int history_open_reader(const struct history *h, struct store_reader **ret, struct err *err);
 
 #endif

@@ -43,16 +43,14 @@ static uint64_t least(const struct bound *b, uint64_t state_bytes)
 	return part > state_bytes / 2 ? part : state_bytes / 2;
 }
 
-void bound_mark(struct bound *b, const struct store_writer *w, const struct dropped_events *before,
+void bound_mark(struct bound *b, uint64_t chunk_bytes, const struct dropped_events *before,
 		uint64_t checkpoint_bytes)
 {
-	uint64_t chunks = store_writer_sizes(w).chunks;
-
 	if (!b->max_size)
 		return;
 	ARRAY_GROW(b->marks, b->cap_marks, b->n_marks);
 	b->marks[b->n_marks++] = (struct bound_mark){
-		*before, .chunk_bytes = chunks, .bytes = chunks + checkpoint_bytes};
+		*before, .chunk_bytes = chunk_bytes, .bytes = chunk_bytes + checkpoint_bytes};
 }
 
 /* Of chunks behind the last checkpoint. */
@@ -94,6 +92,20 @@ static bool choose(const struct bound *b, uint64_t state_bytes, size_t *ret)
 			return bytes >= enough / 2;
 	}
 	return false;
+}
+
+/* One that is made while recording goes on may take as long as so many chunks do. */
+#define CHUNKS_AHEAD 16
+
+bool bound_will_want_mark(const struct bound *b, struct store_writer *w, uint64_t state_bytes)
+{
+	uint64_t ahead = CHUNKS_AHEAD * (store_writer_sizes(w).chunks - b->last_chunk_bytes);
+	size_t i;
+
+	return b->max_size && state_bytes <= b->max_size / 3 &&
+	       bytes_since_mark(b, w) + ahead >= least(b, state_bytes) &&
+	       !choose(b, state_bytes, &i) &&
+	       store_writer_used_bytes(w) + state_bytes + ahead > room(b);
 }
 
 static void say_it_is_too_small(struct bound *b, struct store_writer *w, uint64_t state_bytes)

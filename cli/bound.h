@@ -36,11 +36,16 @@ struct bound {
 void bound_release(struct bound *b);
 /* The next file begins: of the one before nothing is to be dropped any more. */
 void bound_begin_file(struct bound *b);
-/* A checkpoint was put behind @before; older ones have @checkpoint_bytes. */
-void bound_mark(struct bound *b, const struct store_writer *w, const struct dropped_events *before,
+/*
+ * A checkpoint was put behind @before, until where all chunks have @chunk_bytes; older ones have
+ * @checkpoint_bytes.
+ */
+void bound_mark(struct bound *b, uint64_t chunk_bytes, const struct dropped_events *before,
 		uint64_t checkpoint_bytes);
 /* Is one of @state_bytes due after the last full chunk, so that it can be dropped there later? */
 bool bound_wants_mark(const struct bound *b, const struct store_writer *w, uint64_t state_bytes);
+/* Will bound_keep() ask for one in some chunks' time?  To be asked before it. */
+bool bound_will_want_mark(const struct bound *b, struct store_writer *w, uint64_t state_bytes);
 /*
  * After a full chunk; a checkpoint would have @state_bytes.  Drops what there is no room for.
  * True: there must be a checkpoint here first, then it is to be called again.

@@ -36,6 +36,7 @@ static void drop_job(struct checkpoints *c)
 {
 	checkpoint_job_free(c->job);
 	c->job = NULL;
+	c->job_has_copy = false;
 	buffer_release(&c->job_totals);
 }
 
@@ -98,7 +99,7 @@ static bool put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 	c->last_bytes = store_writer_sizes(w).checkpoints - before;
 	c->last_entries = count_entries(c, heap);
 	if (is_whole)
-		bound_mark(&c->bound, w,
+		bound_mark(&c->bound, store_writer_sizes(w).chunks,
 			   &(struct dropped_events){.chunks = chunk,
 						    .events = c->totals.sums.events,
 						    .until_ns = c->totals.sums.last_ns},
@@ -108,14 +109,19 @@ static bool put(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 
 /* ---- of very many blocks ------------------------------------------------------------- */
 
-static void start_job(struct checkpoints *c, uint64_t chunk, const struct replay *heap)
+/* After a full chunk: it is of the state behind it. */
+static void copy_for_job(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
+			 const struct replay *heap)
 {
-	c->job = checkpoint_job_start(heap, chunk, c->totals.sums.last_ns);
-	c->last_chunk = chunk;
-	if (!c->job)
-		return;
+	checkpoint_job_copy(c->job, heap, chunk, c->totals.sums.last_ns);
 	checkpoint_save_totals(&c->totals, &c->job_totals);
+	c->job_has_copy = true;
+	c->last_chunk = chunk;
 	c->job_info = (struct checkpoint_info){.chunk = chunk, .t_ns = c->totals.sums.last_ns};
+	c->job_before = (struct dropped_events){.chunks = chunk,
+						.events = c->totals.sums.events,
+						.until_ns = c->totals.sums.last_ns};
+	c->job_chunk_bytes = store_writer_sizes(w).chunks;
 	c->job_entries = count_entries(c, heap);
 }
 
@@ -125,18 +131,31 @@ static void end_job(struct checkpoints *c, struct store_writer *w)
 	uint64_t before = store_writer_sizes(w).checkpoints;
 	struct checkpoint_packer *packer;
 
-	if (!c->job)
+	if (!c->job_has_copy) {
+		drop_job(c);
 		return;
+	}
 	packer = checkpoint_job_wait(c->job);
 	if (packer->is_good &&
 	    put_totals(&c->job_totals, w, c->job_info.chunk, c->job_info.t_ns) &&
 	    store_writer_put_checkpoint(w, packer)) {
 		c->last_bytes = store_writer_sizes(w).checkpoints - before;
 		c->last_entries = c->job_entries;
+		bound_mark(&c->bound, c->job_chunk_bytes, &c->job_before, before);
 	} else if (c->job_entries < c->most_entries) {
 		c->most_entries = c->job_entries;
 	}
 	drop_job(c);
+}
+
+/* What there is to do for it after a full chunk. */
+static void serve_job(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
+		      const struct replay *heap)
+{
+	if (c->job_has_copy && checkpoint_job_is_done(c->job))
+		end_job(c, w);
+	else if (c->job && checkpoint_job_has_room(c->job))
+		copy_for_job(c, w, chunk, heap);
 }
 
 /* ---- when ---------------------------------------------------------------------------- */
@@ -167,30 +186,43 @@ static uint64_t allowance(const struct checkpoints *c, uint64_t chunk_bytes)
 	return rest < least ? least : rest > most ? most : rest;
 }
 
+/* There is no room for more without one: that of the job, or one that is made at once. */
+static void make_mark(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
+		      const struct replay *heap, uint64_t bytes)
+{
+	if (c->job_has_copy) {
+		end_job(c, w);
+		if (!bound_keep(&c->bound, w, bytes, false))
+			return;
+	}
+	drop_job(c);
+	put(c, w, chunk, heap);
+	bound_keep(&c->bound, w, bytes, false);
+}
+
 static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
 			  const struct replay *heap)
 {
 	struct checkpoints *c = arg;
 	struct store_writer_sizes sizes = store_writer_sizes(w);
 	uint64_t entries = count_entries(c, heap), bytes = entries * ENTRY_BYTES;
-	bool is_due;
+	bool is_due, is_wanted;
 
 	if (c->last_entries)
 		bytes = (uint64_t)((double)c->last_bytes / (double)c->last_entries *
 				   (double)entries);
-	if (c->job && checkpoint_job_is_done(c->job))
-		end_job(c, w);
+	serve_job(c, w, chunk, heap);
 	is_due = !c->job && chunk >= c->last_chunk + CHUNKS_BETWEEN &&
 		 sizes.checkpoints + bytes <= allowance(c, sizes.chunks);
-	if ((is_due && heap->live_blocks <= c->blocks_at_once) ||
-	    bound_wants_mark(&c->bound, w, bytes))
+	is_wanted = !c->job && bound_wants_mark(&c->bound, w, bytes);
+	if ((is_due || is_wanted) && heap->live_blocks <= c->blocks_at_once)
 		put(c, w, chunk, heap);
-	else if (is_due && !c->bound.max_size && entries < c->most_entries / 8 * 7)
-		start_job(c, chunk, heap);
-	if (bound_keep(&c->bound, w, bytes, true)) {
-		put(c, w, chunk, heap);
-		bound_keep(&c->bound, w, bytes, false);
-	}
+	else if (!c->job && entries < c->most_entries / 8 * 7 &&
+		 ((is_due && !c->bound.max_size) || is_wanted ||
+		  bound_will_want_mark(&c->bound, w, bytes)))
+		c->job = checkpoint_job_start(heap);
+	if (bound_keep(&c->bound, w, bytes, true))
+		make_mark(c, w, chunk, heap, bytes);
 }
 
 /* What there is at the end is not read event by event again. */

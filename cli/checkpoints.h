@@ -20,8 +20,11 @@ struct checkpoints {
 	/* of more live blocks one would keep the ring waiting: it is made meanwhile */
 	uint64_t blocks_at_once;
 	struct checkpoint_job *job; /* it is being made; NULL: none is */
-	struct buffer job_totals;   /* of the same moment */
+	bool job_has_copy; /* these are of its moment: */
 	struct checkpoint_info job_info;
+	struct dropped_events job_before;
+	uint64_t job_chunk_bytes; /* of all chunks */
+	struct buffer job_totals;
 	uint64_t job_entries;
 	uint64_t most_entries; /* so many made one too large */
 };

@@ -13,13 +13,15 @@
 #include "analyzer/own.h"
 #include "analyzer/rows.h"
 #include "analyzer/source_lines.h"
+#include "cli/rotated.h"
 #include "cli/view.h"
 #include "common/clock.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+#include "store/earlier.h"
 
 static const char help[] =
-	"usage: heaptrail annotate [OPTION...] FILE SOURCE\n"
+	"usage: heaptrail annotate [OPTION...] FILE... SOURCE\n"
 	"\n"
 	"Shows a source file with what each of its lines allocated beside it.  SOURCE is\n"
 	"the file's path, or as much of its end as tells it apart; it is read from there,\n"
@@ -34,6 +36,8 @@ static const char help[] =
 	"\n"
 	"PEAK is what a line had live at the moment the whole heap was largest; LEAKED is\n"
 	"what was live when the process exited (UNFREED: at the end of the recording).\n"
+	"\n"
+	"Several FILEs are those of one recording with --every: they are read as one.\n"
 	"\n"
 	"Exit status: 0; 1 if nothing of SOURCE is in the recording; 2 usage; 4 if FILE\n"
 	"is not a readable recording; 125 if SOURCE cannot be read.\n"
@@ -56,6 +60,8 @@ static const struct option options[] = {
 
 struct annotate_options {
 	struct when when;
+	char *const *paths;
+	size_t n_paths;
 	const char *path, *source;
 	const char **skip;
 	size_t n_skip, cap_skip;
@@ -93,10 +99,11 @@ static int parse(const struct command *c, int argc, char **argv, struct annotate
 			return other_option(c, option);
 		}
 	}
-	if (optind + 2 != argc)
+	if (optind + 2 > argc)
 		return usage_error(c, "a recording and a source file, please");
-	o->path = argv[optind];
-	o->source = argv[optind + 1];
+	o->paths = argv + optind;
+	o->n_paths = (size_t)(argc - 1 - optind);
+	o->source = argv[argc - 1];
 	return 0;
 }
 
@@ -233,6 +240,12 @@ static int print_source(const struct view *v, const struct rows *rows, const cha
 	return r;
 }
 
+static void release(struct annotate_options *o)
+{
+	store_earlier_close(o->when.earlier);
+	free(o->skip);
+}
+
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct annotate_options o = {0};
@@ -243,10 +256,12 @@ static int run(const struct command *c, int argc, char **argv)
 	struct err err;
 	int status = parse(c, argc, argv, &o);
 
-	if (!status && !o.done && view_open_when(&v, o.path, GROUP_STACK, &o.when, &err) < 0)
+	if (!status && !o.done &&
+	    (rotated_find(o.paths, o.n_paths, &o.when, &o.path, &err) < 0 ||
+	     view_open_when(&v, o.path, GROUP_STACK, &o.when, &err) < 0))
 		status = print_error(&err);
 	if (status || o.done) {
-		free(o.skip);
+		release(&o);
 		return status;
 	}
 	if (!o.no_symbolize)
@@ -262,7 +277,7 @@ static int run(const struct command *c, int argc, char **argv)
 	rows_release(&rows);
 	own_release(&own);
 	view_close(&v);
-	free(o.skip);
+	release(&o);
 	return status;
 }
 

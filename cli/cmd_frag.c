@@ -18,6 +18,7 @@
 #include "common/format.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
+#include "store/earlier.h"
 
 #define ROWS_DEFAULT 10
 /* Of a map: sixteen lines of a terminal. */
@@ -61,8 +62,7 @@ static const char help[] =
 	"      --frag-every TIME, --frag-peaks  more of them, as with `record`\n"
 	"      --as-root     under sudo, run COMMAND as root\n"
 	"\n"
-	"Several FILEs are those of one recording with --every: it is the last, or that\n"
-	"in which the moment of --at is.\n"
+	"Several FILEs are those of one recording with --every: they are read as one.\n"
 	"\n"
 	"Exit status: with COMMAND its own (128 + n if a signal ended it), 125 if\n"
 	"recording failed, 126 or 127 if COMMAND could not be started; otherwise 0; 1 if\n"
@@ -133,7 +133,7 @@ static int find(struct frag *f, const char *path, const struct options *o, struc
 {
 	struct store_reader *reader;
 	uint64_t start;
-	int r = store_reader_open(path, &reader, err);
+	int r = store_reader_open_after(path, o->when.earlier, &reader, err);
 
 	if (r)
 		return r;
@@ -152,7 +152,7 @@ static int find(struct frag *f, const char *path, const struct options *o, struc
 	if (!r)
 		r = store_reader_snapshot(reader, f->list.items[f->at].id, &f->snapshot, err);
 	store_reader_close(reader);
-	*ret = (struct when){.has_until = true};
+	*ret = (struct when){.has_until = true, .earlier = o->when.earlier};
 	if (!r) {
 		ret->until_ns = f->list.items[f->at].t_ns - start;
 		ret->space = f->list.items[f->at].space;
@@ -359,6 +359,7 @@ static int run(const struct command *c, int argc, char **argv)
 		status = one_shot_record(&o.session, o.as_root, report, &o);
 		snapshots_release(&o.snapshots);
 	}
+	store_earlier_close(o.when.earlier);
 	free(o.skip);
 	return status;
 }

@@ -20,6 +20,7 @@
 #include "cli/wrong_free_report.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+#include "store/earlier.h"
 
 static const char help[] =
 	"usage: heaptrail report [OPTION...] FILE...\n"
@@ -55,8 +56,7 @@ static const char help[] =
 	"what was live when the process exited (UNFREED: at the end of the recording);\n"
 	"TEMP are blocks freed by the very next heap call of their thread.\n"
 	"\n"
-	"Several FILEs are those of one recording with --every: the last has the totals,\n"
-	"--at and --until take the one that has that moment.\n"
+	"Several FILEs are those of one recording with --every: they are read as one.\n"
 	"\n"
 	"Exit status: 0; 1 if a condition of --fail-if is met; 2 usage; 4 if FILE is not\n"
 	"a readable recording.\n"
@@ -443,6 +443,7 @@ static int open_view(struct view *v, struct report_options *o, struct err *err)
 
 static void release(struct report_options *o)
 {
+	store_earlier_close(o->when.earlier);
 	gates_release(&o->gates);
 	suppression_files_release(&o->suppression_files);
 	suppressions_release(&o->suppressions);

@@ -6,10 +6,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "cli/rotated.h"
 #include "cli/tui.h"
+#include "store/earlier.h"
 
 static const char help[] =
-	"usage: heaptrail view [OPTION...] FILE\n"
+	"usage: heaptrail view [OPTION...] FILE...\n"
 	"\n"
 	"Browses a recording in the terminal, also one that is still being written: the\n"
 	"heap over time, files, functions, lines with their source, call tree, flame\n"
@@ -27,6 +29,8 @@ static const char help[] =
 	"      --dump           print the screen at the end of the script\n"
 	"      --dump-styles    print what each cell of it means\n"
 	"      --size ROWSxCOLS of that screen (24x80)\n"
+	"\n"
+	"Several FILEs are those of one recording with --every: they are read as one.\n"
 	"\n"
 	"Exit status: 0; 2 usage, or there is no terminal; 4 if FILE is not a readable\n"
 	"recording.\n"
@@ -51,11 +55,23 @@ static int parse(const struct command *c, int argc, char **argv, struct tui_opti
 		if (status || *ret_done)
 			return status;
 	}
-	if (optind + 1 != argc)
-		return usage_error(c, "%s recording%s", optind == argc ? "which" : "one",
-				   optind == argc ? "?" : " at a time");
-	o->path = argv[optind];
+	if (optind == argc)
+		return usage_error(c, "which recording?");
 	return tui_check_options(c, o);
+}
+
+static int show(struct tui_options *o, char *const *paths, size_t n)
+{
+	struct when when = {0};
+	struct err err;
+	int status;
+
+	if (rotated_find(paths, n, &when, &o->path, &err) < 0)
+		return print_error(&err);
+	o->earlier = when.earlier;
+	status = tui_run_file(o);
+	store_earlier_close(when.earlier);
+	return status;
 }
 
 static int run(const struct command *c, int argc, char **argv)
@@ -65,7 +81,7 @@ static int run(const struct command *c, int argc, char **argv)
 	int status = parse(c, argc, argv, &o, &done);
 
 	if (!status && !done)
-		status = tui_run_file(&o);
+		status = show(&o, argv + optind, (size_t)(argc - optind));
 	free(o.skip);
 	return status;
 }

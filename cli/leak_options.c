@@ -10,6 +10,7 @@
 #include "cli/stack_view.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+#include "store/earlier.h"
 
 const char leak_options_help[] =
 	"usage: heaptrail leaks [OPTION...] FILE...\n"
@@ -74,8 +75,7 @@ const char leak_options_help[] =
 	"stack that is not the allocator, the C library, a language's runtime or a\n"
 	"wrapper around malloc.\n"
 	"\n"
-	"Several FILEs are those of one recording with --every: the last has the totals,\n"
-	"--at takes the one that has that moment.\n"
+	"Several FILEs are those of one recording with --every: they are read as one.\n"
 	"\n"
 	"Exit status: with COMMAND its own (128 + n if a signal ended it), 125 if\n"
 	"recording failed, 126 or 127 if COMMAND could not be started; otherwise, and if\n"
@@ -346,6 +346,7 @@ int leak_options_parse(const struct command *c, int argc, char **argv, struct le
 void leak_options_release(struct leak_options *o)
 {
 	free(o->skip);
+	store_earlier_close(o->when.earlier);
 	suppression_files_release(&o->suppressions);
 	gates_release(&o->gates);
 }

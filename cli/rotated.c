@@ -14,6 +14,7 @@
 #include "collector/privileges.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+#include "store/earlier.h"
 
 #define NICE 10
 
@@ -98,8 +99,6 @@ struct rotated_file {
 	const char *path;
 	char *id;
 	int64_t number;
-	uint64_t start_ns, peak_ns; /* of the whole recording, as far as it knows */
-	uint64_t before_ns;	    /* of the last event of the file before; 0: it is the first */
 };
 
 static int look_at(const char *path, struct rotated_file *ret, struct err *err)
@@ -115,9 +114,6 @@ static int look_at(const char *path, struct rotated_file *ret, struct err *err)
 		.path = path,
 		.id = id ? xstrdup(id) : NULL,
 		.number = catalog_number(&v.catalog, "rotation_number", 0),
-		.start_ns = (uint64_t)catalog_number(&v.catalog, "start_ns", 0),
-		.peak_ns = (uint64_t)catalog_number(&v.catalog, "peak_time_ns", 0),
-		.before_ns = (uint64_t)catalog_number(&v.catalog, DROPPED_UNTIL_KEY, 0),
 	};
 	view_close(&v);
 	return 0;
@@ -152,17 +148,22 @@ static int check(const struct rotated_file *files, size_t n, struct err *err)
 	return r;
 }
 
-/* The moment that is asked for; UINT64_MAX: the end. */
-static uint64_t moment_of(const struct when *when, const struct rotated_file *last)
+static int find(const struct rotated_file *files, size_t n, struct when *when, const char **ret,
+		struct err *err)
 {
-	if (when && when->is_peak)
-		return last->peak_ns ? last->peak_ns : UINT64_MAX;
-	if (when && when->has_until && !when->later_is_in)
-		return last->start_ns + when->until_ns;
-	return UINT64_MAX;
+	const char **earlier = xcalloc(n, sizeof(*earlier));
+	int r = 0;
+
+	for (size_t i = 0; i + 1 < n; i++)
+		earlier[i] = files[i].path;
+	*ret = files[n - 1].path;
+	if (when)
+		r = store_earlier_open(earlier, n - 1, *ret, &when->earlier, err);
+	free(earlier);
+	return r;
 }
 
-int rotated_find(char *const *paths, size_t n, const struct when *when, const char **ret,
+int rotated_find(char *const *paths, size_t n, struct when *when, const char **ret,
 		 struct err *err)
 {
 	struct rotated_file *files;
@@ -182,17 +183,8 @@ int rotated_find(char *const *paths, size_t n, const struct when *when, const ch
 		qsort(files, n, sizeof(*files), compare);
 		r = check(files, n, err);
 	}
-	if (!r && when && when->is_peak && when->layer)
-		r = err_set(err, ERR_USAGE, 0, "the peak of a layer is looked for in one file at a "
-			    "time");
-	if (!r) {
-		uint64_t moment = moment_of(when, &files[n - 1]);
-		size_t i = n - 1;
-
-		while (i && files[i].before_ns > moment)
-			i--;
-		*ret = files[i].path;
-	}
+	if (!r)
+		r = find(files, n, when, ret, err);
 	for (size_t i = 0; i < looked; i++)
 		free(files[i].id);
 	free(files);

@@ -20,11 +20,11 @@ void rotated_complete(const char *path);
 /* Until all of them are. */
 void rotated_wait(void);
 /*
- * Of several files of one recording, given in any order, the one that has the moment of @when;
- * without one, or where @when is NULL, the last, which has what all of them sum up to.  -errno
- * with @err where they are none.
+ * Of several files of one recording, given in any order, the last, which has what all of them
+ * sum up to; the others are @when->earlier, to be closed.  @when may be NULL: they are not
+ * needed.  -errno with @err where they are no such files.
  */
-int rotated_find(char *const *paths, size_t n, const struct when *when, const char **ret,
+int rotated_find(char *const *paths, size_t n, struct when *when, const char **ret,
 		 struct err *err);
 
 #endif

@@ -102,6 +102,7 @@ int tui_open(struct tui_options *o, struct ui **ret, struct err *err)
 {
 	struct ui_options ui = {
 		.path = o->path,
+		.earlier = o->earlier,
 		.ascii = tui_is_ascii(o),
 		.skip = o->skip,
 		.n_skip = o->n_skip,

@@ -14,6 +14,7 @@
 /* What `view` and `top` have in common: the interface, with what it may not know itself. */
 struct tui_options {
 	const char *path;
+	struct store_earlier *earlier; /* see history_open_after() */
 	const char **skip; /* to be freed */
 	size_t n_skip, cap_skip;
 	bool ascii;

@@ -22,6 +22,7 @@
 #include "collector/process_facts.h"
 #include "common/format.h"
 #include "common/xalloc.h"
+#include "store/earlier.h"
 #include "store/loss.h"
 
 #define NAMES_SECONDS_MAX 120
@@ -58,7 +59,8 @@ static int open_once(struct view *v, const char *path, const struct wanted *w,
 
 	memset(v, 0, sizeof(*v));
 	v->path = path;
-	r = store_reader_open(path, &v->reader, err);
+	v->earlier = when->earlier;
+	r = store_reader_open_after(path, when->earlier, &v->reader, err);
 	if (!r)
 		layers_read(&v->layers, v->reader);
 	if (!r)
@@ -740,7 +742,8 @@ void view_json_recording(const struct view *v, struct json *j)
 	json_bool(j, "exited", view_exited(v));
 	json_string(j, "stack_mode", catalog_text(&v->catalog, "stack_mode"));
 	json_u64(j, "events", v->analysis.events);
-	json_u64(j, "bytes_on_disk", store_bytes_on_disk(v->path));
+	json_u64(j, "bytes_on_disk", store_bytes_on_disk(v->path) +
+		 (v->earlier ? store_earlier_bytes_on_disk(v->earlier) : 0));
 	json_small(v, j);
 	json_from_before(v, j);
 	json_window(v, j);

@@ -18,6 +18,7 @@
 struct view {
 	const char *path;
 	struct store_reader *reader;
+	struct store_earlier *earlier; /* the files before it, which are not its own; or NULL */
 	struct catalog catalog;
 	struct analysis analysis;
 	struct stack_counts stacks;

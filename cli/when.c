@@ -46,13 +46,22 @@ static int find_peak(struct store_reader *reader, struct analysis_window *ret, s
 	return 0;
 }
 
-static int not_there(uint64_t t_ns, const char *what, uint64_t end_ns, struct err *err)
+static int not_there(uint64_t t_ns, const char *what, struct err *err)
 {
-	char t[FORMAT_MAX], end[FORMAT_MAX];
+	char t[FORMAT_MAX];
 
 	err_set(err, ERR_USAGE, 0, "%s is %s", format_duration(t, t_ns), what);
-	if (end_ns)
-		err_hint(err, "it is %s long", format_duration(end, end_ns));
+	return -EINVAL;
+}
+
+static int after_end(uint64_t t_ns, uint64_t length, struct store_reader *reader, struct err *err)
+{
+	bool is_one_of_several = store_reader_number(reader, "rotation_number", 0) > 0;
+	char end[FORMAT_MAX];
+
+	not_there(t_ns, "after the end of the recording", err);
+	err_hint(err, "it is %s long%s", format_duration(end, length), is_one_of_several ?
+		 ", unless a later file goes on from it (--every): give that, too" : "");
 	return -EINVAL;
 }
 
@@ -79,11 +88,11 @@ int when_find(const struct when *w, struct store_reader *reader, struct analysis
 
 	*ret = (struct analysis_window){.until_ns = UINT64_MAX, .space = w->space};
 	if (length && w->has_until && w->until_ns > length)
-		return not_there(w->until_ns, "after the end of the recording", length, err);
+		return after_end(w->until_ns, length, reader, err);
 	if (length && w->has_since && w->since_ns > length)
-		return not_there(w->since_ns, "after the end of the recording", length, err);
+		return after_end(w->since_ns, length, reader, err);
 	if (w->has_since && w->has_until && w->since_ns > w->until_ns)
-		return not_there(w->since_ns, "after what --until says", 0, err);
+		return not_there(w->since_ns, "after what --until says", err);
 	if (w->has_since)
 		ret->since_ns = start + w->since_ns;
 	if (w->has_until && !w->later_is_in)

@@ -16,6 +16,7 @@ struct when {
 	bool later_is_in; /* --until is no moment: it is of when blocks were allocated only */
 	struct space_id space; /* as in struct analysis_window */
 	const char *layer; /* NULL: the heap's */
+	struct store_earlier *earlier; /* files that are read with it, see rotated_find() */
 };
 
 /* These four, for getopt_long(). */

@@ -2,6 +2,7 @@
 #include "config.h"
 #include "store/catalog.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,6 +114,19 @@ int64_t catalog_number(const struct catalog *c, const char *key, int64_t otherwi
 	const char *text = catalog_text(c, key);
 
 	return text ? strtoll(text, NULL, 10) : otherwise;
+}
+
+void catalog_put_number(struct catalog *c, const char *key, uint64_t n)
+{
+	struct catalog_strings *s = &c->strings;
+
+	for (size_t i = 0; i < c->n_facts; i++) {
+		if (strcmp(c->facts[i].key, key) != 0)
+			continue;
+		ARRAY_GROW(s->items, s->cap, s->n);
+		s->items[s->n] = xasprintf("%" PRIu64, n);
+		c->facts[i].text = s->items[s->n++];
+	}
 }
 
 uint64_t catalog_loss(const struct catalog *c, const char *kind)

@@ -87,6 +87,8 @@ struct catalog_place *catalog_places(const struct catalog *c);
 
 /* Empties all that is loaded as a whole: what grows, and names, stay. */
 void catalog_forget_small_tables(struct catalog *c);
+/* A fact that is a number becomes another. */
+void catalog_put_number(struct catalog *c, const char *key, uint64_t n);
 /* Room for @n more frames of the recording: those that others are inlined into stay behind. */
 void catalog_grow_frames(struct catalog *c, size_t n);
 /* A nameless function that the one of frame @inner is inlined into; returns its id. */

@@ -16,6 +16,7 @@
 #include "store/catalog_rows.h"
 #include "store/checkpoint_rows.h"
 #include "store/chunk.h"
+#include "store/earlier.h"
 #include "store/seal.h"
 #include "store/snapshot_rows.h"
 
@@ -32,6 +33,8 @@ struct store_reader {
 	struct catalog early; /* frames and stacks, read with the seal; nothing else */
 	bool lacks_wal; /* it was not closed, and the WAL beside it is gone */
 	bool no_addresses; /* see store_reader_leave_out_addresses() */
+	struct store_earlier *earlier; /* somebody's, or NULL */
+	uint64_t chunks_before;	       /* in these */
 };
 
 static int not_readable(struct store_reader *r, const char *why, struct err *err)
@@ -246,6 +249,18 @@ int store_reader_open(const char *path, struct store_reader **ret, struct err *e
 	return 0;
 }
 
+int store_reader_open_after(const char *path, struct store_earlier *earlier,
+			    struct store_reader **ret, struct err *err)
+{
+	int e = store_reader_open(path, ret, err);
+
+	if (e || !earlier)
+		return e;
+	(*ret)->earlier = earlier;
+	(*ret)->chunks_before = store_earlier_chunks(earlier);
+	return 0;
+}
+
 const struct seal_parts *store_reader_seal_parts(const struct store_reader *r)
 {
 	return &r->parts;
@@ -272,12 +287,36 @@ void store_reader_close(struct store_reader *r)
 	free(r);
 }
 
+/* Of the file itself. */
+static struct dropped_events own_dropped(struct store_reader *r)
+{
+	static const char sql[] = "SELECT key, value FROM recording WHERE key IN"
+				  " ('" DROPPED_CHUNKS_KEY "', '" DROPPED_EVENTS_KEY
+				  "', '" DROPPED_UNTIL_KEY "')";
+	struct dropped_events d = {0};
+	sqlite3_stmt *s = NULL;
+
+	if (sqlite3_prepare_v2(r->db, sql, -1, &s, NULL) != SQLITE_OK)
+		return d;
+	while (sqlite3_step(s) == SQLITE_ROW) { /* one statement: all of the same moment */
+		const char *key = (const char *)sqlite3_column_text(s, 0);
+		uint64_t *number = !strcmp(key, DROPPED_CHUNKS_KEY)   ? &d.chunks
+				   : !strcmp(key, DROPPED_EVENTS_KEY) ? &d.events
+								      : &d.until_ns;
+		sqlite3_int64 value = sqlite3_column_int64(s, 1);
+
+		*number = value > 0 ? (uint64_t)value : 0;
+	}
+	sqlite3_finalize(s);
+	return d.events ? d : (struct dropped_events){0};
+}
+
 static int missing_chunk(struct store_reader *r, uint64_t chunk, struct err *err)
 {
 	err_set(err, ERR_RECORDING, 0,
 		"cannot read the recording '%s': the events of chunk %" PRIu64 " are missing",
 		r->path, chunk);
-	return store_reader_dropped(r).chunks >= chunk ? -ESTALE : -EBADMSG;
+	return own_dropped(r).chunks >= chunk ? -ESTALE : -EBADMSG;
 }
 
 void store_reader_leave_out_addresses(struct store_reader *r, bool leave_out)
@@ -301,8 +340,8 @@ static int decode_as_wanted(const struct store_reader *r, const struct chunk_inf
 									    to->events, err);
 }
 
-static int next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
-		      const struct wanted_chunk *to, struct err *err)
+static int next_own_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
+			  const struct wanted_chunk *to, struct err *err)
 {
 	static const char sql[] =
 		"SELECT id, space, events, allocs, frees, first_ns, last_ns, min_size, max_size,"
@@ -345,11 +384,35 @@ static int next_chunk(struct store_reader *r, uint64_t after, struct chunk_info 
 		*ret_info = i;
 	} else if (code != SQLITE_DONE) {
 		result = sqlite_failed(r, err);
-	} else if (store_reader_dropped(r).chunks > after) {
+	} else if (own_dropped(r).chunks > after) {
 		result = missing_chunk(r, after + 1, err);
 	}
 	sqlite3_reset(s);
 	return result;
+}
+
+/* Of all files. */
+static int next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
+		      const struct wanted_chunk *to, struct err *err)
+{
+	uint64_t before = r->chunks_before;
+	struct store_reader *of = r;
+	int result = 0;
+
+	if (after < before && own_dropped(r).chunks)
+		return missing_chunk(r, 1, err);
+	if (after < before)
+		result = store_earlier_of_chunk(r->earlier, after, &of, &before, err);
+	if (result)
+		return result;
+	of->no_addresses = r->no_addresses;
+	result = next_own_chunk(of, after - before, ret_info, to, err);
+	if (result == 1)
+		ret_info->id += before;
+	if (of == r || result == 1)
+		return result;
+	return result == 0 || result == -ESTALE ? not_readable(of, "its last events have gone", err)
+						: result;
 }
 
 int store_reader_next_chunk(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
@@ -369,42 +432,42 @@ int store_reader_next_brief(struct store_reader *r, uint64_t after, struct chunk
 bool store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
 				  struct checkpoint_info *ret)
 {
-	return checkpoint_rows_find(r->db, until, ret);
+	uint64_t before = r->chunks_before;
+
+	if (until >= before && checkpoint_rows_find(r->db, until - before, ret) &&
+	    (!before || ret->chunk <= until - before)) {
+		ret->chunk += before;
+		return true;
+	}
+	return before && store_earlier_find_checkpoint(r->earlier, until, ret);
 }
 
 bool store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, uint64_t chunk,
 			     struct buffer *ret)
 {
-	return checkpoint_rows_read(r->db, kind, chunk, ret);
+	if (chunk >= r->chunks_before &&
+	    checkpoint_rows_read(r->db, kind, chunk - r->chunks_before, ret))
+		return true;
+	return chunk <= r->chunks_before && r->earlier &&
+	       store_earlier_checkpoint(r->earlier, kind, chunk, ret);
 }
 
 struct dropped_events store_reader_dropped(struct store_reader *r)
 {
-	static const char sql[] = "SELECT key, value FROM recording WHERE key IN"
-				  " ('" DROPPED_CHUNKS_KEY "', '" DROPPED_EVENTS_KEY
-				  "', '" DROPPED_UNTIL_KEY "')";
-	struct dropped_events d = {0};
-	sqlite3_stmt *s = NULL;
+	struct dropped_events own = own_dropped(r);
 
-	if (sqlite3_prepare_v2(r->db, sql, -1, &s, NULL) != SQLITE_OK)
-		return d;
-	while (sqlite3_step(s) == SQLITE_ROW) { /* one statement: all of the same moment */
-		const char *key = (const char *)sqlite3_column_text(s, 0);
-		uint64_t *number = !strcmp(key, DROPPED_CHUNKS_KEY)   ? &d.chunks
-				   : !strcmp(key, DROPPED_EVENTS_KEY) ? &d.events
-								      : &d.until_ns;
-		sqlite3_int64 value = sqlite3_column_int64(s, 1);
-
-		*number = value > 0 ? (uint64_t)value : 0;
-	}
-	sqlite3_finalize(s);
-	return d.events ? d : (struct dropped_events){0};
+	if (!r->earlier)
+		return own;
+	if (!own.chunks)
+		return store_earlier_dropped(r->earlier);
+	own.chunks += r->chunks_before; /* those of the files before have gone, too */
+	return own;
 }
 
-/* 0: there are no events.  Those before it were dropped. */
-static uint64_t first_chunk(struct store_reader *r)
+/* Of the file itself; 0: there are no events.  Those before it were dropped. */
+static uint64_t first_own_chunk(struct store_reader *r)
 {
-	struct dropped_events dropped = store_reader_dropped(r);
+	struct dropped_events dropped = own_dropped(r);
 	bool ok;
 
 	if (dropped.events)
@@ -414,7 +477,12 @@ static uint64_t first_chunk(struct store_reader *r)
 
 uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns)
 {
-	return checkpoint_rows_chunk_at(r->db, first_chunk(r), t_ns);
+	uint64_t first = first_own_chunk(r);
+	uint64_t own = checkpoint_rows_chunk_at(r->db, first, t_ns);
+
+	if (r->earlier && (!first || own < first) && !own_dropped(r).chunks)
+		return store_earlier_chunk_at(r->earlier, t_ns);
+	return own + r->chunks_before;
 }
 
 int64_t store_reader_number(struct store_reader *r, const char *key, int64_t otherwise)
@@ -451,19 +519,62 @@ int store_reader_reachability(struct store_reader *r, struct reachability_record
 
 /* ---- the catalog ------------------------------------------------------------- */
 
+/* What it says of the files before it, these say themselves. */
+static int add_earlier(struct store_reader *r, struct catalog *c, bool is_new, struct err *err)
+{
+	struct dropped_events d = store_reader_dropped(r);
+	int e = is_new ? store_earlier_name(r->earlier, c, err) : 0;
+
+	catalog_put_number(c, DROPPED_CHUNKS_KEY, d.chunks);
+	catalog_put_number(c, DROPPED_EVENTS_KEY, d.events);
+	catalog_put_number(c, DROPPED_UNTIL_KEY, d.until_ns);
+	if (e)
+		catalog_release(c);
+	return e;
+}
+
 int store_reader_update(struct store_reader *r, struct catalog *c, struct err *err)
 {
+	bool is_new = !c->n_frames;
 	int code = catalog_rows_update(r->db, &r->early, c);
 
 	if (code == CATALOG_ROWS_IMPOSSIBLE)
 		return not_readable(r, "a table holds impossible values", err);
-	return code ? sqlite_failed(r, err) : 0;
+	if (code)
+		return sqlite_failed(r, err);
+	return r->earlier ? add_earlier(r, c, is_new, err) : 0;
 }
 
 int store_reader_load(struct store_reader *r, struct catalog *ret, struct err *err)
 {
 	memset(ret, 0, sizeof(*ret));
 	return store_reader_update(r, ret, err);
+}
+
+int store_reader_symbols(struct store_reader *r, store_reader_symbol *each, void *arg,
+			 struct err *err)
+{
+	sqlite3_stmt *s = NULL;
+	int code = sqlite3_prepare_v2(r->db,
+				      "SELECT frame, depth, function, file, line FROM symbol"
+				      " ORDER BY frame, depth", -1, &s, NULL);
+
+	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+		code = SQLITE_OK;
+		each(arg, &(struct symbol_record){
+				  .frame = {(uint32_t)column_u64(s, 0)},
+				  .depth = (uint32_t)column_u64(s, 1),
+				  .function = (const char *)sqlite3_column_text(s, 2),
+				  .file = (const char *)sqlite3_column_text(s, 3),
+				  .line = (uint32_t)column_u64(s, 4)});
+	}
+	sqlite3_finalize(s);
+	return code == SQLITE_DONE ? 0 : sqlite_failed(r, err);
+}
+
+void store_reader_spare_memory(struct store_reader *r)
+{
+	catalog_release(&r->early);
 }
 
 /* ---- the heap over time ------------------------------------------------------- */
@@ -556,16 +667,45 @@ void store_reader_families(struct store_reader *r, store_reader_family *each, vo
 	sqlite3_finalize(s);
 }
 
+/* Behind those of the files before. */
+struct numbering {
+	store_reader_snapshot_info *each;
+	void *arg;
+	uint64_t before;
+};
+
+static void number_one(void *arg, const struct snapshot_info *i)
+{
+	const struct numbering *n = arg;
+	struct snapshot_info numbered = *i;
+
+	numbered.id += n->before;
+	n->each(n->arg, &numbered);
+}
+
 int store_reader_snapshots(struct store_reader *r, store_reader_snapshot_info *each, void *arg,
 			   struct err *err)
 {
-	return snapshot_rows_list(r->db, each, arg) ? 0 : sqlite_failed(r, err);
+	struct numbering n = {each, arg, 0};
+	int e = 0;
+
+	if (r->earlier) {
+		n.before = store_earlier_snapshots(r->earlier);
+		e = store_earlier_list_snapshots(r->earlier, each, arg, err);
+	}
+	if (e)
+		return e;
+	return snapshot_rows_list(r->db, number_one, &n) ? 0 : sqlite_failed(r, err);
 }
 
 int store_reader_snapshot(struct store_reader *r, uint64_t id, struct snapshot *ret,
 			  struct err *err)
 {
-	if (snapshot_rows_read(r->db, id, ret))
+	uint64_t before = r->earlier ? store_earlier_snapshots(r->earlier) : 0;
+
+	if (id <= before && r->earlier)
+		return store_earlier_snapshot(r->earlier, id, ret, err);
+	if (snapshot_rows_read(r->db, id - before, ret))
 		return 0;
 	not_readable(r, "a snapshot of the memory is damaged", err);
 	err_hint(err, DAMAGED_HINT);
@@ -596,6 +736,34 @@ int store_reader_sites(struct store_reader *r, store_reader_site *each, void *ar
 	}
 	sqlite3_finalize(s);
 	return code == SQLITE_DONE ? 0 : sqlite_failed(r, err);
+}
+
+/* ---- what there is -------------------------------------------------------------- */
+
+int store_reader_extent(struct store_reader *r, struct store_extent *ret, struct err *err)
+{
+	sqlite3_stmt *s = NULL;
+	bool ok, has_snapshots;
+	int code = sqlite3_prepare_v2(r->db,
+				      "SELECT coalesce(max(id), 0), coalesce(sum(events), 0),"
+				      " coalesce(min(first_ns), 0) FROM chunk", -1, &s, NULL);
+
+	memset(ret, 0, sizeof(*ret));
+	if (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW)
+		*ret = (struct store_extent){.chunks = column_u64(s, 0),
+					     .events = column_u64(s, 1),
+					     .first_ns = column_u64(s, 2)};
+	sqlite3_finalize(s);
+	if (code != SQLITE_ROW)
+		return sqlite_failed(r, err);
+	has_snapshots = one_number(r->db, "SELECT count(*) FROM sqlite_master WHERE type ="
+					  " 'table' AND name = 'snapshot'", &ok) > 0;
+	if (has_snapshots)
+		ret->snapshots = (uint64_t)one_number(
+			r->db, "SELECT coalesce(max(id), 0) FROM snapshot", &ok);
+	if (ret->chunks >= UINT32_MAX || ret->snapshots >= UINT32_MAX) /* there is no such disk */
+		return not_readable(r, "a table holds impossible values", err);
+	return 0;
 }
 
 uint64_t store_bytes_on_disk(const char *path)

@@ -21,6 +21,14 @@ struct store_reader;
 struct seal_parts;
 
 int store_reader_open(const char *path, struct store_reader **ret, struct err *err);
+/*
+ * The same of one that goes on from @earlier (see earlier.h; NULL: from none), which outlives
+ * the reader: it reads all of them as if they were one.
+ */
+struct store_earlier;
+
+int store_reader_open_after(const char *path, struct store_earlier *earlier,
+			    struct store_reader **ret, struct err *err);
 void store_reader_close(struct store_reader *r);
 
 /*
@@ -55,11 +63,6 @@ bool store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, 
 			     struct buffer *ret);
 /* What was dropped to keep it small, by now: it may become more while it is being written. */
 struct dropped_events store_reader_dropped(struct store_reader *r);
-/*
- * The first chunk, 0: there are no events.  Those before it were dropped; what is left of them
- * is not to be read.  It need not be there yet.
- */
-uint64_t store_reader_first_chunk(struct store_reader *r);
 /* The last chunk that begins at @t_ns or before; the one before the first if none does. */
 uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns);
 
@@ -123,6 +126,24 @@ typedef void store_reader_site(void *arg, struct stack_id stack, const struct he
 
 int store_reader_sites(struct store_reader *r, store_reader_site *each, void *arg,
 		       struct err *err);
+
+/* ---- for earlier.c ------------------------------------------------------------------ */
+
+/* What is in one file. */
+struct store_extent {
+	uint64_t chunks, events; /* the number of the last chunk; of the events that are there */
+	uint64_t snapshots;	 /* the number of the last */
+	uint64_t first_ns;	 /* of the events */
+};
+
+int store_reader_extent(struct store_reader *r, struct store_extent *ret, struct err *err);
+/* Table symbol, by frames and depths. */
+typedef void store_reader_symbol(void *arg, const struct symbol_record *s);
+
+int store_reader_symbols(struct store_reader *r, store_reader_symbol *each, void *arg,
+			 struct err *err);
+/* The catalog will not be asked for. */
+void store_reader_spare_memory(struct store_reader *r);
 
 /* Bytes of the recording on disk, its WAL included. */
 uint64_t store_bytes_on_disk(const char *path);

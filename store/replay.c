@@ -39,25 +39,75 @@ static void *copy_array(const void *from, size_t bytes)
 	return to;
 }
 
-void replay_copy(struct replay *to, const struct replay *r)
+/* All but the first are mappings of their own, see replay_release(). */
+static struct replay_cell *new_segment(size_t number)
+{
+	/* to put huge pages together may take the kernel longer than the copy */
+	return number ? xmap_now(HUGE_PAGE_BYTES) : xmalloc(HUGE_PAGE_BYTES);
+}
+
+void replay_room_make(struct replay_room *room, size_t slots, size_t freed)
+{
+	room->n_segments = slots / REPLAY_SEGMENT + 1;
+	room->segments = xcalloc(room->n_segments, sizeof(*room->segments));
+	for (size_t i = 0; i < room->n_segments; i++)
+		room->segments[i] = new_segment(i);
+	room->cap_freed = freed;
+	room->freed = xmalloc(freed * sizeof(*room->freed) + 1);
+	memset(room->segments[0], 0, HUGE_PAGE_BYTES);
+	memset(room->freed, 0, freed * sizeof(*room->freed));
+}
+
+void replay_room_release(struct replay_room *room)
+{
+	for (size_t i = 1; i < room->n_segments; i++)
+		if (room->segments[i])
+			munmap(room->segments[i], HUGE_PAGE_BYTES);
+	if (room->n_segments)
+		free(room->segments[0]);
+	free(room->segments);
+	free(room->freed);
+	*room = (struct replay_room){0};
+}
+
+static struct replay_cell *take_segment(struct replay_room *room, size_t number)
+{
+	struct replay_cell *ret = number < room->n_segments ? room->segments[number] : NULL;
+
+	if (!ret)
+		return new_segment(number);
+	room->segments[number] = NULL;
+	return ret;
+}
+
+void replay_copy(struct replay *to, const struct replay *r, struct replay_room *room)
 {
 	size_t last = r->n_threads * (r->layers.n + 1u) * sizeof(*r->last_made);
-	size_t left = r->slots.next;
+	size_t left = r->slots.next, freed = r->slots.n_freed * sizeof(*r->slots.freed);
+	struct replay_room none = {0};
 
+	room = room ? room : &none;
 	*to = *r;
 	to->recent = NULL;
 	to->segments = xcalloc(r->n_segments + 1, sizeof(*to->segments));
 	for (size_t i = 0; i < r->n_segments; i++) {
 		size_t n = left < REPLAY_SEGMENT ? left : REPLAY_SEGMENT;
 
-		/* to put huge pages together may take the kernel longer than the copy */
-		to->segments[i] = i ? xmap_now(HUGE_PAGE_BYTES) : xmalloc(HUGE_PAGE_BYTES);
+		to->segments[i] = take_segment(room, i);
 		memcpy(to->segments[i], r->segments[i], n * sizeof(struct replay_cell));
 		left -= n;
 	}
 	to->wide = copy_array(r->wide, r->n_wide * sizeof(*r->wide));
 	to->last_made = copy_array(r->last_made, last);
-	to->slots.freed = copy_array(r->slots.freed, r->slots.n_freed * sizeof(*r->slots.freed));
+	if (r->slots.n_freed > room->cap_freed) {
+		to->slots.freed = copy_array(r->slots.freed, freed);
+		return;
+	}
+	to->slots.freed = room->freed;
+	room->freed = NULL;
+	room->cap_freed = 0;
+	if (freed)
+		memcpy(to->slots.freed, r->slots.freed, freed);
 }
 
 /* Where it is kept what @thread's last event in the layer of @family made. */

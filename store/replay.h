@@ -91,8 +91,25 @@ struct replay_step {
 };
 
 void replay_release(struct replay *r);
-/* @to: empty.  It is as @r, but cannot be fed: for a look at it while @r goes on. */
-void replay_copy(struct replay *to, const struct replay *r);
+/*
+ * Room for a copy of a heap, whose pages are there already: to get them takes the kernel several
+ * times as long as the copy itself.
+ */
+struct replay_room {
+	struct replay_cell **segments;
+	size_t n_segments;
+	uint32_t *freed;
+	size_t cap_freed;
+};
+
+/* For so many slots, @freed of them free.  @room: empty. */
+void replay_room_make(struct replay_room *room, size_t slots, size_t freed);
+void replay_room_release(struct replay_room *room);
+/*
+ * @to: empty.  It is as @r, but cannot be fed: for a look at it while @r goes on.  It takes what it
+ * can of @room (NULL: there is none).
+ */
+void replay_copy(struct replay *to, const struct replay *r, struct replay_room *room);
 /* Another address space: no block is live. */
 void replay_begin_space(struct replay *r, struct space_id space);
 /*

@@ -9,8 +9,10 @@
 
 #define SNAPSHOT_VERSION 1
 #define NAME_BYTES_MAX 4096
-/* More memory than any machine has: sums of it stay far from overflow. */
+/* More memory, and addresses, than any machine has; … */
 #define BYTES_MAX (1ull << 56)
+/* … of all regions together, so that no sum of theirs comes near an overflow. */
+#define SUM_MAX (8 * BYTES_MAX)
 
 void snapshot_release(struct snapshot *s)
 {
@@ -117,7 +119,8 @@ static bool take_runs(struct cursor *c, uint64_t pages, uint64_t n, struct snaps
 	return pages == 0;
 }
 
-static bool take_region(struct cursor *c, uint64_t at, struct snapshot *s)
+/* *@sum: of whatever regions have by now. */
+static bool take_region(struct cursor *c, uint64_t at, struct snapshot *s, uint64_t *sum)
 {
 	const uint64_t pages_max = UINT64_MAX / SNAPSHOT_PAGE_BYTES;
 	struct snapshot_region r = {0};
@@ -133,6 +136,9 @@ static bool take_region(struct cursor *c, uint64_t at, struct snapshot *s)
 	    !take(c, BYTES_MAX, &r.huge) || !take(c, BYTES_MAX, &r.shared) ||
 	    !take(c, NAME_BYTES_MAX, &len) || len > (uint64_t)(c->end - c->p))
 		return false;
+	*sum += pages * SNAPSHOT_PAGE_BYTES + r.rss + r.swap + r.huge + r.shared;
+	if (*sum > SUM_MAX)
+		return false;
 	r.end = r.start + pages * SNAPSHOT_PAGE_BYTES;
 	r.kind = (enum snapshot_kind)kind;
 	memcpy(name, c->p, len);
@@ -146,13 +152,13 @@ bool snapshot_decode(const void *data, size_t len, struct snapshot *ret)
 {
 	struct cursor c = {.p = data, .end = (const uint8_t *)data + len};
 	struct snapshot s = {0};
-	uint64_t version, n, at = 0;
+	uint64_t version, n, at = 0, sum = 0;
 	bool good = take(&c, SNAPSHOT_VERSION, &version) && version == SNAPSHOT_VERSION &&
 		    take(&c, BYTES_MAX, &s.rss_bytes) && take(&c, BYTES_MAX, &s.swap_bytes) &&
 		    take(&c, len, &n);
 
 	for (uint64_t i = 0; good && i < n; i++) {
-		good = take_region(&c, at, &s);
+		good = take_region(&c, at, &s, &sum);
 		if (good)
 			at = s.regions[s.n_regions - 1].end;
 	}

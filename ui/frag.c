@@ -37,7 +37,7 @@ static void list_again(struct ui *u, struct frag *f)
 		return;
 	f->was_listed = true;
 	f->listed_ns = end;
-	if (fragmentation_list_open(&list, history_path(u->history), &err)) {
+	if (fragmentation_list_open(&list, u->history, &err)) {
 		snprintf(f->why, sizeof(f->why), "%s", err.what);
 		return;
 	}
@@ -80,8 +80,7 @@ static struct frag *load(struct ui *u)
 		fragmentation_look_release(&f->look);
 	f->catalog_version = history_catalog_version(u->history);
 	f->loaded_ns = history_end_ns(u->history);
-	f->has_look = !fragmentation_look(&f->look, history_path(u->history), info,
-					  history_catalog(u->history), &u->own, &err);
+	f->has_look = !fragmentation_look(&f->look, u->history, info, &u->own, &err);
 	if (!f->has_look)
 		snprintf(f->why, sizeof(f->why), "%s", err.what);
 	return f;

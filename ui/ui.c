@@ -60,7 +60,7 @@ static void make_own(struct ui *u)
 int ui_new(const struct ui_options *o, struct ui **ret, struct err *err)
 {
 	struct ui *u = xcalloc(1, sizeof(*u));
-	int r = history_open(o->path, &u->history, err);
+	int r = history_open_after(o->path, o->earlier, &u->history, err);
 
 	if (r) {
 		free(u);

@@ -24,6 +24,7 @@ enum ui_command { UI_ATTACH, UI_DETACH, UI_SAVE, UI_SNAPSHOT };
 
 struct ui_options {
 	const char *path;
+	struct store_earlier *earlier; /* see history_open_after() */
 	bool ascii;
 	const char *const *skip; /* patterns of functions that are never own, see own.h */
 	size_t n_skip;

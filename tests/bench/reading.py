@@ -98,7 +98,7 @@ def names(what, command):
 
 
 def interface(what, trail):
-    print(f"interface, {what}: ms from key to frame: median, 99 % and most")
+    print(f"interface, {what}: ms from key to frame: median, 99 % and most, how many, and the same of CPU time")
     for line in subprocess.check_output([f"{TUI}/latency", trail], text=True, env=env, cwd=work).splitlines():
         print("  " + "  ".join(f"{w:>12}" for w in line.split()))
 

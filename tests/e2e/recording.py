@@ -52,7 +52,9 @@ def unpack(data, size):
 def pack(data):
     bound = _zstd.ZSTD_compressBound(ctypes.c_size_t(len(data)))
     out = ctypes.create_string_buffer(bound)
-    return out.raw[:_zstd.ZSTD_compress(out, ctypes.c_size_t(bound), data, ctypes.c_size_t(len(data)), 1)]
+    n = _zstd.ZSTD_compress(out, ctypes.c_size_t(bound), data, ctypes.c_size_t(len(data)), 1)
+    check(n <= bound, "zstd fails")
+    return out.raw[:n]  # which is a copy: not before it is there
 
 
 # ---- numbers -------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 /*
  * How long a key takes to its finished frame.  latency FILE: opens the recording, presses
  * keys in every view, goes to moments all over it, and prints a line for each: median, 99th
- * percentile and the longest, in milliseconds; and how long the first screen, all of the
- * events, and the index of moments took.
+ * percentile and the longest, in milliseconds, how many, and the same three of CPU time; and how
+ * long the first screen, all of the events, and the index of moments took.
  */
 #include "config.h"
 
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "common/xalloc.h"
@@ -25,24 +26,39 @@
 
 static struct ui *ui;
 static struct canvas canvas;
-static double *times;
-static size_t n_times, cap_times;
+static double *times, *cpu_times;
+static size_t n_times, cap_times, cap_cpu_times;
 
 static double since_ms(uint64_t begin_ns)
 {
 	return (double)(clock_now_ns() - begin_ns) / 1e6;
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void note(uint64_t begin_ns, uint64_t begin_cpu_ns)
+{
+	ARRAY_GROW(times, cap_times, n_times);
+	ARRAY_GROW(cpu_times, cap_cpu_times, n_times);
+	cpu_times[n_times] = (double)(cpu_ns() - begin_cpu_ns) / 1e6;
+	times[n_times++] = since_ms(begin_ns);
+}
+
 static void press(int key)
 {
 	struct input in = {.key = key};
-	uint64_t begin = clock_now_ns();
+	uint64_t begin = clock_now_ns(), begin_cpu = cpu_ns();
 	int row, col;
 
 	ui_input(ui, &in);
 	ui_draw(ui, &canvas, &row, &col);
-	ARRAY_GROW(times, cap_times, n_times);
-	times[n_times++] = since_ms(begin);
+	note(begin, begin_cpu);
 }
 
 static int compare(const void *a, const void *b)
@@ -55,8 +71,10 @@ static int compare(const void *a, const void *b)
 static void report(const char *name)
 {
 	qsort(times, n_times, sizeof(*times), compare);
-	printf("%s %.3f %.3f %.3f %zu\n", name, times[n_times / 2], times[n_times * 99 / 100],
-	       times[n_times - 1], n_times);
+	qsort(cpu_times, n_times, sizeof(*cpu_times), compare);
+	printf("%s %.3f %.3f %.3f %zu %.3f %.3f %.3f\n", name, times[n_times / 2],
+	       times[n_times * 99 / 100], times[n_times - 1], n_times, cpu_times[n_times / 2],
+	       cpu_times[n_times * 99 / 100], cpu_times[n_times - 1]);
 	n_times = 0;
 }
 
@@ -96,15 +114,14 @@ static void move_in_time(const char *name)
 	length = history_end_ns(ui->history) - start;
 	n_times = 0;
 	for (int i = 0; i < MOMENTS && length; i++) {
-		uint64_t begin = clock_now_ns();
+		uint64_t begin = clock_now_ns(), begin_cpu = cpu_ns();
 
 		state = state * 6364136223846793005ull + 1442695040888963407ull;
 		history_show(ui->history, 0, start + (state >> 20) % length);
 		while (ui_read(ui, UINT64_MAX / 2))
 			;
 		ui_draw(ui, &canvas, &row, &col);
-		ARRAY_GROW(times, cap_times, n_times);
-		times[n_times++] = since_ms(begin);
+		note(begin, begin_cpu);
 	}
 	history_show_end(ui->history);
 	if (n_times)
@@ -165,5 +182,6 @@ int main(int argc, char **argv)
 	canvas_release(&canvas);
 	ui_free(ui);
 	free(times);
+	free(cpu_times);
 	return 0;
 }

@@ -188,27 +188,23 @@ static size_t count_checkpoints(const char *path, uint64_t *ret_chunks, size_t m
 	return n;
 }
 
-static bool same_heap(const char *a_path, const char *b_path, uint64_t chunk)
+/* Of the checkpoint after @chunk. */
+static uint64_t moment_of(const char *path, uint64_t chunk)
 {
-	struct store_reader *a = open_reader(a_path), *b = open_reader(b_path);
-	struct buffer x = {0}, y = {0};
-	bool same = store_reader_checkpoint(a, CHECKPOINT_HEAP, chunk, &x) &&
-		    store_reader_checkpoint(b, CHECKPOINT_HEAP, chunk, &y) && x.len == y.len &&
-		    !memcmp(x.data, y.data, x.len);
+	struct store_reader *r = open_reader(path);
+	struct checkpoint_info c = {0};
 
-	store_reader_close(a);
-	store_reader_close(b);
-	buffer_release(&x);
-	buffer_release(&y);
-	return same;
+	store_reader_find_checkpoint(r, chunk, &c);
+	store_reader_close(r);
+	return c.t_ns;
 }
 
 /* Checkpoints of very many blocks are made while recording goes on: they are as others. */
 static void test_meanwhile(void)
 {
 	char *plain = xstrdup(in_folder("plain")), *path = xstrdup(in_folder("meanwhile"));
-	uint64_t at_once[64], chunks[64];
-	size_t n_at_once, n, equal = 0, both = 0, good = 0, windows = 40;
+	uint64_t chunks[64];
+	size_t n, equal = 0, good = 0, windows = 40;
 	struct recorder r;
 
 	stream_live_max = 10000;
@@ -217,18 +213,20 @@ static void test_meanwhile(void)
 	record(plain, 0);
 	start(&r, path, 0);
 	r.sums.blocks_at_once = 0;
+	for (size_t to = 1; to < n_stream; to += 10000) {
+		put(&r, to);
+		usleep(500); /* a recorder is not as quick, either */
+	}
 	put(&r, n_stream);
 	finish(&r);
-	n_at_once = count_checkpoints(plain, at_once, COUNT_OF(at_once));
 	n = count_checkpoints(path, chunks, COUNT_OF(chunks));
-	ok(n >= 2, "%zu checkpoints were made meanwhile; at once, %zu", n, n_at_once);
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < n_at_once; k++)
-			if (chunks[i] == at_once[k]) {
-				both++;
-				equal += same_heap(plain, path, chunks[i]);
-			}
-	ok(both && equal == both, "%zu of %zu at the same place are the same", equal, both);
+	ok(n >= 2, "%zu checkpoints were made meanwhile", n);
+	for (size_t i = 0; i < n; i++) {
+		struct analysis_window w = {.until_ns = moment_of(path, chunks[i])};
+
+		equal += same(plain, path, (enum group_key)(i % GROUP_KEYS), &w);
+	}
+	ok(equal == n, "%zu of %zu have what there was at their moments", equal, n);
 	for (size_t i = 0; i < windows; i++) {
 		struct analysis_window w = {.until_ns = stream[random_below(n_stream)].t_ns};
 
@@ -244,6 +242,48 @@ static void test_meanwhile(void)
 	checkpoints_release(&r.sums);
 	replay_release(&r.heap);
 	store_writer_close(r.w, NULL);
+	drop_stream();
+	free(plain);
+	free(path);
+}
+
+/* The same in bounded space: what is dropped is dropped behind such checkpoints. */
+static void test_bounded_meanwhile(void)
+{
+	char *plain = xstrdup(in_folder("plain")), *path = xstrdup(in_folder("bounded"));
+	struct analysis_window w = {.until_ns = UINT64_MAX};
+	uint64_t max_size = 3 << 20, chunks[64];
+	struct dropped_events d;
+	size_t good = 0, n = 0;
+	struct recorder r;
+
+	stream_live_max = 10000;
+	make_stream(2500000, 0);
+	stream_live_max = UINT32_MAX;
+	record(plain, 0);
+	start(&r, path, max_size);
+	r.sums.blocks_at_once = 0;
+	for (size_t to = 1; to < n_stream; to += 10000) {
+		put(&r, to);
+		usleep(200); /* a recorder is not as quick, either */
+	}
+	put(&r, n_stream);
+	finish(&r);
+	d = dropped_of(path);
+	ok(d.events && d.chunks && d.events < n_stream && count_checkpoints(path, chunks, 64),
+	   "%" PRIu64 " of %zu events were dropped", d.events, n_stream);
+	ok(r.most_bytes < max_size + max_size / 10 + (2 << 20) &&
+	   store_bytes_on_disk(path) < max_size + max_size / 10,
+	   "%" PRIu64 " bytes at most, of a bound of %" PRIu64, r.most_bytes, max_size);
+	for (enum group_key key = 0; key < GROUP_KEYS; key++)
+		good += same(plain, path, key, &w);
+	for (; n < 20; n++) {
+		w.until_ns = d.until_ns +
+			     random_below((uint32_t)(stream[n_stream - 1].t_ns - d.until_ns));
+		good += same(plain, path, (enum group_key)(n % GROUP_KEYS), &w);
+	}
+	ok(good == n + GROUP_KEYS, "%zu of %zu moments behind are right, and the end", good,
+	   n + GROUP_KEYS);
 	drop_stream();
 	free(plain);
 	free(path);
@@ -530,6 +570,7 @@ int main(void)
 	seed_random();
 	test_end_and_windows();
 	test_meanwhile();
+	test_bounded_meanwhile();
 	test_size();
 	test_too_small();
 	test_growing();
