@@ -278,7 +278,7 @@ def moments():
     start = dict(beside.sql(trail, "SELECT key, value FROM recording"))["start_ns"]
     for words, at, options in (("the last", len(taken) - 1, []),
                                ("the third", 2, ["--at", f"{(taken[2][0] - start) // 1000 + 1}us"]),
-                               ("that of the peak", max(range(len(taken)), key=lambda i: taken[i][5]), ["--at", "peak"])):
+                               ("that of the peak", max(range(len(taken)), key=lambda i: (taken[i][5], i)), ["--at", "peak"])):
         data = frag(*options, trail)
         same(f"{words}: its time and live bytes", (data["time_ns"] + start, data["live_bytes"]), (taken[at][0], taken[at][5]))
         same(f"{words}: the parts add up", (sum(data["parts"].values()), data["parts"]["unexplained_bytes"]), (taken[at][3], 0))
