@@ -15,6 +15,7 @@
 #include "cli/recording.h"
 #include "cli/rotated.h"
 #include "cli/snapshots.h"
+#include "collector/family.h"
 #include "common/format.h"
 #include "common/hash.h"
 #include "common/xalloc.h"
@@ -57,7 +58,10 @@ static const char help[] =
 	"  -o, --output FILE  keep the recording; %p is the pid, %c the program's name\n"
 	"      --force       overwrite a recording of that name\n"
 	"  -p, --pid PID     attach to a running process; what was there before is\n"
-	"                    not known to be free or in use\n"
+	"                    not known to be free or in use, but with --walk-heap\n"
+	"      --walk-heap   with -p: also the blocks that it has already, see `record`\n"
+	"      --max-pause TIME  for that it stands still so long at most (default: 50ms)\n"
+	"      --mmap        also who maps memory that is no heap\n"
 	"  -d, --duration TIME  record so long before the snapshot (default 10s)\n"
 	"      --frag-every TIME, --frag-peaks  more of them, as with `record`\n"
 	"      --as-root     under sudo, run COMMAND as root\n"
@@ -92,6 +96,7 @@ static const struct option options[] = {
 	{"pid", required_argument, NULL, 'p'},
 	{"duration", required_argument, NULL, 'd'},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
+	MEMORY_OPTIONS,
 	SNAPSHOTS_OPTIONS,
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
@@ -308,6 +313,9 @@ static int parse_option(const struct command *c, struct options *o, int option)
 	case 'o':
 	case 'p':
 	case 'd':
+	case OPTION_WALK_HEAP:
+	case OPTION_MMAP:
+	case OPTION_MAX_PAUSE:
 		return recording_parse(c, &o->session, option);
 	default:
 		o->done = true;
@@ -335,10 +343,12 @@ static int parse(const struct command *c, int argc, char **argv, struct options 
 	if ((o->n_paths > 0) + (o->session.argv != NULL) + (o->session.pid != 0) != 1)
 		return usage_error(c, "give one of FILE, -p PID and -- COMMAND");
 	if (o->n_paths && (o->session.output || o->session.overwrite || o->session.duration_ns ||
-			   o->as_root || o->snapshots.is_asked))
-		return usage_error(c, "-o, --force, -d, --as-root, --frag-every and --frag-peaks "
-				      "are for -p PID or -- COMMAND");
-	return 0;
+			   o->as_root || o->snapshots.is_asked || o->session.walk_heap ||
+			   o->session.max_pause_ns || n_mapping_families))
+		return usage_error(c, "-o, --force, -d, --as-root, --walk-heap, --mmap, "
+				      "--max-pause, --frag-every and --frag-peaks are for -p PID "
+				      "or -- COMMAND");
+	return recording_check(c, &o->session);
 }
 
 static int run(const struct command *c, int argc, char **argv)

@@ -97,9 +97,8 @@ static const char help[] =
 	"  heaptrail record --when 'live > 1GiB' stop -p \"$(pidof server)\"\n";
 
 enum { OPTION_FORCE = OPTION_FIRST_LONG, OPTION_EVERY, OPTION_CALL_GRAPH,
-       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_MMAP, OPTION_PROBE,
+       OPTION_FREE_STACKS, OPTION_MIN_SIZE, OPTION_PROBE,
        OPTION_PROBE_FILE, OPTION_MAX_SIZE, OPTION_ON_FULL, OPTION_RING_SIZE,
-       OPTION_WALK_HEAP,
        OPTION_AS_ROOT, OPTION_NO_DEMANGLE, OPTION_NO_PTRACE, OPTION_WHEN, OPTION_KEEPER };
 
 static const struct option options[] = {
@@ -109,16 +108,15 @@ static const struct option options[] = {
 	{"duration", required_argument, NULL, 'd'},
 	{"every", required_argument, NULL, OPTION_EVERY},
 	REACHABLE_OPTIONS,
+	MEMORY_OPTIONS,
 	{"call-graph", required_argument, NULL, OPTION_CALL_GRAPH},
 	{"free-stacks", no_argument, NULL, OPTION_FREE_STACKS},
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
-	{"mmap", no_argument, NULL, OPTION_MMAP},
 	{"probe", required_argument, NULL, OPTION_PROBE},
 	{"probe-file", required_argument, NULL, OPTION_PROBE_FILE},
 	{"max-size", required_argument, NULL, OPTION_MAX_SIZE},
 	{"on-full", required_argument, NULL, OPTION_ON_FULL},
 	{"ring-size", required_argument, NULL, OPTION_RING_SIZE},
-	{"walk-heap", no_argument, NULL, OPTION_WALK_HEAP},
 	{"as-root", no_argument, NULL, OPTION_AS_ROOT},
 	{"no-demangle", no_argument, NULL, OPTION_NO_DEMANGLE},
 	{"no-ptrace", no_argument, NULL, OPTION_NO_PTRACE},
@@ -178,8 +176,6 @@ static bool *flag_of(struct record_options *o, int option)
 		return &o->session.overwrite;
 	case OPTION_FREE_STACKS:
 		return &o->session.free_stacks;
-	case OPTION_WALK_HEAP:
-		return &o->session.walk_heap;
 	case OPTION_AS_ROOT:
 		return &o->as_root;
 	case OPTION_NO_DEMANGLE:
@@ -210,14 +206,13 @@ static int parse_option(const struct command *c, struct record_options *o, int o
 	case 'd':
 	case OPTION_REACHABLE:
 	case OPTION_MAX_PAUSE:
+	case OPTION_WALK_HEAP:
+	case OPTION_MMAP:
 		return recording_parse(c, &o->session, option);
 	case OPTION_CALL_GRAPH:
 		if (!stack_mode_by_name(optarg, &o->session.stack_mode))
 			return usage_error(c, "--call-graph is 'auto', 'fp', 'caller' or 'none', "
 					      "not '%s'", optarg);
-		return 0;
-	case OPTION_MMAP:
-		families_set_mappings(true);
 		return 0;
 	case OPTION_PROBE:
 	case OPTION_PROBE_FILE:
@@ -282,11 +277,8 @@ static int parse(const struct command *c, int argc, char **argv, struct record_o
 	o->session.rotation.max_bytes = o->session.max_size;
 	if (o->session.argv && o->session.pid)
 		return usage_error(c, "give either -p PID or a command, not both");
-	if (o->session.walk_heap && !o->session.pid)
-		return usage_error(c, "--walk-heap is for running processes (-p): of a command "
-				      "all blocks are recorded");
-	if (o->session.max_pause_ns && !o->session.walk_heap && !o->session.wants_reach)
-		return usage_error(c, "--max-pause goes with --walk-heap or --reachable");
+	if ((status = recording_check(c, &o->session)))
+		return status;
 	/* what is wrong with them is said before anything runs */
 	if ((o->gates.n || o->suppression_files.n) &&
 	    suppression_files_read(&o->suppressions, &o->suppression_files, &err) < 0)

@@ -8,6 +8,7 @@
 
 #include "cli/recording.h"
 #include "cli/stack_view.h"
+#include "collector/family.h"
 #include "common/format.h"
 #include "common/xalloc.h"
 #include "store/earlier.h"
@@ -60,6 +61,8 @@ const char leak_options_help[] =
 	"  -p, --pid PID     attach to a running process; it is not stopped, but\n"
 	"                    for --reachable\n"
 	"  -d, --duration TIME  record so long, then let go of it\n"
+	"      --walk-heap   with -p: also the blocks that it has already, see `record`\n"
+	"      --mmap        also what the program maps (--layer mmap)\n"
 	"      --reachable   look at what points to each block: at the exit of COMMAND,\n"
 	"                    or when the time is over.  Then they are definitely,\n"
 	"                    indirectly or possibly lost, or still reachable, as\n"
@@ -103,6 +106,7 @@ static const struct option options[] = {
 	{"min-size", required_argument, NULL, OPTION_MIN_SIZE},
 	{"kinds", required_argument, NULL, OPTION_KINDS},
 	REACHABLE_OPTIONS,
+	MEMORY_OPTIONS,
 	{"rows", required_argument, NULL, OPTION_ROWS},
 	{"skip", required_argument, NULL, OPTION_SKIP},
 	{"frames", required_argument, NULL, OPTION_FRAMES},
@@ -272,6 +276,8 @@ static int parse_option(const struct command *c, struct leak_options *o, int opt
 	case OPTION_AS_ROOT:
 	case OPTION_REACHABLE:
 	case OPTION_MAX_PAUSE:
+	case OPTION_WALK_HEAP:
+	case OPTION_MMAP:
 		return parse_recording(c, o, option);
 	default:
 		o->done = true;
@@ -291,12 +297,12 @@ static int check(const struct command *c, const struct leak_options *o, bool has
 	if (o->n_paths && (s->output || s->overwrite || s->duration_ns || o->as_root))
 		return usage_error(c, "-o, --force, -d and --as-root are for -p PID or "
 				      "-- COMMAND");
-	if (o->n_paths && (s->wants_reach || s->max_pause_ns))
-		return usage_error(c, "--reachable and --max-pause are for -p PID or -- COMMAND; "
-				      "of a recording that was made with --reachable all is "
-				      "known");
-	if (s->max_pause_ns && !s->wants_reach)
-		return usage_error(c, "--max-pause is for --reachable");
+	if (o->n_paths && (s->wants_reach || s->walk_heap || s->max_pause_ns || n_mapping_families))
+		return usage_error(c, "--reachable, --walk-heap, --mmap and --max-pause are for -p "
+				      "PID or -- COMMAND; of a recording that was made with them "
+				      "all is known");
+	if (recording_check(c, s))
+		return ERR_USAGE;
 	if (o->kinds && !o->n_paths && !s->wants_reach)
 		return usage_error(c, "--kinds goes with --reachable");
 	if (o->growth && o->kinds)

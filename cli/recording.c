@@ -14,6 +14,7 @@
 #include "cli/progress.h"
 #include "cli/rotated.h"
 #include "cli/summary.h"
+#include "collector/family.h"
 #include "collector/refusal.h"
 #include "common/format.h"
 #include "common/xalloc.h"
@@ -114,6 +115,10 @@ int recording_parse(const struct command *c, struct session_options *o, int opti
 		o->pid = (pid_t)n;
 	} else if (option == OPTION_REACHABLE) {
 		o->wants_reach = true;
+	} else if (option == OPTION_WALK_HEAP) {
+		o->walk_heap = true;
+	} else if (option == OPTION_MMAP) {
+		families_set_mappings(true);
 	} else if (option == OPTION_MAX_PAUSE) {
 		if (!parse_duration(optarg, &o->max_pause_ns) || o->max_pause_ns < PAUSE_MIN_NS ||
 		    o->max_pause_ns > PAUSE_MAX_NS)
@@ -122,6 +127,16 @@ int recording_parse(const struct command *c, struct session_options *o, int opti
 	} else if (!parse_duration(optarg, &o->duration_ns) || !o->duration_ns) {
 		return usage_error(c, "'%s' is not a duration such as 10s, 500ms or 5m", optarg);
 	}
+	return 0;
+}
+
+int recording_check(const struct command *c, const struct session_options *o)
+{
+	if (o->walk_heap && !o->pid)
+		return usage_error(c, "--walk-heap is for running processes (-p): of a command "
+				      "all blocks are recorded");
+	if (o->max_pause_ns && !o->walk_heap && !o->wants_reach)
+		return usage_error(c, "--max-pause goes with --walk-heap or --reachable");
 	return 0;
 }
 

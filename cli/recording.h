@@ -19,13 +19,17 @@ struct recording_end {
 };
 
 /* For getopt_long(). */
-enum { OPTION_REACHABLE = 960, OPTION_MAX_PAUSE };
-#define REACHABLE_OPTIONS \
-	{"reachable", no_argument, NULL, OPTION_REACHABLE}, \
+enum { OPTION_REACHABLE = 960, OPTION_MAX_PAUSE, OPTION_WALK_HEAP, OPTION_MMAP };
+#define REACHABLE_OPTIONS {"reachable", no_argument, NULL, OPTION_REACHABLE}
+#define MEMORY_OPTIONS \
+	{"walk-heap", no_argument, NULL, OPTION_WALK_HEAP}, \
+	{"mmap", no_argument, NULL, OPTION_MMAP}, \
 	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE}
 
 /* Takes 'o', 'p', 'd' or one of these.  Returns 0, or the exit status. */
 int recording_parse(const struct command *c, struct session_options *o, int option);
+/* Do those that were given go together?  Returns 0, or the exit status. */
+int recording_check(const struct command *c, const struct session_options *o);
 
 /*
  * Makes one, as @o says; fills in its callbacks, none of which says anything with @quiet.

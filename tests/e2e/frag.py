@@ -359,11 +359,14 @@ def walked():
         beside.expect(lambda: n_snapshots("every"), "a snapshot")
         beside.interrupt(recorder)
         recorder.wait(tap.PATIENCE)
+        at_once = json.loads(subprocess.check_output([HEAPTRAIL, "frag", "--json", "--walk-heap", "--max-pause", "10s", "-p", str(t.pid),
+                                                      "-d", "100ms"], env=env, text=True, timeout=tap.PATIENCE))
         t.stdin.write("\n")
     data = frag(trail)
     parts, pinned_pages, _ = split(pages, blocks)
     parts["before_bytes"] = parts.pop("requested_bytes") + parts.pop("rounding_bytes")
     same("walked: each part of the heap", {k: data["parts"][k] for k in parts}, parts)
+    same("walked: the same of frag -p", {k: at_once["parts"][k] for k in parts}, parts)
     same("walked: all of it is known", (data["unknown_because"], data["parts"]["unknown_bytes"], data["parts"]["requested_bytes"]),
          (None, 0, 0))
     same("walked: internal fragmentation is not of those", (data["internal_ppm"], data["size_classes"]), (0, []))

@@ -285,8 +285,12 @@ def own_mappings(name, preload):
     record("./mappings", extra={"LD_PRELOAD": preload}, options=("--mmap",))
     data = leaks_of(trail)
     found = kinds_by_function(data)
-    tap.ok(found == {"in_mapping": {"reachable": 60}, "in_freed": {"definite": 60}, "lost": {"definite": 60}} and
-           not data["reachability"]["doubtful"]["blocks"], f"{name}, with --mmap it is known whose memory it is: {found}")
+    known = {"in_mapping": {"reachable": 60}, "in_freed": {"definite": 60}, "lost": {"definite": 60}}
+    tap.ok(found == known and not data["reachability"]["doubtful"]["blocks"], f"{name}, with --mmap it is known whose memory it is: {found}")
+    r = run("leaks", "--reachable", "--mmap", f"--json={work}/one.json", "--", "./mappings", extra={"LD_PRELOAD": preload})
+    with open(f"{work}/one.json") as f:
+        found = kinds_by_function(json.load(f))
+    tap.ok(r.returncode == 0 and found == known, f"{name}, leaks --mmap -- COMMAND: {found} {r.stderr[-200:]}")
     record("./mappings", extra={"LD_PRELOAD": preload})
     data, report = leaks_of(trail), run("leaks", trail).stdout
     found, doubtful = kinds_by_function(data), data["reachability"]["doubtful"]["blocks"]
@@ -341,6 +345,10 @@ def live():
         tap.ok("NOTE: blocks that were not seen may point to these" in r.stdout, "that is said to be cautious")
         r = run("leaks", "--reachable", "-p", str(p.process.pid), "-d", "200ms")
         tap.ok(r.returncode == 0 and "definitely lost  0 B in 0 blocks" in r.stdout and p.runs(), f"leaks -p PID: {r.stderr}")
+        cautious = "blocks that were not seen may point to these"
+        r = run("leaks", "--reachable", "--walk-heap", "--max-pause", "10s", "-p", str(p.process.pid), "-d", "200ms")
+        tap.ok(r.returncode == 0 and "[from before]" in r.stdout and cautious not in r.stdout and p.runs(),
+               f"leaks --walk-heap -p PID: nothing to be cautious about {r.stderr} {r.stdout[:800]}")
     with Live("large") as p:
         said, status = p.attach("--max-pause", "1ms")
         data = leaks_of(trail)
@@ -390,9 +398,10 @@ sys.stdin.read()
         r = run("leaks", "--reachable", "-p", str(p.process.pid), "-d", "100ms")
         tap.ok(r.returncode == 3 and f"process {tracer.pid} traces it" in r.stderr, f"a process that a debugger has: {r.returncode} {r.stderr}")
         tracer.communicate()
-    for options, message in ((("--max-pause", "1s", "--", "true"), "--max-pause is for --reachable"),
+    for options, message in ((("--max-pause", "1s", "--", "true"), "--max-pause goes with --walk-heap or --reachable"),
                              (("--reachable", "--max-pause", "soon", "--", "true"), "--max-pause is a time"),
-                             (("--reachable", trail), "are for -p PID or -- COMMAND"), (("--kinds", "lost", trail), "not 'lost'"),
+                             (("--reachable", trail), "are for -p PID or -- COMMAND"), (("--mmap", trail), "are for -p PID or -- COMMAND"),
+                             (("--walk-heap", "--", "true"), "--walk-heap is for running processes"), (("--kinds", "lost", trail), "not 'lost'"),
                              (("--kinds", "none", trail), "--kinds are"),
                              (("--kinds", "definite", "--", "true"), "--kinds goes with --reachable"),
                              (("--growth", "--kinds", "definite", trail), "not with --kinds")):
