@@ -134,7 +134,8 @@ static void set_actions(struct growth_scan *s, const struct chunk_brief *b)
 
 static inline void expect_block(const struct growth_scan *s, const struct chunk_step *e)
 {
-	if (!e->is_recent && s->actions[e->call].kind >= ACTION_END && e->block < s->slots.next)
+	/* only of what ends a block it is said which */
+	if (s->actions[e->call].kind >= ACTION_END && !e->is_recent && e->block < s->slots.next)
 		__builtin_prefetch(&s->cells[e->block], 1);
 }
 

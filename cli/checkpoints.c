@@ -192,7 +192,7 @@ static void make_mark(struct checkpoints *c, struct store_writer *w, uint64_t ch
 {
 	if (c->job_has_copy) {
 		end_job(c, w);
-		if (!bound_keep(&c->bound, w, bytes, false))
+		if (!bound_keep(&c->bound, w, bytes, true))
 			return;
 	}
 	drop_job(c);
@@ -204,14 +204,15 @@ static void chunk_is_full(void *arg, struct store_writer *w, uint64_t chunk,
 			  const struct replay *heap)
 {
 	struct checkpoints *c = arg;
-	struct store_writer_sizes sizes = store_writer_sizes(w);
 	uint64_t entries = count_entries(c, heap), bytes = entries * ENTRY_BYTES;
+	struct store_writer_sizes sizes;
 	bool is_due, is_wanted;
 
+	serve_job(c, w, chunk, heap);
+	sizes = store_writer_sizes(w);
 	if (c->last_entries)
 		bytes = (uint64_t)((double)c->last_bytes / (double)c->last_entries *
 				   (double)entries);
-	serve_job(c, w, chunk, heap);
 	is_due = !c->job && chunk >= c->last_chunk + CHUNKS_BETWEEN &&
 		 sizes.checkpoints + bytes <= allowance(c, sizes.chunks);
 	is_wanted = !c->job && bound_wants_mark(&c->bound, w, bytes);

@@ -111,6 +111,7 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	usable_init(&d->usable, d->pid);
 	d->live_bytes = 0;
 	page_set_release(&d->block_pages);
+	d->before.are_all = false; /* they were the old program's */
 	replay_begin_space(&d->heap, d->space.id);
 	d->small.live_blocks = d->small.live_bytes = 0;
 	d->small_is_written = false;
@@ -257,7 +258,7 @@ static void add_block(struct drain *d, const struct ring_alloc *r, uint64_t pool
 	if (realm.kind != FAMILY_COUNTED)
 		imply_block(d, &realm, (struct thread_id){h->thread}, h->family, r->address, true);
 	if (realm_is_heap(&realm) && r->size < d->min_size) {
-		drain_begin_small(d, r->address, r->size);
+		drain_begin_small(d, h->family, r->address, r->size);
 		return;
 	}
 	if (!realm_is_heap(&realm) && realm.kind != FAMILY_COUNTED)

@@ -23,7 +23,7 @@ void drain_add_before(struct drain *d, uint8_t family, struct stack_id stack, ui
 	d->before.blocks++;
 	d->before.bytes += usable;
 	if (usable < d->min_size) {
-		drain_know_small(d, address, usable);
+		drain_know_small(d, family, address, usable);
 		return;
 	}
 	slot = drain_emit(d, &e);

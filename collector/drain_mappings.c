@@ -99,6 +99,7 @@ static void unmap(struct drain *d, const struct ring_mapping *r, uint64_t start,
 {
 	struct event e;
 
+	page_set_remove(&d->block_pages, start, end);
 	if (start >= end ||
 	    (!d->mappings.n_debts && !mappings_find(&d->mappings, start, end)))
 		return;

@@ -2,19 +2,19 @@
 #include "config.h"
 #include "collector/drain_small.h"
 
-void drain_know_small(struct drain *d, uint64_t address, uint64_t size)
+void drain_know_small(struct drain *d, uint8_t family, uint64_t address, uint64_t size)
 {
 	pairing_put_small(&d->pairing, address, size);
-	if (d->keeps_block_pages) /* whose it is is not known: that of glibc's does no harm */
+	if (d->keeps_block_pages && family != FAMILY_LIBC)
 		page_set_add(&d->block_pages, address, address + size);
 	d->small.live_blocks++;
 	d->small.live_bytes += size;
 	d->small_is_written = false;
 }
 
-void drain_begin_small(struct drain *d, uint64_t address, uint64_t size)
+void drain_begin_small(struct drain *d, uint8_t family, uint64_t address, uint64_t size)
 {
-	drain_know_small(d, address, size);
+	drain_know_small(d, family, address, size);
 	d->small.alloc_calls++;
 	d->small.allocated_bytes += size;
 }

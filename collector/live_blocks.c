@@ -14,6 +14,7 @@
 
 struct listing {
 	struct live_blocks *to;
+	const struct drain *drain;
 	size_t cap;
 	uint64_t differ; /* bits in which addresses differ */
 	bool is_in_order; /* they came so */
@@ -32,8 +33,14 @@ static void add(struct listing *l, uint64_t address, uint64_t size, uint64_t fla
 
 static void add_small(void *listing, uint64_t address, uint32_t size)
 {
-	/* which allocator made it is not known: the C library's, as good as always */
-	add(listing, address, size, LIVE_GLIBC);
+	struct listing *l = listing;
+	uint64_t start, end;
+
+	/* which allocator made it is known by its page */
+	add(l, address, size,
+	    page_set_next(&l->drain->block_pages, address, address + 1, &start, &end)
+		    ? 0
+		    : LIVE_GLIBC);
 }
 
 /* By the digits in which they differ, from the last one on: they come in any order. */
@@ -88,7 +95,7 @@ static void finish(struct live_blocks *b)
 
 void live_blocks_list(struct live_blocks *b, const struct drain *d)
 {
-	struct listing l = {.to = b, .is_in_order = true};
+	struct listing l = {.to = b, .drain = d, .is_in_order = true};
 	const struct replay *heap = &d->heap;
 	uint64_t above = families_above_heap();
 

@@ -31,6 +31,9 @@ struct scan {
 #define ENTRY_EXCLUSIVE (1ull << 56)
 #define ENTRIES 1024u
 
+/* Programs' own memory ends there, also where more would be possible: nobody asked for it. */
+#define USER_END ((1ull << 47) - PAGE_MAP_BYTES)
+
 void page_map_open(struct page_map *p, pid_t pid, uint64_t deadline_ns)
 {
 	struct scan nothing = {.size = sizeof(nothing), .category_anyof_mask = SCAN_PRESENT,
@@ -123,6 +126,13 @@ int page_map_read(const struct page_map *p, uint64_t from, uint64_t end, struct 
 		  size_t max, size_t *ret_n, uint64_t *ret_end)
 {
 	*ret_n = 0;
+	if (end > USER_END) { /* to ask for what lies beyond would be an error */
+		if (from >= USER_END) {
+			*ret_end = end;
+			return 0;
+		}
+		end = USER_END;
+	}
 	*ret_end = end;
 	if (from >= end)
 		return 0;

@@ -32,14 +32,33 @@ static leaf *make(struct page_set *s, uint64_t number)
 	return s->last;
 }
 
+/* The pages @from to before @to that one word has: how many; *@ret: their bits. */
+static size_t bits_of_word(size_t from, size_t to, uint64_t *ret)
+{
+	size_t n = 64 - from % 64 < to - from ? 64 - from % 64 : to - from;
+
+	*ret = (n == 64 ? ~0ull : (1ull << n) - 1) << from % 64;
+	return n;
+}
+
 /* The pages @from to before @to of a leaf. */
 static void set_bits(uint64_t *words, size_t from, size_t to)
 {
-	while (from < to) {
-		size_t n = 64 - from % 64 < to - from ? 64 - from % 64 : to - from;
+	uint64_t bits;
 
-		words[from / 64] |= (n == 64 ? ~0ull : (1ull << n) - 1) << from % 64;
-		from += n;
+	for (size_t n; from < to; from += n) {
+		n = bits_of_word(from, to, &bits);
+		words[from / 64] |= bits;
+	}
+}
+
+static void clear_bits(uint64_t *words, size_t from, size_t to)
+{
+	uint64_t bits;
+
+	for (size_t n; from < to; from += n) {
+		n = bits_of_word(from, to, &bits);
+		words[from / 64] &= ~bits;
 	}
 }
 
@@ -56,6 +75,22 @@ void page_set_add(struct page_set *s, uint64_t start, uint64_t end)
 		if (behind > last + 1)
 			behind = last + 1;
 		set_bits(*l, page % LEAF_PAGES, (behind - 1) % LEAF_PAGES + 1);
+		page = behind;
+	}
+}
+
+void page_set_remove(struct page_set *s, uint64_t start, uint64_t end)
+{
+	uint64_t page = start / PAGE_SET_PAGE + (start % PAGE_SET_PAGE != 0);
+
+	while (page < end / PAGE_SET_PAGE) {
+		uint64_t behind = (page / LEAF_PAGES + 1) * LEAF_PAGES;
+		leaf *l = find(s, page / LEAF_PAGES);
+
+		if (behind > end / PAGE_SET_PAGE)
+			behind = end / PAGE_SET_PAGE;
+		if (l)
+			clear_bits(*l, page % LEAF_PAGES, (behind - 1) % LEAF_PAGES + 1);
 		page = behind;
 	}
 }

@@ -27,6 +27,8 @@ struct page_set {
 
 /* All pages that have a byte of [@start, @end). */
 void page_set_add(struct page_set *s, uint64_t start, uint64_t end);
+/* All that lie in [@start, @end) whole are in it no more. */
+void page_set_remove(struct page_set *s, uint64_t start, uint64_t end);
 /*
  * The first pages of the set that have a byte of [@from, @end), and what follows them without a
  * gap, cut off at both ends.  False: there are none.

@@ -191,6 +191,18 @@ void process_memory_words(const struct process_memory *m, uint64_t address, size
 		memset(ret, 0, 8 * n);
 }
 
+void process_memory_constants(struct process_memory *m, uint64_t address, size_t n,
+			      uint64_t *ret)
+{
+	struct iovec here = {ret, 8 * n}, there = {(void *)(uintptr_t)address, 8 * n};
+	ssize_t got = process_vm_readv(m->pid, &here, 1, &there, 1, 0);
+
+	if (got < (ssize_t)(8 * n))
+		memset(ret, 0, 8 * n);
+	m->calls++;
+	m->bytes += got > 0 ? (uint64_t)got : 0;
+}
+
 /* ---- exactly what is there --------------------------------------------------------------- */
 
 int process_memory_check_time(const struct process_memory *m)

@@ -33,6 +33,12 @@ int process_memory_check_time(const struct process_memory *m);
 
 /* ---- by one thread --------------------------------------------------------------------- */
 
+/*
+ * Words of a file's mapping that cannot be written: also of pages that it has not used yet, since
+ * these are the file's in any case.  Zeros where they cannot be read.
+ */
+void process_memory_constants(struct process_memory *m, uint64_t address, size_t n,
+			      uint64_t *ret);
 /* All of it, or a negative errno: -EFAULT where some of it has no memory. */
 int process_memory_read(struct process_memory *m, uint64_t address, void *to, size_t n_bytes);
 /* As much of it as there is, from its beginning on; or a negative errno. */

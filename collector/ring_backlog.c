@@ -13,7 +13,7 @@
 #define EVENTS_AT_ONCE 4096
 #define PAUSE_NS 200000
 /* So often what has come meanwhile is given on before the thread ends. */
-#define ROUNDS 16
+#define ROUNDS 8
 
 /* Events one after the other: the length, in eight bytes, and as many as that rounded up. */
 struct ring_piece {
@@ -126,7 +126,8 @@ static void give_piece(struct ring_piece *p,
 }
 
 void ring_backlog_end(struct ring_backlog *b,
-		      void (*each)(void *arg, const struct ring_head *e, size_t len), void *arg)
+		      void (*each)(void *arg, const struct ring_head *e, size_t len), void *arg,
+		      void (*between)(void *arg), void *between_arg)
 {
 	struct ring_piece *piece;
 	size_t n = 1;
@@ -136,13 +137,17 @@ void ring_backlog_end(struct ring_backlog *b,
 		pthread_mutex_lock(&b->lock);
 		n = b->bytes / sizeof(*piece);
 		pthread_mutex_unlock(&b->lock);
-		for (; n && (piece = take_piece(b, false)); n--)
+		for (; n && (piece = take_piece(b, false)); n--) {
 			give_piece(piece, each, arg);
+			between(between_arg);
+		}
 	}
 	atomic_store(&b->shall_end, true);
 	if (b->has_thread)
 		pthread_join(b->thread, NULL);
-	while ((piece = take_piece(b, true)))
+	while ((piece = take_piece(b, true))) {
 		give_piece(piece, each, arg);
+		between(between_arg);
+	}
 	pthread_mutex_destroy(&b->lock);
 }

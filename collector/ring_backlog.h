@@ -33,9 +33,10 @@ void ring_backlog_begin(struct ring_backlog *b, struct probes *p);
 /*
  * Gives all of them to @each, in order, while others come, until the rest is small; the sink of
  * @b->probes is to be set anew then.  @each gets at least as many bytes as a struct ring_alloc
- * has.
+ * has.  @between is called after every megabyte of them.
  */
 void ring_backlog_end(struct ring_backlog *b,
-		      void (*each)(void *arg, const struct ring_head *e, size_t len), void *arg);
+		      void (*each)(void *arg, const struct ring_head *e, size_t len), void *arg,
+		      void (*between)(void *arg), void *between_arg);
 
 #endif

@@ -14,6 +14,7 @@
 #include "common/xalloc.h"
 
 #define PAGE_BYTES 4096ull
+#define STACK_BYTES_MAX (1ull << 30) /* a thread's own memory is above its stack, not far */
 #define RED_ZONE 128 /* bytes below the stack pointer that functions may use: x86-64 ABI */
 
 static void add(struct roots_ranges *to, uint64_t start, uint64_t end)
@@ -134,7 +135,8 @@ struct allocators {
 	const struct live_blocks *blocks;
 	const struct drain *drain;
 	size_t next; /* the first block that is not in a mapping before */
-	bool is_scattered; /* glibc's main arena has memory besides the program break */
+	/* where glibc's main arena has memory besides the program break */
+	struct roots_ranges scattered;
 };
 
 /* The heaps of glibc's arenas that @m has. */
@@ -153,13 +155,18 @@ static int leave_out_heaps(struct allocators *a, const struct process_map *m)
 }
 
 /* Of glibc's blocks before @to, which @m has: what no heap has of those left out from @heap on. */
-static void leave_out_mapped(struct allocators *a, size_t heap, size_t to)
+static void leave_out_mapped(struct allocators *a, const struct process_map *m, size_t heap,
+			     size_t to)
 {
 	struct roots *r = a->roots;
 	size_t end = r->left_out.n;
+	bool is_scattered = false;
 
 	for (size_t i = a->next; i < to; i++) {
 		uint64_t address = a->blocks->items[i].address;
+		/* else there is no need to read what is before the block */
+		bool may_be_mapped = address % PAGE_BYTES == 16 ||
+				     a->blocks->items[i].size >= PAGE_BYTES;
 		struct pointers_range pages;
 
 		while (heap < end && r->left_out.items[heap].end <= address)
@@ -167,11 +174,13 @@ static void leave_out_mapped(struct allocators *a, size_t heap, size_t to)
 		if (!(a->blocks->flags[i] & LIVE_GLIBC) ||
 		    (heap < end && r->left_out.items[heap].start <= address))
 			continue;
-		if (glibc_mapped_chunk(&r->memory, address, &pages))
+		if (may_be_mapped && glibc_mapped_chunk(&r->memory, address, &pages))
 			add(&r->left_out, pages.start, pages.end);
 		else
-			a->is_scattered = true;
+			is_scattered = true;
 	}
+	if (is_scattered)
+		add(&a->scattered, m->start, m->end);
 }
 
 /* What nobody knows of: mapped by none of the calls that were seen. */
@@ -200,6 +209,26 @@ static void divide(struct allocators *a, uint64_t start, uint64_t end, bool has_
 	}
 }
 
+/*
+ * Where blocks were a thread may have its stack by now.  What threads from number @i on have in
+ * use of theirs is not left out.
+ */
+static void leave_out_but_stacks(struct allocators *a, uint64_t start, uint64_t end, size_t i)
+{
+	for (; i < a->hold->n && start < end; i++) {
+		const struct user_regs_struct *x = &a->hold->threads[i].registers;
+		uint64_t low = x->rsp - RED_ZONE, high = x->fs_base + PAGE_BYTES;
+
+		if (!a->hold->threads[i].has_registers || low >= end || high <= start ||
+		    high <= low || high - low > STACK_BYTES_MAX)
+			continue;
+		if (low > start)
+			leave_out_but_stacks(a, start, low, i + 1);
+		start = high;
+	}
+	add(&a->roots->left_out, start, end);
+}
+
 /* Returns whether there is any. */
 static bool leave_out_others(struct allocators *a, const struct process_map *m)
 {
@@ -211,14 +240,17 @@ static bool leave_out_others(struct allocators *a, const struct process_map *m)
 		return false; /* if it is theirs all the same, it may hide what is lost */
 	while (page_set_next(pages, at, m->end, &start, &end)) {
 		divide(a, at, start, has_stack);
-		add(&a->roots->left_out, start, end);
+		leave_out_but_stacks(a, start, end, 0);
 		at = end;
 	}
 	divide(a, at, m->end, has_stack);
 	return true;
 }
 
-/* Where that is, is known by all that malloc knows: it takes as long as reading it. */
+/*
+ * Where that is, is known by all that malloc knows: it takes as long as reading it.  Where that
+ * does not fit together, who points from there is not known.
+ */
 static void leave_out_scattered(struct allocators *a)
 {
 	struct roots *r = a->roots;
@@ -226,8 +258,11 @@ static void leave_out_scattered(struct allocators *a)
 	struct glibc_heap heap;
 	struct err err;
 
-	if (glibc_walk_read(r->memory.pid, &r->maps, NULL, 0, r->memory.deadline_ns, &walk, &err))
+	if (glibc_walk_read(r->memory.pid, &r->maps, NULL, 0, r->memory.deadline_ns, &walk, &err)) {
+		for (size_t i = 0; i < a->scattered.n; i++)
+			add(&r->doubtful, a->scattered.items[i].start, a->scattered.items[i].end);
 		return;
+	}
 	glibc_walk_finish(walk, &heap);
 	for (size_t i = 0; i < heap.n_parts; i++)
 		add(&r->left_out, heap.parts[i].start, heap.parts[i].end);
@@ -253,13 +288,14 @@ static int leave_out_allocators(struct allocators *a)
 				add(&r->left_out, m->start, m->end);
 		} else if (is_root(m) && (!m->inode || process_map_is_anonymous(m))) {
 			e = leave_out_heaps(a, m);
-			leave_out_mapped(a, heap, to);
+			leave_out_mapped(a, m, heap, to);
 			leave_out_others(a, m);
 		}
 		a->next = to;
 	}
-	if (!e && a->is_scattered)
+	if (!e && a->scattered.n)
 		leave_out_scattered(a);
+	free(a->scattered.items);
 	return e;
 }
 
@@ -433,7 +469,10 @@ static bool look_for_vtable(struct roots *r, uint64_t address)
 	if (!m || !m->inode || !m->readable)
 		return false;
 	n = (m->end - address) / 8 < VTABLE_WORDS ? (m->end - address) / 8 : VTABLE_WORDS;
-	process_memory_words(&r->memory, address, n, words);
+	if (m->writable)
+		process_memory_words(&r->memory, address, n, words);
+	else
+		process_memory_constants(&r->memory, address, n, words);
 	for (size_t i = 0; i < n && found < 2; i++) {
 		if (!words[i])
 			continue;

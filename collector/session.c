@@ -18,7 +18,6 @@
 #include "common/clock.h"
 #include "common/xalloc.h"
 
-#define FLUSH_NS 200000000ull
 #define SLOW_NS 1000000000ull
 /* Events taken at once, before signals and the target are looked at again. */
 #define DRAIN_EVENTS 16384

@@ -376,6 +376,19 @@ static void arm_it(void *beginning)
 	b->is_begun = true;
 }
 
+/* As in the loop that records: what is lost is known before what it makes doubtful. */
+static void mind_backlog(void *session)
+{
+	struct session *s = session;
+	uint64_t now = clock_now_ns();
+
+	s->losses = losses_count(s->probes, &s->drain);
+	if (now - s->last_flush_ns < FLUSH_NS)
+		return;
+	s->last_flush_ns = now;
+	store_writer_flush(s->writer, NULL); /* that it failed is said by the next one */
+}
+
 /* The blocks from before are the first events: what comes meanwhile has to wait. */
 static void begin_with_heap(struct session *s)
 {
@@ -387,7 +400,7 @@ static void begin_with_heap(struct session *s)
 	warning = before_put(&s->before, &s->drain);
 	s->losses = losses_count(s->probes, &s->drain);
 	if (b.is_begun)
-		ring_backlog_end(&b.backlog, drain_take, &s->drain);
+		ring_backlog_end(&b.backlog, drain_take, &s->drain, mind_backlog, s);
 	probes_set_sink(s->probes, drain_expect, drain_take, &s->drain);
 	if (!s->warning)
 		s->warning = warning;

@@ -14,6 +14,8 @@
 #include "collector/session.h"
 #include "collector/user_probes.h"
 
+/* What is put is on the disk at the latest after so long. */
+#define FLUSH_NS 200000000ull
 /* What was called before the probes were disarmed has so long to return. */
 #define LAST_CALLS_US 10000
 

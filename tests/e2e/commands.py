@@ -51,7 +51,7 @@ def usage():
     refused("an unknown grouping", 2, "cannot report by 'colour'", "report", "--by", "colour", trail)
     refused("an unknown column", 2, "no column 'beauty'", "report", "--sort", "beauty", trail)
     refused("no recording", 2, "which recording", "report")
-    refused("two recordings", 2, "one recording", "view", "a", "b")
+    refused("two that there are not", 4, "cannot open 'a'", "view", "a", "b")
 
 
 def recordings():

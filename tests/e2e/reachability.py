@@ -367,6 +367,24 @@ def live():
         tap.ok(recorder.returncode == 0 and "warning: process" in said and "no last look" in said, f"a process that was killed: {said}")
 
 
+def executed():
+    """What is known of the blocks from before is of the program that had them: another one may have some that nobody saw."""
+    with Live() as p:
+        p.process.kill()  # another one, for its end
+        p.process = subprocess.Popen(["sh", "-c", f"read x; exec {work}/known live"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        recorder = beside.attach(p.process.pid, trail, "--reachable", "--walk-heap", "--max-pause", "10s", env=env, stderr=subprocess.PIPE, text=True)
+        p.process.stdin.write(b"go\n")
+        p.process.stdin.flush()
+        beside.expect(lambda: os.path.basename(os.readlink(f"/proc/{p.process.pid}/exe")) == "known", "the exec")
+        p.process.stdin.write(b"x")
+        p.process.stdin.flush()
+        p.process.stdout.read(1)
+        beside.interrupt(recorder)
+        said = recorder.communicate(timeout=tap.PATIENCE)[1]
+        data = leaks_of(trail)
+        tap.ok(recorder.returncode == 0 and data["reachability"] and data["reachability"]["cautious"], f"after an exec: {data['reachability']} {said}")
+
+
 def large():
     r = record("./known", "large", options=("--max-pause", "1ms"))
     data = leaks_of(trail)
@@ -475,6 +493,6 @@ def gates():
 
 try:
     build()
-    tap.run_as_root([launched, one_shot, later, programs, allocators, live, large, refused, stopped, reports, gates])
+    tap.run_as_root([launched, one_shot, later, programs, allocators, live, executed, large, refused, stopped, reports, gates])
 finally:
     shutil.rmtree(work, ignore_errors=True)

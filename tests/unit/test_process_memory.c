@@ -13,6 +13,7 @@
 #include "collector/glibc_heap_info.h"
 #include "collector/page_set.h"
 #include "common/clock.h"
+#include "common/xalloc.h"
 #include "tests/unit/tap.h"
 
 #define PAGES 600
@@ -192,7 +193,9 @@ static void test_exact(void)
 {
 	struct process_memory m;
 	char *p = reserve(64 * PAGE), got[3 * PAGE];
-	uint64_t at = address_of(p);
+	uint64_t at = address_of(p), words[4];
+	uint64_t addresses[] = {(uint64_t)1 << 47, 0, 0xffff800000000000, 16};
+	static const uint64_t table[] = {123, 456};
 
 	memset(p, 7, 2 * PAGE);
 	process_memory_open(&m, getpid(), 0);
@@ -200,8 +203,18 @@ static void test_exact(void)
 	ok(process_memory_read(&m, at + PAGE, got, PAGE + 1) == -EFAULT &&
 		   process_memory_read(&m, at + 5 * PAGE, got, 8) == -EFAULT &&
 		   process_memory_read(&m, UINT64_MAX - 3, got, 8) == -EFAULT &&
-		   process_memory_read(&m, 8, got, 8) == -EFAULT,
+		   process_memory_read(&m, 8, got, 8) == -EFAULT &&
+		   process_memory_read(&m, ((uint64_t)1 << 47) - 8, got, 8) == -EFAULT &&
+		   process_memory_read(&m, 0xffffffffff600000, got, 8) == -EFAULT,
 	   "or none");
+	addresses[1] = at + 8;
+	ok(!process_memory_gather(&m, addresses, COUNT_OF(addresses), words, 8) &&
+		   words[1] == 0x0707070707070707 && !words[0] && !words[2] && !words[3],
+	   "pieces at addresses of which most cannot be");
+	process_memory_constants(&m, address_of(table), 2, words);
+	ok(words[0] == table[0] && words[1] == table[1], "constants");
+	process_memory_constants(&m, (uint64_t)1 << 62, 2, words);
+	ok(!words[0] && !words[1], "or zeros");
 	ok(process_memory_read_some(&m, at + PAGE, got, 2 * PAGE) == (ssize_t)PAGE,
 	   "as much as there is");
 	m.deadline_ns = 1;
@@ -278,6 +291,13 @@ static void test_set(void)
 		page_set_add(&s, base + from, base + from + len);
 		for (uint64_t k = from / PAGE; k <= (from + len - 1) / PAGE; k++)
 			naive[k] = 1;
+		if (round % 3)
+			continue;
+		from = below(PAGES * PAGE - 1);
+		len = below(40 * PAGE); /* those that are in it whole */
+		page_set_remove(&s, base + from, base + from + len);
+		for (uint64_t k = 0; k < PAGES; k++)
+			naive[k] &= k * PAGE < from || (k + 1) * PAGE > from + len;
 	}
 	for (int round = 0; round < ROUNDS; round++) {
 		uint64_t from = below(PAGES * PAGE - 1), limit = from + 1 + below(100 * PAGE);
