@@ -102,6 +102,11 @@ void checkpoint_job_copy(struct checkpoint_job *j, const struct replay *heap, ui
 	sem_post(&j->may_go_on);
 }
 
+void checkpoint_job_leave(struct checkpoint_job *j)
+{
+	sem_post(&j->may_go_on);
+}
+
 bool checkpoint_job_is_done(const struct checkpoint_job *j)
 {
 	return atomic_load(&j->state) == JOB_IS_DONE;

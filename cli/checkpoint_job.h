@@ -23,6 +23,8 @@ bool checkpoint_job_has_room(const struct checkpoint_job *j);
 /* It is ready: of the state after chunk @chunk, whose last event is of @t_ns. */
 void checkpoint_job_copy(struct checkpoint_job *j, const struct replay *heap, uint64_t chunk,
 			 uint64_t t_ns);
+/* One without a copy ends by itself, without one. */
+void checkpoint_job_leave(struct checkpoint_job *j);
 bool checkpoint_job_is_done(const struct checkpoint_job *j);
 /* Waits for it, of which there is a copy.  What it has packed is the job's, until it is freed. */
 struct checkpoint_packer *checkpoint_job_wait(struct checkpoint_job *j);

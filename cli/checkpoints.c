@@ -36,7 +36,7 @@ static void drop_job(struct checkpoints *c)
 {
 	checkpoint_job_free(c->job);
 	c->job = NULL;
-	c->job_has_copy = false;
+	c->job_has_copy = c->job_is_unwanted = false;
 	buffer_release(&c->job_totals);
 }
 
@@ -152,7 +152,11 @@ static void end_job(struct checkpoints *c, struct store_writer *w)
 static void serve_job(struct checkpoints *c, struct store_writer *w, uint64_t chunk,
 		      const struct replay *heap)
 {
-	if (c->job_has_copy && checkpoint_job_is_done(c->job))
+	if (c->job_is_unwanted && checkpoint_job_is_done(c->job))
+		drop_job(c);
+	else if (c->job_is_unwanted)
+		return;
+	else if (c->job_has_copy && checkpoint_job_is_done(c->job))
 		end_job(c, w);
 	else if (c->job && checkpoint_job_has_room(c->job))
 		copy_for_job(c, w, chunk, heap);
@@ -194,8 +198,10 @@ static void make_mark(struct checkpoints *c, struct store_writer *w, uint64_t ch
 		end_job(c, w);
 		if (!bound_keep(&c->bound, w, bytes, true))
 			return;
+	} else if (c->job) { /* to wait until it has room would take longer than this */
+		checkpoint_job_leave(c->job);
+		c->job_is_unwanted = true;
 	}
-	drop_job(c);
 	put(c, w, chunk, heap);
 	bound_keep(&c->bound, w, bytes, false);
 }

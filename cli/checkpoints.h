@@ -20,6 +20,7 @@ struct checkpoints {
 	/* of more live blocks one would keep the ring waiting: it is made meanwhile */
 	uint64_t blocks_at_once;
 	struct checkpoint_job *job; /* it is being made; NULL: none is */
+	bool job_is_unwanted; /* it came too late: it is let end */
 	bool job_has_copy; /* these are of its moment: */
 	struct checkpoint_info job_info;
 	struct dropped_events job_before;
