@@ -408,6 +408,7 @@ static int make(struct store_reader *reader, enum group_key key,
 int analysis_make(struct store_reader *reader, enum group_key key,
 		  const struct analysis_window *window, analysis_progress *progress,
 		  struct analysis *ret, struct err *err)
+		ret->last_event = p->replay.ordinal;
 {
 	return make(reader, key, window, progress, NULL, NULL, ret, err);
 }

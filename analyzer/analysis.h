@@ -21,7 +21,8 @@ typedef void analysis_progress(uint64_t events);
 /* Blocks that were allocated from @since_ns on, as they were after the events of @until_ns. */
 struct analysis_window {
 	uint64_t since_ns, until_ns; /* CLOCK_MONOTONIC; 0 and UINT64_MAX: all */
-	uint64_t until_event; /* the how manieth is the last, of several at the same time; 0: all */
+	/* the how manieth of the recording is the last, of several at the same time; 0: all */
+	uint64_t until_event;
 	struct space_id space; /* that runs then, with or without events; 0: of the last event */
 	uint64_t families;    /* bits of ids, as in struct totals; 0: those of layer heap */
 };

@@ -47,7 +47,8 @@ struct analysis {
 	uint64_t usable_bytes, usable_requested_bytes;
 	uint64_t peak_time_ns; /* CLOCK_MONOTONIC */
 	uint64_t peak_event;   /* the how manieth of the events, from 1 */
-	uint64_t events;
+	uint64_t events;       /* from the window's beginning on */
+	uint64_t last_event;   /* the how manieth of the recording; for analysis_make() only */
 	uint64_t first_ns, last_ns;
 	uint64_t ended_by_exec_blocks, ended_by_exec_bytes;
 	uint64_t frees[FREE_CLASSES];

@@ -48,7 +48,9 @@ static int analyse(struct view *v, const struct wanted *w, struct err *err)
 	if (r || !visitor->windows)
 		return r;
 	/* so far and no further, whatever a recorder has written meanwhile */
-	window.until_event = v->analysis.events;
+	window.until_event = v->analysis.last_event;
+	if (!v->analysis.last_event)
+		window.until_ns = 0; /* there was none */
 	return analysis_watch_growth(v->reader, &window, progress_events, visitor->windows, err);
 }
 

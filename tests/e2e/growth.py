@@ -145,6 +145,7 @@ def texts(seed):
         until = json.loads(report("--json", "--at", f"{half // 1000000}ms", path).stdout)["growth"]
         tap.ok(until["from_ns"] + until["windows"] * until["window_ns"] <= half * 1.01 and until["windows"] >= 12,
                f"--at ends it earlier: {until}")
+        since(path, half // 1000000, g)
         for by in ("line", "function", "file", "module"):
             rows = json.loads(report("--json", "--by", by, path).stdout)["leaks"]
             tap.ok(rows and all("name" in x for x in rows) and
@@ -160,6 +161,18 @@ def texts(seed):
         for args in (("--older", "1s"), ("--min-size", "9"), ("--sarif",), ("--gen-suppressions",), ("--until", "1s")):
             r = report(*args, path)
             tap.ok(r.returncode == 2 and "--growth" in r.stderr, f"not with {args[0]}: {r.stderr.splitlines()[:1]}")
+
+
+def since(path, t_ms, whole):
+    """Only blocks that were allocated from the middle on: the leak goes on, until the end."""
+    rows = json.loads(report("--json", "--since", f"{t_ms}ms", path).stdout)["leaks"]
+    leak = next((x for x in rows if "leak_steady" in functions(x) and x["growth"]["growing"]), None)
+    if not tap.ok(leak, f"--since {t_ms}ms: it still grows"):
+        return
+    g = leak["growth"]
+    tap.ok(g["live_bytes"][-1] > 0.9 * leak["bytes"] and leak["blocks"] == g["alloc_calls"] and
+           0.8 * whole["bytes_per_hour"] < g["bytes_per_hour"] < 1.25 * whole["bytes_per_hour"],
+           f"as fast, with all that came: {g['bytes_per_hour']} of {whole['bytes_per_hour']} bytes/h, {g['live_bytes'][-1]} of {leak['bytes']}")
 
 
 def conditions(path, per_hour, folder):
