@@ -3,6 +3,8 @@
 #include "cli/rotated.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -98,8 +100,20 @@ void rotated_wait(void)
 struct rotated_file {
 	const char *path;
 	char *id;
-	int64_t number;
+	int number;
 };
+
+/* Any number may be in a file. */
+static int read_number(const char *path, int64_t number, int *ret, struct err *err)
+{
+	if (number < 1 || number > INT_MAX) {
+		err_set(err, ERR_RECORDING, 0, "cannot read the recording '%s': it cannot be "
+			"number %" PRId64 " of its files", path, number);
+		return -EBADMSG;
+	}
+	*ret = (int)number;
+	return 0;
+}
 
 static int look_at(const char *path, struct rotated_file *ret, struct err *err)
 {
@@ -110,13 +124,14 @@ static int look_at(const char *path, struct rotated_file *ret, struct err *err)
 	if (r)
 		return r;
 	id = catalog_text(&v.catalog, "rotation_id");
-	*ret = (struct rotated_file){
-		.path = path,
-		.id = id ? xstrdup(id) : NULL,
-		.number = catalog_number(&v.catalog, "rotation_number", 0),
-	};
+	*ret = (struct rotated_file){.path = path};
+	if (id)
+		r = read_number(path, catalog_number(&v.catalog, "rotation_number", 0),
+				&ret->number, err);
+	if (id && !r)
+		ret->id = xstrdup(id);
 	view_close(&v);
-	return 0;
+	return r;
 }
 
 static int compare(const void *a, const void *b)
@@ -137,10 +152,10 @@ static int check(const struct rotated_file *files, size_t n, struct err *err)
 		if (!f->id || (i && strcmp(f->id, f[-1].id)))
 			r = err_set(err, ERR_USAGE, 0, "'%s' is no file of the same recording",
 				    f->path);
-		else if (i && f->number != f[-1].number + 1)
+		else if (i && f->number - f[-1].number != 1)
 			r = err_set(err, ERR_USAGE, 0, "'%s' does not follow on '%s': they are "
 				    "numbers %d and %d of their recording", f->path, f[-1].path,
-				    (int)f->number, (int)f[-1].number);
+				    f->number, f[-1].number);
 	}
 	if (r)
 		err_hint(err, "several files are those of one recording with --every, without a "
