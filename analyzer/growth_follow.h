@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "analyzer/growth_windows.h"
+#include "analyzer/stale.h"
 #include "store/layers.h"
 #include "store/reader.h"
 
@@ -15,6 +16,7 @@ struct growth_follow {
 	struct growth_scan *scan;	/* that fills them; NULL: it has not begun */
 	bool is_there;			/* all events that there are, for now */
 	bool is_unknown;		/* it cannot be known */
+	struct stale stale;		/* by events */
 	uint64_t shown_ns;		/* when it was said last that there is more of it */
 };
 
@@ -26,8 +28,8 @@ void growth_follow_forget(struct growth_follow *f);
 void growth_follow_look_again(struct growth_follow *f);
 /*
  * Reads on for about @max_ns, of layer number @layer, no further than @until_ns: 1 if there is more
- * to read.  *@ret_shown: it is time to show what there is.  What is wrong with the recording is not
- * said here: then it is not known.
+ * to read.  *@ret_shown: there is something new, and it is time to show it.  What is wrong with the
+ * recording is not said here: then it is not known.
  */
 int growth_follow_read(struct growth_follow *f, struct store_reader *reader,
 		       const struct layers *layers, uint8_t layer, uint64_t until_ns,

@@ -318,6 +318,11 @@ int growth_scan_step(struct growth_scan *s, struct store_reader *reader,
 	return result;
 }
 
+uint64_t growth_scan_events(const struct growth_scan *s)
+{
+	return s->ordinal;
+}
+
 uint64_t growth_scan_last_ns(const struct growth_scan *s)
 {
 	return s->last_ns;

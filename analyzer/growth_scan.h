@@ -32,6 +32,8 @@ void growth_scan_free(struct growth_scan *s);
  */
 int growth_scan_step(struct growth_scan *s, struct store_reader *reader,
 		     const struct analysis_window *w, struct err *err);
+/* How many it took, and those before the first. */
+uint64_t growth_scan_events(const struct growth_scan *s);
 /* Of the last event that it took; 0: it took none. */
 uint64_t growth_scan_last_ns(const struct growth_scan *s);
 /* The recording was finished: what was its last chunk may have grown once more. */

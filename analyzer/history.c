@@ -8,6 +8,7 @@
 
 #include "analyzer/growth_follow.h"
 #include "analyzer/layer_totals.h"
+#include "analyzer/stale.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
 
@@ -30,6 +31,7 @@ struct position {
 	bool has_begun;	   /* its pass is at some chunk's end, or in it */
 	bool is_stale;	   /* what comes next was dropped: it has to */
 	bool is_noted;	   /* in the index of moments */
+	struct stale stale; /* how often it had to, by chunks */
 	uint64_t closed;   /* the last chunk that is complete there */
 };
 
@@ -312,6 +314,7 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	p->has_begun = true;
 	p->chunk = there.chunk;
 	p->events = p->consumed = CHUNK_EVENTS_MAX; /* all that there are */
+	p->stale.is_of_finished = h->is_sealed;
 	p->last_ns = there.t_ns;
 	h->version += p == shown(h);
 	note_from_here(h, p);
@@ -355,7 +358,7 @@ static int step(struct history *h, struct position *p, struct err *err)
 	if (close_chunk(h, p))
 		return 1;
 	r = read_events(h, p, &info, err);
-	if (r == -ESTALE) {
+	if (r == -ESTALE && (r = stale_begin_anew(&p->stale, p->chunk)) == 1) {
 		p->is_stale = p->may_jump = true;
 		return 1;
 	}

@@ -310,6 +310,21 @@ def forged():
     tap.ok(not wrong, f"checkpoints that are all damaged, and their times, too {wrong}")
 
 
+def says_dropped():
+    """Whoever begins anew, behind what was dropped, comes no further."""
+    if not forging.recording.has_zstd:
+        tap.skip("what was dropped for ever", "there is no libzstd.so.1")
+        return
+    for sealed, reads_end in ((True, False), (True, True), (False, False), (False, True)):
+        path = forge_odd(f"dropped-{sealed}-{reads_end}", 300000)
+        forging.says_dropped(path, sealed, reads_end)
+        growth, end = ["view", "--script", "0", "--dump"], ["view", "--dump"]
+        wrong = list(answers(path, [["report"], ["leaks", "--growth"], growth, end, ["view", "--script", "20*[ 0", "--dump"]]))
+        unknown, missing = b"it is not known" in look(path, growth).stdout, b"are missing" in look(path, end).stdout
+        tap.ok(not wrong and (unknown or not sealed) and missing == (not reads_end),
+               f"a missing chunk is said to be dropped, {'finished' if sealed else 'not finished'}, {reads_end} {wrong} {unknown} {missing}")
+
+
 # ---- what was read of memory ---------------------------------------------------------------------
 
 MEMORY_COMMANDS = [["frag", "--json"], ["frag", "--map", "--lifetimes"], ["frag", "--at", "20ms"], ["frag", "--at", "peak", "--bytes"],
@@ -404,6 +419,6 @@ def by_hand():
 
 
 try:
-    tap.run_as_root([damaged, by_hand, forged, forged_memory])
+    tap.run_as_root([damaged, by_hand, forged, says_dropped, forged_memory])
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -74,6 +74,16 @@ def changing(path, sealed=True):
             db.execute("PRAGMA journal_mode = WAL")
 
 
+def says_dropped(path, sealed=True, reads_end=False):
+    """A chunk behind a checkpoint is missing, and it says for ever that this was dropped just now; its end can be read, or not."""
+    with changing(path, sealed) as db:
+        first = db.execute("SELECT min(chunk) FROM checkpoint").fetchone()[0]
+        db.execute("DELETE FROM checkpoint WHERE chunk > ? AND chunk <= ?", (first, first + 2 if reads_end else 1 << 40))
+        db.execute("DELETE FROM chunk WHERE id = ?", (first + 2,))
+        db.execute("DELETE FROM recording WHERE key LIKE 'dropped%'")
+        db.executemany("INSERT INTO recording VALUES (?, ?)", [("dropped_chunks", first + 2), ("dropped_events", 1), ("dropped_until_ns", 1)])
+
+
 # ---- by chance -------------------------------------------------------------------------------
 
 

@@ -230,6 +230,26 @@ static void put_frame(struct store_writer *w, uint32_t id, const char *name)
 		store_writer_put_symbol(w, &(struct symbol_record){.frame = {id}, .function = name});
 }
 
+/* What grows until a moment of the past: drawn again where there is more of it. */
+static void test_growth_stays(struct history *h, struct store_writer *w)
+{
+	uint64_t version;
+
+	history_want_growth(h, true);
+	history_show(h, 0, now_ns / 2);
+	ok(read_all(h) == 0 && is_growth_right(h, now_ns / 2), "what grows, until a moment");
+	version = history_version(h);
+	for (int i = 0; i < 5; i++)
+		read_all(h);
+	ok(history_version(h) == version, "stays while nothing happens");
+	put_random_event(w);
+	store_writer_flush(w, &err);
+	ok(read_all(h) == 0 && history_version(h) > version, "and may change with what does");
+	history_want_growth(h, false);
+	history_show_end(h);
+	read_all(h);
+}
+
 static void test_growth(void)
 {
 	struct store_writer *w = create(in_folder("g.trail"), true);
@@ -275,6 +295,7 @@ static void test_growth(void)
 	   "they are followed, too");
 	history_show_end(h);
 	ok(read_all(h) == 0 && is_right(h, 0, now_ns), "the end");
+	test_growth_stays(h, w);
 	history_hold(h, true);
 	held = now_ns++; /* what comes is later */
 	version = history_version(h);
