@@ -65,55 +65,64 @@ static void begin_space(struct analysis_pass *p, struct space_id space)
 	replay_begin_space(&p->replay, space);
 }
 
-/* A checkpoint after chunk *@ret, or after one before, is before the window; false: none is. */
-static bool last_chunk_before(struct store_reader *reader, const struct analysis_window *w,
-			      uint64_t *ret)
+/* A checkpoint after chunk *@ret, or after one before, is before the window: 1; 0: none is. */
+static int last_chunk_before(struct store_reader *reader, const struct analysis_window *w,
+			     uint64_t *ret, struct err *err)
 {
 	/* no event of the window may be before it */
 	uint64_t until_ns = w->since_ns && w->since_ns <= w->until_ns ? w->since_ns - 1
 								      : w->until_ns;
 	struct dropped_events dropped;
+	int r;
 
 	*ret = UINT64_MAX;
 	if (until_ns == UINT64_MAX)
-		return true;
+		return 1;
 	dropped = store_reader_dropped(reader);
-	*ret = store_reader_chunk_at(reader, until_ns);
+	r = store_reader_chunk_at(reader, until_ns, ret, err);
+	if (r)
+		return r;
 	if (*ret > dropped.chunks) {
 		*ret -= 1;
-		return true;
+		return 1;
 	}
 	*ret = dropped.chunks;
 	return dropped.events && until_ns >= dropped.until_ns;
 }
 
-bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
-			      struct checkpoint_info *ret)
+int analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
+			     struct checkpoint_info *ret, struct err *err)
 {
 	uint64_t chunk;
+	int r = last_chunk_before(reader, w, &chunk, err);
 
-	return last_chunk_before(reader, w, &chunk) &&
-	       store_reader_find_checkpoint(reader, chunk, ret);
+	return r == 1 ? store_reader_find_checkpoint(reader, chunk, ret, err) : r;
 }
 
-static bool restore(struct analysis_pass *p, struct store_reader *reader, uint64_t chunk,
-		    struct buffer *b)
+/* 1; 0 where it is not whole. */
+static int restore(struct analysis_pass *p, struct store_reader *reader, uint64_t chunk,
+		   struct buffer *b, struct err *err)
 {
 	uint64_t most_events;
+	int r;
 
 	/* the files before have events, too */
 	if (__builtin_mul_overflow(chunk, CHUNK_EVENTS_MAX, &most_events) ||
 	    __builtin_add_overflow(most_events, store_reader_dropped(reader).events, &most_events))
-		return false;
-	if (!store_reader_checkpoint(reader, CHECKPOINT_HEAP, chunk, b) ||
-	    !checkpoint_restore_heap(&p->replay, most_events, b->data, b->len))
-		return false;
+		return 0;
+	r = store_reader_checkpoint(reader, CHECKPOINT_HEAP, chunk, b, err);
+	if (r != 1)
+		return r;
+	if (!checkpoint_restore_heap(&p->replay, most_events, b->data, b->len))
+		return 0;
 	if (p->totals.since_ns) /* nothing of it counts yet */
-		return true;
+		return 1;
 	if (p->totals.families != p->heap_families)
-		return false;
-	return store_reader_checkpoint(reader, CHECKPOINT_TOTALS, chunk, b) &&
-	       checkpoint_restore_totals(&p->totals, most_events, b->data, b->len);
+		return 0;
+	r = store_reader_checkpoint(reader, CHECKPOINT_TOTALS, chunk, b, err);
+	if (r != 1)
+		return r;
+	return checkpoint_restore_totals(&p->totals, most_events, b->data, b->len);
 }
 
 static void forget(struct analysis_pass *p)
@@ -131,28 +140,29 @@ static void forget(struct analysis_pass *p)
 	p->replay.layers = layers;
 }
 
-/* From the last checkpoint that serves and is whole; false where there is none. */
-static bool restore_last(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
-			 struct checkpoint_info *ret)
+/* From the last checkpoint that serves and is whole: 1; 0 where there is none. */
+static int restore_last(struct analysis_pass *p, struct store_reader *reader, uint64_t until_ns,
+			struct checkpoint_info *ret, struct err *err)
 {
 	struct analysis_window w = {.since_ns = p->totals.since_ns, .until_ns = until_ns};
 	struct buffer b = {0};
-	bool is_there = false, more;
+	bool more = w.since_ns || p->totals.families == p->heap_families;
 	uint64_t chunk;
+	int found = more ? last_chunk_before(reader, &w, &chunk, err) : 0, r = 0;
 
 	/* what a row says of its place may be damaged, too: each time an earlier one */
-	more = last_chunk_before(reader, &w, &chunk) &&
-	       (w.since_ns || p->totals.families == p->heap_families);
-	while (!is_there && more && store_reader_find_checkpoint(reader, chunk, ret) &&
-	       ret->chunk <= chunk) {
-		is_there = restore(p, reader, ret->chunk, &b);
-		if (!is_there)
+	while (found == 1 && !r && more) {
+		found = store_reader_find_checkpoint(reader, chunk, ret, err);
+		if (found != 1 || ret->chunk > chunk)
+			break;
+		r = restore(p, reader, ret->chunk, &b, err);
+		if (r != 1)
 			forget(p); /* a damaged one costs time only */
 		more = ret->chunk > 0;
 		chunk = ret->chunk - 1;
 	}
 	buffer_release(&b);
-	return is_there;
+	return found < 0 ? found : r;
 }
 
 /* The events before the first checkpoint are gone, and it is needed. */
@@ -192,12 +202,13 @@ int analysis_pass_restore(struct analysis_pass *p, struct store_reader *reader, 
 			  struct checkpoint_info *ret, struct err *err)
 {
 	uint64_t dropped;
-	int tries = 0;
+	int tries = 0, r;
 
 	do {
 		dropped = store_reader_dropped(reader).events;
-		if (restore_last(p, reader, until_ns, ret))
-			return 0;
+		r = restore_last(p, reader, until_ns, ret, err);
+		if (r)
+			return r < 0 ? r : 0;
 	} while (store_reader_dropped(reader).events != dropped && ++tries < TRIES);
 	if (dropped)
 		return cannot_restore(p, reader, until_ns, err);
@@ -397,6 +408,7 @@ static int make(struct store_reader *reader, enum group_key key,
 		if (window->space.v > p->replay.space.v)
 			begin_space(p, window->space);
 		analysis_pass_get(p, key, true, ret);
+		ret->last_event = p->replay.ordinal;
 		totals_give_away(&p->totals, key); /* they are its own now */
 		if (visit)
 			totals_visit_live(&p->totals, &p->replay, visit, arg);
@@ -408,7 +420,6 @@ static int make(struct store_reader *reader, enum group_key key,
 int analysis_make(struct store_reader *reader, enum group_key key,
 		  const struct analysis_window *window, analysis_progress *progress,
 		  struct analysis *ret, struct err *err)
-		ret->last_event = p->replay.ordinal;
 {
 	return make(reader, key, window, progress, NULL, NULL, ret, err);
 }

@@ -54,9 +54,9 @@ struct growth_scan;
 struct analysis_pass *analysis_pass_new(unsigned int keys, uint64_t since_ns,
 					const struct layers *layers, uint8_t layer);
 void analysis_pass_free(struct analysis_pass *p);
-/* The last checkpoint from which a pass can be fed on to @w; false if there is none. */
-bool analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
-			      struct checkpoint_info *ret);
+/* The last checkpoint from which a pass can be fed on to @w: 1; 0 if there is none, or -errno. */
+int analysis_find_checkpoint(struct store_reader *reader, const struct analysis_window *w,
+			     struct checkpoint_info *ret, struct err *err);
 /*
  * Takes @p, which is new, there: @ret has the chunk after which that is, and the time.  Where
  * there is none, or none that is whole, 0: the beginning.  Where that was dropped, -ERANGE if

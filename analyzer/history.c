@@ -11,6 +11,7 @@
 #include "analyzer/stale.h"
 #include "common/clock.h"
 #include "common/xalloc.h"
+#include "store/earlier.h"
 
 #define KEYS (1u << GROUP_STACK | 1u << GROUP_THREAD | 1u << GROUP_SIZE)
 /* For the index of moments. */
@@ -30,8 +31,8 @@ struct position {
 	bool may_jump;	   /* a checkpoint may be nearer than it is */
 	bool has_begun;	   /* its pass is at some chunk's end, or in it */
 	bool is_stale;	   /* what comes next was dropped: it has to */
-	bool is_noted;	   /* in the index of moments */
 	struct stale stale; /* how often it had to, by chunks */
+	bool is_noted;	   /* in the index of moments */
 	uint64_t closed;   /* the last chunk that is complete there */
 };
 
@@ -300,8 +301,9 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	if (p == &h->whole) /* to the first */
 		w.until_ns = store_reader_dropped(h->reader).until_ns;
 	p->may_jump = false;
-	if (!must && (!analysis_find_checkpoint(h->reader, &w, &there) || there.chunk <= p->chunk))
-		return 0;
+	r = must ? 1 : analysis_find_checkpoint(h->reader, &w, &there, err);
+	if (r != 1 || (!must && there.chunk <= p->chunk))
+		return r < 0 ? r : 0;
 	pass = new_pass(h, p->since_ns);
 	r = analysis_pass_restore(pass, h->reader, w.until_ns, &there, err);
 	if (r || (there.chunk <= p->chunk && !must)) {
@@ -312,9 +314,9 @@ static int jump(struct history *h, struct position *p, struct err *err)
 	set_pass(h, p, pass);
 	p->is_stale = false;
 	p->has_begun = true;
+	p->stale.is_of_finished = h->is_sealed;
 	p->chunk = there.chunk;
 	p->events = p->consumed = CHUNK_EVENTS_MAX; /* all that there are */
-	p->stale.is_of_finished = h->is_sealed;
 	p->last_ns = there.t_ns;
 	h->version += p == shown(h);
 	note_from_here(h, p);
@@ -518,7 +520,7 @@ static int read_growth(struct history *h, uint64_t until, struct err *err)
 
 	if (g->is_unknown || (g->is_there && (h->is_sealed || h->is_held)))
 		return 0;
-	if (!h->reader && (r = store_reader_open(h->path, &h->reader, err)))
+	if (!h->reader && (r = history_open_reader(h, &h->reader, err)))
 		return r;
 	r = growth_follow_read(g, h->reader, &h->layers, h->layer,
 			       h->is_held ? h->held_ns : UINT64_MAX,
@@ -534,7 +536,11 @@ int history_read(struct history *h, uint64_t max_ns, struct err *err)
 	uint64_t until = clock_now_ns() + max_ns;
 	int r = read_all(h, until, err);
 
-	return r || !h->wants_growth ? r : read_growth(h, until, err);
+	if (!r && h->wants_growth)
+		r = read_growth(h, until, err);
+	if (h->earlier)
+		store_earlier_rest(h->earlier);
+	return r;
 }
 
 /* The whole has come to where the end is, so that it can go on as the end. */

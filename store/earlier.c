@@ -4,10 +4,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "common/clock.h"
 #include "common/xalloc.h"
 
 #define OPEN_MAX_FILES 16 /* at a time */
+/* Whoever completes a file tries for two seconds to have it alone. */
+#define UNSEALED_OPEN_NS 500000000ull
 
 struct earlier_file {
 	char *path;
@@ -16,6 +20,7 @@ struct earlier_file {
 	struct dropped_events dropped;
 	struct store_reader *reader; /* NULL: it is not open */
 	uint64_t used;		     /* the larger, the later */
+	uint64_t opened_ns;
 };
 
 struct store_earlier {
@@ -46,19 +51,41 @@ static void close_oldest(struct store_earlier *e)
 		close_file(e, oldest);
 }
 
+/* Those that are not sealed, and were opened before @before_ns. */
+static void close_unsealed(struct store_earlier *e, uint64_t before_ns)
+{
+	for (size_t i = 0; i < e->n && e->n_open; i++) {
+		struct earlier_file *f = &e->files[i];
+
+		if (f->reader && f->opened_ns < before_ns && !store_reader_is_sealed(f->reader))
+			close_file(e, f);
+	}
+}
+
+void store_earlier_rest(struct store_earlier *e)
+{
+	close_unsealed(e, UINT64_MAX);
+}
+
 static int open_file(struct store_earlier *e, struct earlier_file *f, struct err *err)
 {
+	uint64_t now_ns = clock_now_ns();
 	int r;
 
 	f->used = ++e->uses;
+	close_unsealed(e, now_ns - UNSEALED_OPEN_NS);
 	if (f->reader)
 		return 0;
 	if (e->n_open >= OPEN_MAX_FILES)
 		close_oldest(e);
 	r = store_reader_open(f->path, &f->reader, err);
+	if (r && access(f->path, F_OK) < 0 && errno == ENOENT)
+		err_hint(err, "with --max-size the recorder removes the oldest files: look at "
+			      "those that are left");
 	if (r)
 		return r;
 	store_reader_spare_memory(f->reader);
+	f->opened_ns = now_ns;
 	e->n_open++;
 	return 0;
 }
@@ -127,6 +154,7 @@ int store_earlier_open(const char *const *paths, size_t n, const char *last,
 	}
 	if (!r)
 		r = look_at_last(e, last, err);
+	store_earlier_rest(e);
 	if (r)
 		store_earlier_close(e);
 	else
@@ -200,75 +228,62 @@ int store_earlier_of_chunk(struct store_earlier *e, uint64_t after, struct store
 	return 0;
 }
 
-bool store_earlier_find_checkpoint(struct store_earlier *e, uint64_t until,
-				   struct checkpoint_info *ret)
+int store_earlier_find_checkpoint(struct store_earlier *e, uint64_t until,
+				  struct checkpoint_info *ret, struct err *err)
 {
-	for (struct earlier_file *f = file_after(e, until) + 1; f-- > e->files;) {
-		struct err err;
+	int r = 0;
 
-		if (open_file(e, f, &err))
-			return false;
-		if (store_reader_find_checkpoint(f->reader, until - f->chunks_before, ret)) {
+	for (struct earlier_file *f = file_after(e, until) + 1; !r && f-- > e->files;) {
+		r = open_file(e, f, err);
+		if (!r)
+			r = store_reader_find_checkpoint(f->reader, until - f->chunks_before, ret,
+							 err);
+		if (r == 1)
 			ret->chunk += f->chunks_before;
-			return true;
-		}
 	}
-	return false;
+	return r;
 }
 
-bool store_earlier_checkpoint(struct store_earlier *e, enum checkpoint_kind kind, uint64_t chunk,
-			      struct buffer *ret)
+int store_earlier_checkpoint(struct store_earlier *e, enum checkpoint_kind kind, uint64_t chunk,
+			     struct buffer *ret, struct err *err)
 {
 	struct earlier_file *f = file_after(e, chunk);
-	struct err err;
+	int r = open_file(e, f, err);
 
-	return !open_file(e, f, &err) &&
-	       store_reader_checkpoint(f->reader, kind, chunk - f->chunks_before, ret);
+	return r ? r : store_reader_checkpoint(f->reader, kind, chunk - f->chunks_before, ret, err);
 }
 
-uint64_t store_earlier_chunk_at(struct store_earlier *e, uint64_t t_ns)
+int store_earlier_chunk_at(struct store_earlier *e, uint64_t t_ns, uint64_t *ret, struct err *err)
 {
 	size_t i = e->n - 1;
-	struct err err;
+	int r;
 
 	/* one without events has none that begins before */
 	while (i && (!e->files[i].extent.events || e->files[i].extent.first_ns > t_ns))
 		i--;
-	if (open_file(e, &e->files[i], &err))
-		return e->files[i].chunks_before;
-	return e->files[i].chunks_before + store_reader_chunk_at(e->files[i].reader, t_ns);
+	r = open_file(e, &e->files[i], err);
+	if (!r)
+		r = store_reader_chunk_at(e->files[i].reader, t_ns, ret, err);
+	if (!r)
+		*ret += e->files[i].chunks_before;
+	return r;
 }
 
 /* ---- snapshots ----------------------------------------------------------------------- */
 
-struct listing {
-	store_reader_snapshot_info *each;
-	void *arg;
-	uint64_t before;
-};
-
-static void list_one(void *arg, const struct snapshot_info *i)
-{
-	const struct listing *l = arg;
-	struct snapshot_info numbered = *i;
-
-	numbered.id += l->before;
-	l->each(l->arg, &numbered);
-}
-
 int store_earlier_list_snapshots(struct store_earlier *e, store_reader_snapshot_info *each,
 				 void *arg, struct err *err)
 {
-	struct listing l = {.each = each, .arg = arg};
 	int r = 0;
 
 	for (size_t i = 0; i < e->n && !r; i++) {
 		if (!e->files[i].extent.snapshots)
 			continue;
-		l.before = e->files[i].snapshots_before;
 		r = open_file(e, &e->files[i], err);
 		if (!r)
-			r = store_reader_snapshots(e->files[i].reader, list_one, &l, err);
+			r = store_reader_list_snapshots(e->files[i].reader,
+							e->files[i].snapshots_before, each, arg,
+							err);
 	}
 	return r;
 }
@@ -315,6 +330,20 @@ int store_earlier_name(struct store_earlier *e, struct catalog *c, struct err *e
 		r = open_file(e, &e->files[i], err);
 		if (!r)
 			r = store_reader_symbols(e->files[i].reader, name_one, &n, err);
+	}
+	return r;
+}
+
+/* ---- the RSS ------------------------------------------------------------------------- */
+
+int store_earlier_add_rss(struct store_earlier *e, struct timeline *t, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < e->n && !r; i++) {
+		r = open_file(e, &e->files[i], err);
+		if (!r)
+			r = store_reader_add_rss(e->files[i].reader, t, err);
 	}
 	return r;
 }

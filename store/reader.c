@@ -19,6 +19,7 @@
 #include "store/earlier.h"
 #include "store/seal.h"
 #include "store/snapshot_rows.h"
+#include "store/timeline_rows.h"
 
 #define BLOB_BYTES_MAX (64 << 20)
 
@@ -35,6 +36,8 @@ struct store_reader {
 	bool no_addresses; /* see store_reader_leave_out_addresses() */
 	struct store_earlier *earlier; /* somebody's, or NULL */
 	uint64_t chunks_before;	       /* in these */
+	bool knows_dropped;	       /* it is sealed, and was asked */
+	struct dropped_events dropped; /* then */
 };
 
 static int not_readable(struct store_reader *r, const char *why, struct err *err)
@@ -280,6 +283,8 @@ void store_reader_close(struct store_reader *r)
 {
 	if (!r)
 		return;
+	if (r->earlier)
+		store_earlier_rest(r->earlier);
 	sqlite3_finalize(r->next_chunk);
 	sqlite3_close(r->db);
 	catalog_release(&r->early);
@@ -296,6 +301,8 @@ static struct dropped_events own_dropped(struct store_reader *r)
 	struct dropped_events d = {0};
 	sqlite3_stmt *s = NULL;
 
+	if (r->knows_dropped)
+		return r->dropped;
 	if (sqlite3_prepare_v2(r->db, sql, -1, &s, NULL) != SQLITE_OK)
 		return d;
 	while (sqlite3_step(s) == SQLITE_ROW) { /* one statement: all of the same moment */
@@ -308,7 +315,11 @@ static struct dropped_events own_dropped(struct store_reader *r)
 		*number = value > 0 ? (uint64_t)value : 0;
 	}
 	sqlite3_finalize(s);
-	return d.events ? d : (struct dropped_events){0};
+	if (!d.events)
+		d = (struct dropped_events){0};
+	r->knows_dropped = r->is_sealed;
+	r->dropped = d;
+	return d;
 }
 
 static int missing_chunk(struct store_reader *r, uint64_t chunk, struct err *err)
@@ -403,6 +414,8 @@ static int next_chunk(struct store_reader *r, uint64_t after, struct chunk_info 
 		return missing_chunk(r, 1, err);
 	if (after < before)
 		result = store_earlier_of_chunk(r->earlier, after, &of, &before, err);
+	else if (r->earlier)
+		store_earlier_rest(r->earlier);
 	if (result)
 		return result;
 	of->no_addresses = r->no_addresses;
@@ -429,27 +442,28 @@ int store_reader_next_brief(struct store_reader *r, uint64_t after, struct chunk
 
 /* ---- checkpoints, and where a moment is ---------------------------------------------- */
 
-bool store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
-				  struct checkpoint_info *ret)
+int store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
+				 struct checkpoint_info *ret, struct err *err)
 {
 	uint64_t before = r->chunks_before;
 
 	if (until >= before && checkpoint_rows_find(r->db, until - before, ret) &&
 	    (!before || ret->chunk <= until - before)) {
 		ret->chunk += before;
-		return true;
+		return 1;
 	}
-	return before && store_earlier_find_checkpoint(r->earlier, until, ret);
+	return before ? store_earlier_find_checkpoint(r->earlier, until, ret, err) : 0;
 }
 
-bool store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, uint64_t chunk,
-			     struct buffer *ret)
+int store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, uint64_t chunk,
+			    struct buffer *ret, struct err *err)
 {
 	if (chunk >= r->chunks_before &&
 	    checkpoint_rows_read(r->db, kind, chunk - r->chunks_before, ret))
-		return true;
-	return chunk <= r->chunks_before && r->earlier &&
-	       store_earlier_checkpoint(r->earlier, kind, chunk, ret);
+		return 1;
+	if (chunk > r->chunks_before || !r->earlier)
+		return 0;
+	return store_earlier_checkpoint(r->earlier, kind, chunk, ret, err);
 }
 
 struct dropped_events store_reader_dropped(struct store_reader *r)
@@ -475,14 +489,15 @@ static uint64_t first_own_chunk(struct store_reader *r)
 	return one_number(r->db, "SELECT max(id) FROM chunk", &ok) > 0;
 }
 
-uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns)
+int store_reader_chunk_at(struct store_reader *r, uint64_t t_ns, uint64_t *ret, struct err *err)
 {
 	uint64_t first = first_own_chunk(r);
 	uint64_t own = checkpoint_rows_chunk_at(r->db, first, t_ns);
 
 	if (r->earlier && (!first || own < first) && !own_dropped(r).chunks)
-		return store_earlier_chunk_at(r->earlier, t_ns);
-	return own + r->chunks_before;
+		return store_earlier_chunk_at(r->earlier, t_ns, ret, err);
+	*ret = own + r->chunks_before;
+	return 0;
 }
 
 int64_t store_reader_number(struct store_reader *r, const char *key, int64_t otherwise)
@@ -579,54 +594,12 @@ void store_reader_spare_memory(struct store_reader *r)
 
 /* ---- the heap over time ------------------------------------------------------- */
 
-#define BUCKETS_MAX 65536 /* a recorder writes far fewer */
-
-static int load_buckets(struct store_reader *r, struct timeline *t)
+int store_reader_add_rss(struct store_reader *r, struct timeline *t, struct err *err)
 {
-	sqlite3_stmt *s = NULL;
-	int code = sqlite3_prepare_v2(r->db,
-				      "SELECT bucket, allocs, frees, allocated_bytes, live_bytes,"
-				      " max_live_bytes FROM timeline ORDER BY bucket", -1, &s,
-				      NULL);
+	uint64_t last_row = 0;
 
-	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-		uint64_t i = column_u64(s, 0);
-
-		code = i < BUCKETS_MAX ? SQLITE_OK : SQLITE_CORRUPT;
-		if (code)
-			break;
-		ARRAY_GROW(t->buckets, t->cap, i);
-		t->n = i + 1;
-		t->buckets[i] = (struct timeline_bucket){
-			.allocs = column_u64(s, 1),
-			.frees = column_u64(s, 2),
-			.allocated_bytes = column_u64(s, 3),
-			.live_bytes = column_u64(s, 4),
-			.max_live_bytes = column_u64(s, 5),
-		};
-	}
-	sqlite3_finalize(s);
-	return code;
-}
-
-static int load_rss(struct store_reader *r, struct timeline *t)
-{
-	sqlite3_stmt *s = NULL;
-	int code = sqlite3_prepare_v2(r->db,
-				      "SELECT rowid, time_ns, bytes FROM rss WHERE rowid > ?"
-				      " ORDER BY rowid", -1, &s, NULL);
-
-	if (code == SQLITE_OK)
-		code = sqlite3_bind_int64(s, 1, (sqlite3_int64)t->last_rss);
-	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-		code = SQLITE_OK;
-		t->last_rss = column_u64(s, 0);
-		ARRAY_GROW(t->rss, t->cap_rss, t->n_rss);
-		t->rss[t->n_rss++] =
-			(struct timeline_rss){.t_ns = column_u64(s, 1), .bytes = column_u64(s, 2)};
-	}
-	sqlite3_finalize(s);
-	return code;
+	return timeline_rows_rss(r->db, &last_row, true, t) == SQLITE_DONE ? 0
+									  : sqlite_failed(r, err);
 }
 
 int store_reader_timeline(struct store_reader *r, struct timeline *ret, struct err *err)
@@ -636,22 +609,22 @@ int store_reader_timeline(struct store_reader *r, struct timeline *ret, struct e
 		r->db, "SELECT value FROM recording WHERE key = 'timeline_start_ns'", &has_start);
 	uint64_t width = (uint64_t)one_number(
 		r->db, "SELECT value FROM recording WHERE key = 'timeline_width_ns'", &has_width);
+	int e = 0;
 
 	ret->n = 0;
 	ret->start_ns = start;
 	ret->width_ns = has_start && has_width ? width : 0;
-	if ((!ret->width_ns || load_buckets(r, ret) == SQLITE_DONE) &&
-	    load_rss(r, ret) == SQLITE_DONE)
-		return 0;
-	timeline_release(ret);
-	return sqlite_failed(r, err);
-}
-
-void timeline_release(struct timeline *t)
-{
-	free(t->buckets);
-	free(t->rss);
-	memset(t, 0, sizeof(*t));
+	if (ret->width_ns && timeline_rows_buckets(r->db, ret) != SQLITE_DONE)
+		e = sqlite_failed(r, err);
+	/* the copies that it has of those of the files before are fewer */
+	if (!e && r->earlier && !ret->has_earlier_rss)
+		e = store_earlier_add_rss(r->earlier, ret, err);
+	ret->has_earlier_rss = r->earlier != NULL;
+	if (!e && timeline_rows_rss(r->db, &ret->last_rss, r->earlier != NULL, ret) != SQLITE_DONE)
+		e = sqlite_failed(r, err);
+	if (e)
+		timeline_release(ret);
+	return e;
 }
 
 void store_reader_families(struct store_reader *r, store_reader_family *each, void *arg)
@@ -683,19 +656,21 @@ static void number_one(void *arg, const struct snapshot_info *i)
 	n->each(n->arg, &numbered);
 }
 
+int store_reader_list_snapshots(struct store_reader *r, uint64_t before,
+				store_reader_snapshot_info *each, void *arg, struct err *err)
+{
+	struct numbering n = {each, arg, before};
+
+	return snapshot_rows_list(r->db, number_one, &n) ? 0 : sqlite_failed(r, err);
+}
+
 int store_reader_snapshots(struct store_reader *r, store_reader_snapshot_info *each, void *arg,
 			   struct err *err)
 {
-	struct numbering n = {each, arg, 0};
-	int e = 0;
+	uint64_t before = r->earlier ? store_earlier_snapshots(r->earlier) : 0;
+	int e = r->earlier ? store_earlier_list_snapshots(r->earlier, each, arg, err) : 0;
 
-	if (r->earlier) {
-		n.before = store_earlier_snapshots(r->earlier);
-		e = store_earlier_list_snapshots(r->earlier, each, arg, err);
-	}
-	if (e)
-		return e;
-	return snapshot_rows_list(r->db, number_one, &n) ? 0 : sqlite_failed(r, err);
+	return e ? e : store_reader_list_snapshots(r, before, each, arg, err);
 }
 
 int store_reader_snapshot(struct store_reader *r, uint64_t id, struct snapshot *ret,

@@ -55,16 +55,16 @@ struct chunk_brief;
 int store_reader_next_brief(struct store_reader *r, uint64_t after, struct chunk_info *ret_info,
 			    struct chunk_brief *ret, struct err *err);
 
-/* The last checkpoint after chunk @until or before; false if there is none. */
-bool store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
-				  struct checkpoint_info *ret);
-/* What it has of @kind, unpacked (what was in @ret goes); false if that is not whole. */
-bool store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, uint64_t chunk,
-			     struct buffer *ret);
+/* The last checkpoint after chunk @until or before: 1, 0 if there is none, or a negative errno. */
+int store_reader_find_checkpoint(struct store_reader *r, uint64_t until,
+				 struct checkpoint_info *ret, struct err *err);
+/* What it has of @kind, unpacked (what was in @ret goes): 1, 0 if that is not whole. */
+int store_reader_checkpoint(struct store_reader *r, enum checkpoint_kind kind, uint64_t chunk,
+			    struct buffer *ret, struct err *err);
 /* What was dropped to keep it small, by now: it may become more while it is being written. */
 struct dropped_events store_reader_dropped(struct store_reader *r);
 /* The last chunk that begins at @t_ns or before; the one before the first if none does. */
-uint64_t store_reader_chunk_at(struct store_reader *r, uint64_t t_ns);
+int store_reader_chunk_at(struct store_reader *r, uint64_t t_ns, uint64_t *ret, struct err *err);
 
 /* A fact that is a number, without the rest of the catalog; @otherwise where it is not there. */
 int64_t store_reader_number(struct store_reader *r, const char *key, int64_t otherwise);
@@ -110,6 +110,7 @@ struct timeline {
 	} *rss; /* as they were recorded */
 	size_t n_rss, cap_rss;
 	uint64_t last_rss; /* the row; later ones are added */
+	bool has_earlier_rss; /* that of the files before is in it, which changes no more */
 };
 
 /*
@@ -137,6 +138,11 @@ struct store_extent {
 };
 
 int store_reader_extent(struct store_reader *r, struct store_extent *ret, struct err *err);
+/* As store_reader_snapshots(), of one file, with @before of them in others. */
+int store_reader_list_snapshots(struct store_reader *r, uint64_t before,
+				store_reader_snapshot_info *each, void *arg, struct err *err);
+/* Adds the samples of the RSS that are later than those in @t. */
+int store_reader_add_rss(struct store_reader *r, struct timeline *t, struct err *err);
 /* Table symbol, by frames and depths. */
 typedef void store_reader_symbol(void *arg, const struct symbol_record *s);
 

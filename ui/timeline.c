@@ -92,7 +92,7 @@ uint64_t timeline_rss_at(const struct ui *u)
 	uint64_t now = history_now_ns(u->history);
 	size_t at = t->n_rss;
 
-	while (at > 1 && t->rss[at - 1].t_ns > now)
+	while (at && t->rss[at - 1].t_ns > now)
 		at--;
 	return at ? t->rss[at - 1].bytes : 0;
 }

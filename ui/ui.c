@@ -263,7 +263,7 @@ static void draw_numbers(struct ui *u, struct canvas *c)
 	char a[FORMAT_MAX], text[4 * FORMAT_MAX];
 	struct analysis all;
 	struct small small;
-	uint64_t lost = lost_events(history_catalog(u->history));
+	uint64_t lost = lost_events(history_catalog(u->history)), rss = timeline_rss_at(u);
 	int col = 1;
 
 	history_analysis(u->history, GROUP_THREAD, false, &all);
@@ -289,8 +289,8 @@ static void draw_numbers(struct ui *u, struct canvas *c)
 	if (!counted)
 		col = put_number(c, col, "Calls ", format_count(a, all.totals.alloc_calls),
 				 STYLE_TEXT);
-	if (history_timeline(u->history).n_rss)
-		col = put_number(c, col, "RSS ", format_bytes(a, timeline_rss_at(u)), STYLE_TEXT);
+	if (rss)
+		col = put_number(c, col, "RSS ", format_bytes(a, rss), STYLE_TEXT);
 	if (!lost)
 		put_number(c, col, "Lost ", "0", STYLE_DIM);
 }

@@ -23,8 +23,8 @@ env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": tap.private_libc(work)}
 MS = 1000000
 
 
-def run(*args):
-    return subprocess.run([HEAPTRAIL, *args], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=tap.PATIENCE)
+def run(*args, stderr=subprocess.STDOUT):
+    return subprocess.run([HEAPTRAIL, *args], text=True, stdout=subprocess.PIPE, stderr=stderr, timeout=tap.PATIENCE)
 
 
 def number(path):
@@ -52,11 +52,14 @@ def merge(files, path):
     """All events and snapshots are in one file then, without a checkpoint: whatever is asked is found by reading all."""
     shutil.copy(files[-1], path)
     chunks = [row for f in files for row in recording.rows(f, "chunk", "id")]
+    rss = sorted({row for f in files for row in sql(f, "SELECT space, time_ns, bytes FROM rss")}, key=lambda row: row[1])
     snapshots = [row for f in files for row in recording.rows(f, "snapshot", "id")]
     with forging.changing(path) as db:
         db.execute("DELETE FROM chunk")
         db.execute("DELETE FROM checkpoint")
         db.execute("DELETE FROM snapshot")
+        db.execute("DELETE FROM rss")
+        db.executemany("INSERT INTO rss (space, time_ns, bytes) VALUES (?, ?, ?)", rss)
         db.executemany("DELETE FROM recording WHERE key = ?", [(key,) for key in DROPPED])
         for i, row in enumerate(chunks, 1):
             forging.put(db, "chunk", recording.CHUNK, {**row, "id": i})
@@ -67,30 +70,43 @@ def merge(files, path):
     return path
 
 
-def same(args, files, whole, after=()):
+def is_empty(text):
+    """Of what is JSON the rows, whatever they are called; of what is not, all but its first line."""
+    if not text.startswith("{"):
+        return len(text.splitlines()) < 2
+    data = json.loads(text)
+    return not any(data.get(key) for key in ("rows", "leaks", "snapshots", "wrong_frees"))
+
+
+def same(args, files, whole, after=(), status=0, has_rows=True):
     """What differs between both ways to give it; None if nothing.  The name and size of a file do."""
     texts = []
     for paths in (files, [whole]):
-        r = run(*args, *paths, *after)
-        text = re.sub(r'"bytes_on_disk": ?\d+', "", r.stdout).replace(sorted(paths, key=number)[-1], "FILE")
-        texts.append((r.returncode, text))
-    if texts[0] == texts[1]:
-        return None
-    return f"{' '.join(args)}: {texts[0]} {texts[1]}"
+        r = run(*args, *paths, *after, stderr=subprocess.PIPE)
+        text = re.sub(r'"bytes_on_disk": ?\d+', "", r.stdout)
+        texts.append((r.returncode, *(x.replace(sorted(paths, key=number)[-1], "FILE") for x in (text, r.stderr))))
+    if texts[0] != texts[1]:
+        return f"{' '.join(args)}: {texts[0]} {texts[1]}"
+    if texts[0][0] != status or (has_rows and is_empty(r.stdout)):
+        return f"{' '.join(args)}: both alike {texts[0]}"
+    return None
 
 
 def ends_of(files):
     """When the last event was of each file that has any, in ms after the recording began."""
     start = sql(files[0], "SELECT value FROM recording WHERE key = 'start_ns'")[0][0]
     last = [sql(f, "SELECT max(last_ns) FROM chunk")[0][0] for f in files]
-    return [(t - start) // MS for t in last if t]
+    end = sql(files[-1], "SELECT value FROM recording WHERE key = 'end_ns'")[0][0]
+    return [(min(t, end) - start) // MS for t in last if t]
 
 
 def threads():
     files, whole = record("noisy", "--mmap", "--frag-every", "300ms", "-d", "3500ms", "--", f"{TARGETS}/noisy", "3",
                           "1000000000")
     ends = ends_of(files)
-    windows(files, whole, ends)
+    windows(files, whole, ends, ("report", "--layer", "mmap", "--json"))
+    wrong = [same(("report", "--layer", "mmap", "--json", *when), files, whole) for when in ((), ("--at", f"{ends[1]}ms"))]
+    tap.ok(not any(wrong), f"what was mapped {wrong}")
     fragmentation(files, whole, ends)
     wrong = [same(("annotate", "--since", f"{ends[0] // 2}ms", "--until", f"{ends[1] + 100}ms"), files, whole, (SOURCE,)),
              same(("annotate",), files, whole, (SOURCE,))]
@@ -105,24 +121,30 @@ def blocks():
     windows(files, whole, ends)
     fragmentation(files, whole, ends)
     screens(files, whole)
+    unsealed(files, whole)
+    rss(files, whole)
+    impossible(files)
 
 
-def windows(files, whole, ends):
+def windows(files, whole, ends, *more):
     """Parts that begin in one file and end in another, or the same."""
     parts = [(ends[0] // 2, ends[1] + 100), (ends[0] - 50, ends[0] + 50), (ends[0] + 1, ends[-1] - 10), (ends[1] + 10, ends[1] + 300),
              (1, ends[-1]), (ends[0] // 3, ends[0] // 2)]
     for since, until in parts:
         when = ("--since", f"{since}ms", "--until", f"{until}ms")
         commands = [("report", "--json", "--by", by) for by in ("line", "stack", "thread", "size", "family")]
-        commands += [("report",), ("report", "--csv"), ("leaks",), ("leaks", "--json"), ("report", "--layer", "mmap", "--json")]
-        wrong = [x for x in (same((*c, *when), files, whole) for c in commands) if x]
+        commands += [("report",), ("report", "--csv"), ("leaks",), ("leaks", "--json"), *more]
+        # of blocks that live so shortly none may be left, and nothing was mapped then
+        wrong = [x for x in (same((*c, *when), files, whole, has_rows=c[0] != "leaks" and c not in more) for c in commands) if x]
         tap.ok(not wrong, f"from {since} to {until} ms, files end at {ends}: {len(wrong)} of {len(commands)} differ {wrong[:1]}")
-    wrong = [same(("report", "--json", "--since", f"{t}ms"), list(reversed(files)), whole) for t in (1, ends[0] + 5, ends[-2] + 5)]
+    wrong = [same((*command, "--json", "--since", f"{t}ms"), list(reversed(files)), whole)
+             for t in (1, ends[0] + 5, ends[-2] + 5) for command in (("report",), ("leaks", "--growth"))]
     tap.ok(not any(wrong), f"until the end, in any order {wrong}")
-    wrong = [same(("report", "--json", "--at", f"{t}ms"), files, whole) for t in (1, ends[0] // 2, *ends[:-1], ends[1] + 20)]
+    wrong = [same(("report", "--json", "--at", f"{t}ms"), files, whole, has_rows=t > 1) for t in (1, ends[0] // 2, *ends[:-1], ends[1] + 20)]
+    wrong += [same(("report", "--wrong-frees", "--json"), files, whole, has_rows=False)]
     wrong += [same(c, files, whole) for c in (("report", "--json", "--at", "peak"),
                                               ("leaks", "--growth", "--json"),
-                                              ("leaks", "--growth"), ("report",), ("leaks", "--json"), ("report", "--wrong-frees", "--json"))]
+                                              ("leaks", "--growth"), ("report",), ("leaks", "--json"))]
     tap.ok(not any(wrong), f"moments, and what needs all events {[w for w in wrong if w]}")
 
 
@@ -143,6 +165,59 @@ def screens(files, whole):
     script = ["", "{ " * 12, "{ " * 30, "{ " * 12 + "} } 2", "{ " * 20 + "6", "{ " * 8 + "4", "9", "0"]
     wrong = [same(("view", "--script", s, "--dump", "--size", "40x120"), files, whole) for s in script]
     tap.ok(not any(wrong), f"view: {len(script)} screens {[w for w in wrong if w][:1]}")
+
+
+def copies(files, folder):
+    os.mkdir(f"{work}/{folder}")
+    return [shutil.copy(f, f"{work}/{folder}/") for f in files]
+
+
+def unsealed(files, whole):
+    """The last one is being written, or its recorder was killed."""
+    files, (whole,) = copies(files, "unsealed"), copies([whole], "unsealed-all")
+    for path in (files[-1], whole):
+        with forging.changing(path, sealed=False):
+            pass
+    script = ["0", "0 " + "{ " * 12, "{ " * 12, "2"]
+    wrong = [same(("view", "--script", s, "--dump", "--size", "40x120"), files, whole) for s in script]
+    wrong += [same((*c, "--json"), files, whole) for c in (("leaks", "--growth"), ("report",))]
+    tap.ok(not any(wrong), f"the last one is not finished {[w for w in wrong if w][:1]}")
+
+
+def shown_rss(keys, *files):
+    """What the first lines say of it."""
+    found = re.search(r"RSS +([0-9.]+ [A-Za-z]+)", "\n".join(run("view", "--script", keys, "--dump", "--size", "40x200", *files).stdout.splitlines()[:4]))
+    return found and found[1]
+
+
+def rss(files, whole):
+    """A file has only some of the samples of those before it."""
+    files = copies(files, "rss")
+    samples = sql(whole, "SELECT time_ns, bytes FROM rss ORDER BY time_ns")
+    middle, size = samples[len(samples) // 2][0], 1 << 20
+    for i, f in enumerate([*files, *copies([whole], "rss-all")]):
+        with forging.changing(f) as db:  # of each sample it can be told which it is
+            db.executemany("UPDATE rss SET bytes = ? WHERE time_ns = ?", [(size * (k + 1), t) for k, (t, _) in enumerate(samples)])
+            if 0 < i < len(files):
+                db.execute("DELETE FROM rss WHERE time_ns <= ?", sql(files[i - 1], "SELECT max(time_ns) FROM rss")[0])
+    moments = ["{ " * n for n in range(0, 20, 3)]
+    several, one = ([shown_rss(keys, *paths) for keys in moments] for paths in (files, [f"{work}/rss-all/{os.path.basename(whole)}"]))
+    tap.ok(several == one and len(set(several)) > 4, f"the RSS at moments in any file {several} {one}")
+    late = copies([whole], "rss-late")[0]
+    with forging.changing(late) as db:
+        db.execute("DELETE FROM rss WHERE time_ns < ?", (middle,))
+    tap.ok(shown_rss("", late) and not shown_rss("{ " * 18, late), "before the first sample it is not known")
+
+
+def impossible(files):
+    """Numbers that no recorder gives."""
+    for n in (0, -1, (1 << 32) + 1, (1 << 63) - 1, -(1 << 63)):
+        first = f"{work}/impossible.trail"
+        shutil.copy(files[0], first)
+        with forging.changing(first) as db:
+            db.execute("UPDATE recording SET value = ? WHERE key = 'rotation_number'", (n,))
+        r = run("report", first, *files[1:])
+        tap.ok(r.returncode == 4 and "it cannot be number" in r.stdout, f"number {n}: {r.stdout}")
 
 
 def missing(files, ends):

@@ -74,9 +74,10 @@ static void begin(struct store_reader *reader, struct replay *replay, struct chu
 {
 	struct dropped_events dropped = store_reader_dropped(reader);
 	struct buffer b = {0};
+	struct err err;
 
 	if (dropped.events &&
-	    (!store_reader_checkpoint(reader, CHECKPOINT_HEAP, dropped.chunks, &b) ||
+	    (store_reader_checkpoint(reader, CHECKPOINT_HEAP, dropped.chunks, &b, &err) != 1 ||
 	     !checkpoint_restore_heap(replay, UINT64_MAX, b.data, b.len))) {
 		fprintf(stderr, "dump: the state behind what was dropped is missing\n");
 		exit(1);

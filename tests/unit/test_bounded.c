@@ -179,10 +179,12 @@ static void test_end_and_windows(void)
 static size_t count_checkpoints(const char *path, uint64_t *ret_chunks, size_t max)
 {
 	struct store_reader *r = open_reader(path);
-	struct checkpoint_info c = {.chunk = store_reader_chunk_at(r, UINT64_MAX)};
+	struct checkpoint_info c = {.chunk = 0};
 	size_t n = 0;
 
-	while (c.chunk && n < max && store_reader_find_checkpoint(r, c.chunk - 1, &c))
+	if (store_reader_chunk_at(r, UINT64_MAX, &c.chunk, &err))
+		bail_out("%s", err.what);
+	while (c.chunk && n < max && store_reader_find_checkpoint(r, c.chunk - 1, &c, &err) == 1)
 		ret_chunks[n++] = c.chunk;
 	store_reader_close(r);
 	return n;
@@ -194,7 +196,7 @@ static uint64_t moment_of(const char *path, uint64_t chunk)
 	struct store_reader *r = open_reader(path);
 	struct checkpoint_info c = {0};
 
-	store_reader_find_checkpoint(r, chunk, &c);
+	store_reader_find_checkpoint(r, chunk, &c, &err);
 	store_reader_close(r);
 	return c.t_ns;
 }

@@ -199,7 +199,7 @@ static void test_windows(void)
 	write_recording(plain, 0);
 	write_recording(with, 2);
 	r = open_reader(with);
-	ok(store_reader_find_checkpoint(r, UINT64_MAX, &info) && info.chunk && info.t_ns,
+	ok(store_reader_find_checkpoint(r, UINT64_MAX, &info, &err) == 1 && info.chunk && info.t_ns,
 	   "there are checkpoints");
 	store_reader_close(r);
 	for (int i = 0; i < 24; i++) {

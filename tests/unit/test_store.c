@@ -2,10 +2,13 @@
 /* What is put into a recording is read from it; test_store_errors.c has what goes wrong. */
 #include "config.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "store/earlier.h"
 #include "store/reader.h"
 #include "store/writer.h"
 #include "tests/unit/files.h"
@@ -335,12 +338,81 @@ static void test_events(void)
 	ok(empty_folder() == 1, "in one file");
 }
 
+/* ---- a file that another goes on from ------------------------------------------------- */
+
+static uint8_t journal_mode(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	uint8_t mode = 0;
+
+	if (pread(fd, &mode, 1, 18) != 1)
+		bail_out("cannot read %s", path);
+	close(fd);
+	return mode;
+}
+
+/* So many events, not closed. */
+static struct store_writer *begin_with(const char *path, uint64_t n)
+{
+	struct store_writer *w = create(path, true);
+
+	for (uint64_t i = 0; i < n; i++)
+		put_event(w, 1, (struct event){.kind = EVENT_ALLOC, .t_ns = 1 + i,
+					       .usable = USABLE_UNKNOWN});
+	store_writer_flush(w, &err);
+	return w;
+}
+
+static void test_earlier(void)
+{
+	char *first = xstrdup(in_folder("1.trail")), *last = xstrdup(in_folder("2.trail"));
+	struct store_writer *w = begin_with(first, 10), *next = create(last, true);
+	struct checkpoint_info found;
+	struct store_earlier *e = NULL;
+	struct store_reader *r = NULL;
+	struct chunk_info info;
+
+	store_writer_put_number(next, DROPPED_EVENTS_KEY, 10);
+	store_writer_put_number(next, DROPPED_UNTIL_KEY, 10);
+	store_writer_close(next, &err);
+	ok(!store_earlier_open((const char *const[]){first}, 1, last, &e, &err) &&
+		   !store_reader_open_after(last, e, &r, &err) &&
+		   store_reader_next_chunk(r, 0, &info, events, &err) == 1 && info.events == 10,
+	   "events of a file that is not complete yet");
+	ok(store_reader_next_chunk(r, 1, &info, events, &err) == 0, "then of the last");
+	store_writer_seal(w);
+	ok(!store_writer_close(w, &err) && journal_mode(first) == 1,
+	   "the first may become one file meanwhile");
+	ok(store_reader_next_chunk(r, 0, &info, events, &err) == 1 && info.events == 10,
+	   "and is read on");
+	store_reader_close(r);
+	store_earlier_close(e);
+	unlink(first);
+	w = begin_with(first, 10);
+	if (!ok(!store_earlier_open((const char *const[]){first}, 1, last, &e, &err) &&
+			!store_reader_open_after(last, e, &r, &err), "once more"))
+		return;
+	store_writer_close(w, &err);
+	unlink(first);
+	ok(store_reader_next_chunk(r, 0, &info, events, &err) < 0 && strstr(err.hint, "oldest"),
+	   "it was removed: %s", err.what);
+	memset(&err, 0, sizeof(err));
+	ok(store_reader_find_checkpoint(r, 1, &found, &err) < 0 && strstr(err.hint, "oldest"),
+	   "which a checkpoint says, too: %s", err.what);
+	store_reader_close(r);
+	store_earlier_close(e);
+	empty_folder();
+	free(first);
+	free(last);
+}
+
 int main(void)
 {
 	set_up("store");
 	test_catalog();
 	test_stacks();
 	test_events();
+	test_earlier();
 	ok(tear_down(), "nothing is left behind");
 	return done();
 }
