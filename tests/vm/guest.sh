@@ -73,5 +73,13 @@ bash -c 'while :; do for i in 1 2 3; do x=$x$i; done; x=; read -t 0.02 < <(:); d
 pid=$!
 sleep 0.3
 timed heaptrail record -d 2s -o /tmp/attach.trail -p $pid > /out/attach.log 2>&1 || { echo "failed attach"; cat /out/attach.log; }
+# what is resident adds up, also where the kernel tells less of pages; and the heap can be walked and looked at
+shows() { [[ $(< "$1") == *$2* ]]; } # file pattern
+heaptrail frag --json --walk-heap --max-pause 5s -d 300ms -o /tmp/frag.trail -p $pid > /out/frag.json 2> /out/frag.log &&
+	shows /out/frag.json '"unexplained_bytes": 0[!0-9]' || { echo "failed frag"; cat /out/frag.log /out/frag.json; }
+heaptrail info --json /tmp/frag.trail > /out/frag.info 2>&1
+shows /out/frag.info '"from_before": {*"error": null' || { echo "failed walk"; cat /out/frag.info; }
+heaptrail leaks --reachable --walk-heap --max-pause 5s -d 300ms -p $pid > /out/reachable 2>&1 &&
+	shows /out/reachable 'definitely lost' || { echo "failed reachable"; cat /out/reachable; }
 kill $pid
 stacks attach /tmp/attach.trail
