@@ -145,7 +145,7 @@ def texts(seed):
         until = json.loads(report("--json", "--at", f"{half // 1000000}ms", path).stdout)["growth"]
         tap.ok(until["from_ns"] + until["windows"] * until["window_ns"] <= half * 1.01 and until["windows"] >= 12,
                f"--at ends it earlier: {until}")
-        since(path, half // 1000000, g)
+        since(path, half // 1000000)
         for by in ("line", "function", "file", "module"):
             rows = json.loads(report("--json", "--by", by, path).stdout)["leaks"]
             tap.ok(rows and all("name" in x for x in rows) and
@@ -163,16 +163,18 @@ def texts(seed):
             tap.ok(r.returncode == 2 and "--growth" in r.stderr, f"not with {args[0]}: {r.stderr.splitlines()[:1]}")
 
 
-def since(path, t_ms, whole):
+def since(path, t_ms):
     """Only blocks that were allocated from the middle on: the leak goes on, until the end."""
-    rows = json.loads(report("--json", "--since", f"{t_ms}ms", path).stdout)["leaks"]
+    text = report("--json", "--since", f"{t_ms}ms", path).stdout
+    seconds = json.loads(text)["recording"]["duration_ns"] / 1e9 - t_ms / 1000
+    rows = json.loads(text)["leaks"]
     leak = next((x for x in rows if "leak_steady" in functions(x) and x["growth"]["growing"]), None)
     if not tap.ok(leak, f"--since {t_ms}ms: it still grows"):
         return
-    g = leak["growth"]
+    g, rate = leak["growth"], leak["bytes"] / seconds
     tap.ok(g["live_bytes"][-1] > 0.9 * leak["bytes"] and leak["blocks"] == g["alloc_calls"] and
-           0.8 * whole["bytes_per_hour"] < g["bytes_per_hour"] < 1.25 * whole["bytes_per_hour"],
-           f"as fast, with all that came: {g['bytes_per_hour']} of {whole['bytes_per_hour']} bytes/h, {g['live_bytes'][-1]} of {leak['bytes']}")
+           0.7 * rate < leak["growth_bytes_per_s"] < 1.4 * rate,
+           f"with all that came: {leak['growth_bytes_per_s']} of {rate} bytes/s, {g['live_bytes'][-1]} of {leak['bytes']}")
 
 
 def conditions(path, per_hour, folder):
