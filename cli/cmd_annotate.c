@@ -123,29 +123,44 @@ static bool is_meant(const char *file, const char *source)
 	return ends_with(file, source) || ends_with(source, file);
 }
 
-/* The file that SOURCE means; NULL, with a message, where that is none or more than one. */
-static const char *find_file(const struct rows *rows, const struct annotate_options *o)
+/* The file of @rows that @source means; NULL, with a message, where it may be more than one. */
+static const char *find_by_name(const struct rows *rows, const char *source, bool *ret_is_told)
 {
 	const char *found = NULL;
 	char safe[512], other[512];
 
 	for (size_t i = 0; i < rows->n; i++)
-		if (rows->rows[i].file && !strcmp(rows->rows[i].file, o->source))
+		if (rows->rows[i].file && !strcmp(rows->rows[i].file, source))
 			return rows->rows[i].file;
 	for (size_t i = 0; i < rows->n; i++) {
 		const char *file = rows->rows[i].file;
 
-		if (!file || !is_meant(file, o->source) || (found && !strcmp(found, file)))
+		if (!file || !is_meant(file, source) || (found && !strcmp(found, file)))
 			continue;
 		if (found) {
-			say("'%s' may be '%s' or '%s': give more of its path", o->source,
+			say("'%s' may be '%s' or '%s': give more of its path", source,
 			    format_safe(safe, sizeof(safe), found),
 			    format_safe(other, sizeof(other), file));
+			*ret_is_told = true;
 			return NULL;
 		}
 		found = file;
 	}
-	if (!found)
+	return found;
+}
+
+/* The file that SOURCE means; NULL, with a message, where that is none or more than one. */
+static const char *find_file(const struct rows *rows, const struct annotate_options *o)
+{
+	bool is_told = false;
+	const char *found = find_by_name(rows, o->source, &is_told);
+	/* it may go up by "..", which recorded paths never do */
+	char *real = found || is_told ? NULL : realpath(o->source, NULL);
+
+	if (real)
+		found = find_by_name(rows, real, &is_told);
+	free(real);
+	if (!found && !is_told)
 		say("nothing in '%s' was allocated by lines of '%s' (`heaptrail report "
 		    "--full-paths` lists files)", o->path, o->source);
 	return found;

@@ -94,6 +94,8 @@ def killed():
     tap.ok(re.search("take .inlined. .*program.c:4", r.stdout) and "missing:" not in r.stdout, "leaks: its frames")
     r = run("annotate", "--bytes", trail, "program.c")
     tap.ok(r.returncode == 0 and re.search(r"^ +70,000 .* 4  static inline", r.stdout, re.M), f"annotate: {r.stderr}")
+    there = f"{work}/../{os.path.basename(work)}/program.c"
+    tap.ok(run("annotate", "--bytes", trail, there).stdout == r.stdout, f"annotate {there}")
     for command in (["report"], ["report", "--by", "function"], ["leaks"], ["report", "--csv"]):
         r = run(*command, "--no-symbolize", trail)
         tap.ok(r.returncode == 0 and "program.c" not in r.stdout and "take" not in r.stdout, f"{command} --no-symbolize")
