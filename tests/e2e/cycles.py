@@ -21,6 +21,7 @@ WINDOWS, WINDOW_S = 25, 0.1
 WARM_UP = min(5, CYCLES - 1)  # after so many cycles nothing may grow
 GROWTH_KIB = 256
 LONG_S = 20
+THREAD_KIB = 0.5  # what the recorder keeps of a thread that has ended: its totals, by stack and size
 work = tempfile.mkdtemp(prefix="heaptrail-cycles.")
 libs = tap.private_libc(work)
 env = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libs}
@@ -148,17 +149,18 @@ def cycles():
                    f"{sizes[WARM_UP][i]} after {WARM_UP + 1}, {sizes[-1][i]} after the last")
         now = count(target.pid, "fd"), count(target.pid, "task")
         tap.ok(now == (files, tasks), f"the target has {now[0]} files and {now[1]} threads, as before")
-        few = max(1, min(10, CYCLES // 2))
-        first, last = median(peaks[:few]), median(peaks[-few:])
-        tap.ok(first and abs(last / first - 1) <= 0.05, f"the recorder's peak (VmHWM): median of the first {few} "
-               f"{first:.0f} KiB, of the last {last:.0f}, from {min(peaks)} to {max(peaks)}")
+        # how much it needs in so short a time is a matter of how many events come: the most that it ever does is not
+        half = max(1, CYCLES // 2)
+        first, last = max(peaks[:half]), max(peaks[-half:])
+        tap.ok(first and abs(last / first - 1) <= 0.05, f"the recorder's peak (VmHWM): at most {first} KiB in the first half, "
+               f"{last} in the last; median {median(peaks):.0f}, at least {min(peaks)}")
         answer = target.end()
         control.end()
     tap.ok(answer[:1] == ["right"], f"no block was damaged: {answer}")
 
 
 def long():
-    """How large the recorder is must not depend on how long it records, or how many threads have come and gone."""
+    """How large the recorder is must not depend on how long it records; of threads that have gone it keeps the totals."""
     with Busy() as target:
         target.ask("threads")
         r = beside.attach(target.pid, trail)
@@ -177,8 +179,9 @@ def long():
     early, late = median(sizes[quarter:2 * quarter]), median(sizes[-quarter:])
     tap.ok(status == 0 and answer[:1] == ["right"] and threads > 100 and events > 100000,
            f"recorded {events} events of {threads} threads in {LONG_S} s; the target says {answer}")
-    tap.ok(late <= early * 1.03, f"the recorder's VmRSS: {sizes[0]} KiB at first, median {early:.0f} in the second "
-           f"quarter, {late:.0f} in the last, at most {max(sizes)}")
+    # between the middles of these quarters half of the threads came
+    tap.ok(late <= early * 1.03 + THREAD_KIB * threads / 2, f"the recorder's VmRSS: {sizes[0]} KiB at first, median {early:.0f} in the "
+           f"second quarter, {late:.0f} in the last, at most {max(sizes)}")
 
 
 try:
