@@ -283,7 +283,7 @@ static char *describe_doubts(const struct judging *j, enum gate_metric metric)
 		return xstrdup("blocks that were not seen may point to others");
 	if (kind_of(metric) && d.doubtful_blocks > 0)
 		return xstrdup("it is not known whether memory that points to some blocks is the "
-			       "program's: record --mmap tells");
+			       "program's: record --mmap tells, but for glibc's malloc");
 	if (kind_of(metric) && j->leaks->kinds[BLOCK_NOT_LOOKED_AT].blocks)
 		return xstrdup("some blocks came after the look at them");
 	return NULL;

@@ -179,7 +179,7 @@ static void print_kinds(const struct leak_report *r)
 	if (k->flags & REACHABILITY_DOUBTFUL)
 		printf("  NOTE: to %s in %s blocks of what is possibly lost only memory points of "
 		       "which it is not known whether it is the program's or the allocator's: "
-		       "record --mmap tells\n",
+		       "record --mmap tells, but for glibc's malloc\n",
 		       view_bytes(a, doubtful(r, REACHABILITY_DOUBTFUL_BYTES_KEY),
 				  r->options->bytes),
 		       format_count(b, doubtful(r, REACHABILITY_DOUBTFUL_BLOCKS_KEY)));

@@ -110,7 +110,6 @@ void drain_begin_space(struct drain *d, const char *executable, uint64_t t_ns)
 	release_others(d);
 	usable_init(&d->usable, d->pid);
 	d->live_bytes = 0;
-	page_set_release(&d->block_pages);
 	d->before.are_all = false; /* they were the old program's */
 	replay_begin_space(&d->heap, d->space.id);
 	d->small.live_blocks = d->small.live_bytes = 0;

@@ -63,7 +63,7 @@ static void writer_failed(struct store_writer *w, int code)
 	w->failed_errno = e;
 	if (e == EIO)
 		err_set(&w->failure, ERR_FAILED, 0, "cannot write the recording '%s': %s", w->path,
-			sqlite3_errmsg(w->db));
+			sqlite3_errstr(code));
 	else
 		err_set(&w->failure, ERR_FAILED, e, "cannot write the recording '%s'", w->path);
 	if (e == ENOSPC || e == EDQUOT)

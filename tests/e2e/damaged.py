@@ -276,13 +276,14 @@ def forge_odd(name, events):
     return path
 
 
-def run_forged(base, seed):
+def run_forged(base, seed, forge=forging.forge, commands=(FORGED_COMMANDS, 2), also=lambda path: None):
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="forged.", dir=work) as folder:
         path = f"{folder}/t.trail"
         shutil.copy(base, path)
-        what = forging.forge(path, rng)
-        return [f"{what}, seed {seed}: {bad}" for bad in answers(path, rng.sample(FORGED_COMMANDS, 2))]
+        what = forge(path, rng)
+        wrong = list(answers(path, rng.sample(*commands)))
+        return [f"{what}, seed {seed}: {bad}" for bad in (*wrong, also(path)) if bad]
 
 
 def forged():
@@ -353,16 +354,6 @@ def adds_up(path):
     return None
 
 
-def run_forged_memory(base, seed):
-    rng = random.Random(seed)
-    with tempfile.TemporaryDirectory(prefix="forged.", dir=work) as folder:
-        path = f"{folder}/t.trail"
-        shutil.copy(base, path)
-        what = forging_memory.forge(path, rng)
-        wrong = list(answers(path, rng.sample(MEMORY_COMMANDS, 3)))
-        return [f"{what}, seed {seed}: {bad}" for bad in (*wrong, adds_up(path)) if bad]
-
-
 def forged_memory():
     """Snapshots, and who points to what."""
     if not forging.recording.has_zstd:
@@ -375,7 +366,7 @@ def forged_memory():
     tap.ok(min(counts) > 0 and not list(answers(base, MEMORY_COMMANDS)) and not adds_up(base), f"one as it was made: {counts}")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         chosen = [rng.randrange(1 << 48) for _ in range(cases)]
-        wrong = [bad for found in pool.map(lambda seed: run_forged_memory(base, seed), chosen) for bad in found]
+        wrong = [bad for found in pool.map(lambda seed: run_forged(base, seed, forging_memory.forge, (MEMORY_COMMANDS, 3), adds_up), chosen) for bad in found]
     for line in wrong[:20]:
         print("#", line)
     tap.ok(not wrong, f"{cases} forged looks at memory: {len(wrong)} wrong answers")

@@ -201,6 +201,16 @@ static uint64_t moment_of(const char *path, uint64_t chunk)
 	return c.t_ns;
 }
 
+/* All of the stream; a recorder is not as quick, either. */
+static void put_slowly(struct recorder *r, useconds_t pause_us)
+{
+	for (size_t to = 1; to < n_stream; to += 10000) {
+		put(r, to);
+		usleep(pause_us);
+	}
+	put(r, n_stream);
+}
+
 /* Checkpoints of very many blocks are made while recording goes on: they are as others. */
 static void test_meanwhile(void)
 {
@@ -215,11 +225,7 @@ static void test_meanwhile(void)
 	record(plain, 0);
 	start(&r, path, 0);
 	r.sums.blocks_at_once = 0;
-	for (size_t to = 1; to < n_stream; to += 10000) {
-		put(&r, to);
-		usleep(500); /* a recorder is not as quick, either */
-	}
-	put(&r, n_stream);
+	put_slowly(&r, 500);
 	finish(&r);
 	n = count_checkpoints(path, chunks, COUNT_OF(chunks));
 	ok(n >= 2, "%zu checkpoints were made meanwhile", n);
@@ -265,11 +271,7 @@ static void test_bounded_meanwhile(void)
 	record(plain, 0);
 	start(&r, path, max_size);
 	r.sums.blocks_at_once = 0;
-	for (size_t to = 1; to < n_stream; to += 10000) {
-		put(&r, to);
-		usleep(200); /* a recorder is not as quick, either */
-	}
-	put(&r, n_stream);
+	put_slowly(&r, 200);
 	finish(&r);
 	d = dropped_of(path);
 	ok(d.events && d.chunks && d.events < n_stream && count_checkpoints(path, chunks, 64),
