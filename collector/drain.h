@@ -48,6 +48,7 @@ struct drain_counts {
 	uint64_t unknown_frees, internal_frees, double_frees;
 	uint64_t mismatched_frees;
 	uint64_t unfinished_reallocs; /* their end was not seen */
+	uint64_t unknown_segments;    /* shared memory of which nobody could say how much */
 	uint64_t malformed;	      /* raw events of the wrong size or kind */
 	uint64_t guessed_frames;      /* in different stacks: found by the frame pointer */
 };

@@ -3,9 +3,11 @@
 #include "collector/drain_mappings.h"
 
 #include <linux/mman.h>
+#include <string.h>
 
 #include "collector/drain_stacks.h"
 #include "collector/family.h"
+#include "image/process_maps.h"
 
 #define PAGE 4096ull
 /* Whoever was to tell that addresses were given back does so within that time. */
@@ -158,7 +160,9 @@ static void make_room(struct drain *d, const struct ring_mapping *r, uint64_t st
 
 		if (!replaces) {
 			e.free_class = FREE_IMPLIED;
-			mappings_add_debt(&d->mappings, from, to, d->last_ns);
+			mappings_add_debt(&d->mappings,
+					  (struct mapping_debt){from, to, d->last_ns, found->start,
+								found->end});
 		}
 		cut(d, &e, from, to);
 	}
@@ -172,10 +176,29 @@ static void note_map(struct drain *d, const struct ring_mapping *r)
 	map(d, r, r->flags & MAP_ANONYMOUS ? FAMILY_ANONYMOUS : FAMILY_FILE, r->address, end);
 }
 
+/* The probe could not ask while something changed the mappings: they still say. */
+static uint64_t segment_bytes(const struct drain *d, uint64_t address)
+{
+	struct process_maps maps;
+	const struct process_map *found = NULL;
+	uint64_t bytes = 0;
+	struct err err;
+
+	if (process_maps_read(d->pid, &maps, &err) == 0)
+		found = process_maps_find(&maps, address);
+	if (found && found->start == address && !strncmp(found->path, "/SYSV", 5))
+		bytes = found->end - found->start;
+	process_maps_release(&maps);
+	return bytes;
+}
+
 static void note_segment(struct drain *d, const struct ring_mapping *r)
 {
-	uint64_t end = r->address + whole_pages(r->bytes);
+	uint64_t bytes = r->bytes ? r->bytes : segment_bytes(d, r->address);
+	uint64_t end = r->address + whole_pages(bytes);
 
+	if (!bytes)
+		d->counts.unknown_segments++;
 	make_room(d, r, r->address, end, true); /* SHM_REMAP */
 	map(d, r, FAMILY_SEGMENT, r->address, end);
 }
@@ -195,17 +218,13 @@ static void note_break(struct drain *d, const struct ring_mapping *r)
 
 /* ---- mremap() ---------------------------------------------------------------------------- */
 
-/* What was one block, no more and no less, is one elsewhere, or of another size. */
-static bool change_block(struct drain *d, const struct ring_mapping *r, uint64_t old_end,
+/* What was one block is one elsewhere, or of another size. */
+static void change_block(struct drain *d, const struct ring_mapping *r, const struct mapping *found,
 			 uint64_t end)
 {
-	const struct mapping *found = mappings_find(&d->mappings, r->old_address, old_end);
-	struct mapping m;
+	struct mapping m = mappings_remove(&d->mappings, found);
 	struct event e;
 
-	if (!found || found->start != r->old_address || found->end != old_end)
-		return false;
-	m = mappings_remove(&d->mappings, found);
 	make_room(d, r, r->address, end, r->flags & MREMAP_FIXED);
 	e = drain_event(d, &r->head, EVENT_REALLOC,
 			drain_alloc_stack(d, &r->head, r->stack, r->caller));
@@ -214,7 +233,29 @@ static bool change_block(struct drain *d, const struct ring_mapping *r, uint64_t
 	e.address = r->address;
 	e.size = end - r->address;
 	add(d, &e);
-	return true;
+}
+
+/*
+ * The block that the call is about, no more and no less; or NULL.  Whoever moves one may tell it
+ * after somebody was given what it has left: then the block there may be that one's.  What is cut
+ * off an end may be somebody's already, too: then the block is what is left of it.
+ */
+static const struct mapping *block_of(struct drain *d, const struct ring_mapping *r,
+				      uint64_t old_end, uint64_t end)
+{
+	const struct mapping *found = mappings_find(&d->mappings, r->old_address, old_end);
+	bool is_moved = r->address != r->old_address;
+
+	if (is_moved && mappings_owe(&d->mappings, r->old_address, old_end))
+		return NULL;
+	if (found && found->start == r->old_address && found->end == old_end)
+		return found;
+	if (is_moved || end >= old_end ||
+	    !mappings_owe_of_block(&d->mappings, r->old_address, old_end))
+		return NULL;
+	unmap(d, r, end, old_end);
+	found = mappings_find(&d->mappings, r->old_address, end);
+	return found && found->start == r->old_address && found->end == end ? found : NULL;
 }
 
 static void note_remap(struct drain *d, const struct ring_mapping *r)
@@ -225,11 +266,12 @@ static void note_remap(struct drain *d, const struct ring_mapping *r)
 	uint8_t family = known ? (uint8_t)replay_at(&d->heap, known->slot)->family
 			       : FAMILY_ANONYMOUS;
 	bool stays = r->flags & MREMAP_DONTUNMAP || !whole_pages(r->old_bytes);
+	const struct mapping *block = stays ? NULL : block_of(d, r, old_end, end);
 
-	/* where somebody was given what it has left, that one's block may look like it */
-	if (!stays && !mappings_owe(&d->mappings, r->old_address, old_end) &&
-	    change_block(d, r, old_end, end))
+	if (block) {
+		change_block(d, r, block, end);
 		return;
+	}
 	if (r->address != r->old_address) {
 		if (!stays)
 			unmap(d, r, r->old_address, old_end);

@@ -34,7 +34,7 @@ uint64_t losses_in_ring(const struct probes *p)
 
 uint64_t losses_count(const struct probes *p, const struct drain *d)
 {
-	uint64_t n = d->counts.malformed;
+	uint64_t n = d->counts.malformed + d->counts.unknown_segments;
 
 	for (int i = 0; i < PROBE_COUNTERS; i++)
 		if (loss_kinds[kinds[i]].misses_events)
@@ -42,10 +42,17 @@ uint64_t losses_count(const struct probes *p, const struct drain *d)
 	return n;
 }
 
+/* What the probes could not tell, and those who read their events neither. */
+static uint64_t told_by_drain(const struct drain *d, enum probe_counter counter)
+{
+	return counter == COUNTER_UNREADABLE ? d->counts.unknown_segments : 0;
+}
+
 void losses_put(struct store_writer *w, const struct probes *p, struct drain *d)
 {
 	for (int i = 0; i < PROBE_COUNTERS; i++)
 		store_writer_put_loss(w, loss_kinds[kinds[i]].name,
-				      probes_counter(p, (enum probe_counter)i));
+				      probes_counter(p, (enum probe_counter)i) +
+					      told_by_drain(d, (enum probe_counter)i));
 	drain_write_counts(d);
 }

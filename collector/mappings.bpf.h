@@ -44,14 +44,15 @@ static long try_segment(ht_u32 i, struct segment *s)
 	return bpf_ktime_get_ns() > s->until_ns;
 }
 
-/* The length of the shared memory that was just mapped there: no argument tells it. */
+/*
+ * The length of the shared memory that was just mapped there: no argument tells it.  0: something
+ * else changes the mappings, as khugepaged does.
+ */
 static __noinline ht_u64 segment_bytes(ht_u64 address)
 {
 	struct segment s = {.address = address};
 
 	bpf_loop(1 << 20, try_segment, &s, 0);
-	if (!s.bytes)
-		count(COUNTER_UNREADABLE);
 	return s.bytes;
 }
 
@@ -104,7 +105,6 @@ static __always_inline int read_call(struct pt_regs *ctx, ht_u64 number, struct 
 	} else if (number == __NR_shmat) {
 		e->op = MAPPING_SEGMENT;
 		e->bytes = segment_bytes(result);
-		return e->bytes != 0;
 	} else {
 		e->op = MAPPING_DETACH;
 		e->address = REGISTER(ctx, rdi);

@@ -56,14 +56,14 @@ struct mapping mappings_remove(struct mappings *m, const struct mapping *found)
 /* More are owed only where those who were to tell were lost. */
 #define DEBTS_MAX 1024
 
-void mappings_add_debt(struct mappings *m, uint64_t start, uint64_t end, uint64_t t_ns)
+void mappings_add_debt(struct mappings *m, struct mapping_debt debt)
 {
 	if (m->n_debts == DEBTS_MAX) {
 		memmove(m->debts, m->debts + 1, (DEBTS_MAX - 1) * sizeof(*m->debts));
 		m->n_debts--;
 	}
 	ARRAY_GROW(m->debts, m->cap_debts, m->n_debts);
-	m->debts[m->n_debts++] = (struct mapping_debt){start, end, t_ns};
+	m->debts[m->n_debts++] = debt;
 }
 
 bool mappings_owe(const struct mappings *m, uint64_t start, uint64_t end)
@@ -72,6 +72,24 @@ bool mappings_owe(const struct mappings *m, uint64_t start, uint64_t end)
 		if (m->debts[i].start < end && start < m->debts[i].end)
 			return true;
 	return false;
+}
+
+bool mappings_owe_of_block(const struct mappings *m, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < m->n_debts; i++)
+		if (m->debts[i].block_start == start && m->debts[i].block_end == end)
+			return true;
+	return false;
+}
+
+/* The rest of @d. */
+static void add_rest(struct mappings *m, struct mapping_debt d, uint64_t start, uint64_t end)
+{
+	if (start >= end)
+		return;
+	d.start = start;
+	d.end = end;
+	mappings_add_debt(m, d);
 }
 
 bool mappings_take_debt(struct mappings *m, uint64_t start, uint64_t end, uint64_t since_ns,
@@ -90,10 +108,8 @@ bool mappings_take_debt(struct mappings *m, uint64_t start, uint64_t end, uint64
 		*ret = d;
 		ret->start = d.start < start ? start : d.start;
 		ret->end = d.end > end ? end : d.end;
-		if (d.start < start)
-			mappings_add_debt(m, d.start, start, d.t_ns);
-		if (d.end > end)
-			mappings_add_debt(m, end, d.end, d.t_ns);
+		add_rest(m, d, d.start, start);
+		add_rest(m, d, end, d.end);
 		return true;
 	}
 	return false;

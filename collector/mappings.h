@@ -23,6 +23,7 @@ struct mappings {
 	 */
 	struct mapping_debt {
 		uint64_t start, end, t_ns;
+		uint64_t block_start, block_end; /* what they were a part of */
 	} *debts;
 	size_t n_debts, cap_debts;
 };
@@ -38,7 +39,9 @@ struct mapping mappings_remove(struct mappings *m, const struct mapping *found);
 
 /* Is any of [@start, @end) owed? */
 bool mappings_owe(const struct mappings *m, uint64_t start, uint64_t end);
-void mappings_add_debt(struct mappings *m, uint64_t start, uint64_t end, uint64_t t_ns);
+/* … of what was one block of just these addresses? */
+bool mappings_owe_of_block(const struct mappings *m, uint64_t start, uint64_t end);
+void mappings_add_debt(struct mappings *m, struct mapping_debt debt);
 /*
  * Takes out what lies in [@start, @end) of some debt, and returns it; the rest of that stays.
  * Those from before @since_ns are forgotten: whoever was to tell was lost.  False: there is none.

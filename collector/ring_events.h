@@ -200,7 +200,7 @@ enum mapping_op {
 	MAPPING_UNMAP,	 /* munmap() */
 	MAPPING_REMAP,	 /* mremap(): from old_bytes at old_address; its flags */
 	MAPPING_BREAK,	 /* brk(): the end of its heap, from old_address to address */
-	MAPPING_SEGMENT, /* shmat() */
+	MAPPING_SEGMENT, /* shmat(): bytes 0: not known */
 	MAPPING_DETACH,	 /* shmdt() */
 	MAPPING_OPS
 };

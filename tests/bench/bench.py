@@ -116,8 +116,7 @@ def bpftrace(target, pairs):
                          stderr=subprocess.DEVNULL)
     wait_for_probe(target, "bpftrace", b)
     result = target.run(pairs, True)[0]
-    b.send_signal(2)
-    b.wait()
+    beside.end_bpftrace(b)
     return result, None
 
 

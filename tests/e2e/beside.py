@@ -68,6 +68,15 @@ def interrupt(process):
 # ---- processes ---------------------------------------------------------------------------
 
 
+def end_bpftrace(process):
+    """It sees a signal only while it waits for events."""
+    def has_ended():
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        return process.poll() is not None
+    wait_until(has_ended, pause=0.2)
+
+
 def status(pid, key):
     """A line of /proc/PID/status, without its key; None when the process has ended."""
     try:

@@ -118,7 +118,7 @@ def trampolines():
             functions, end = the_stack()
             tap.ok(r.returncode == 0 and functions[:21] == ["descend"] * 20 + ["main"] and (how == "fp" or end == COMPLETE),
                    f"{how}, 20 return probes on the stack: {functions}, end {end}")
-        b.send_signal(2)
+        beside.end_bpftrace(b)
         counted = b.stdout.read()
     tap.ok("@n: 40" in counted, f"the return probes were there: {counted.strip()!r}")
 

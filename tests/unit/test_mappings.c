@@ -53,7 +53,7 @@ static void test_debts(void)
 	struct mappings m = {0};
 	struct mapping_debt d;
 
-	mappings_add_debt(&m, 10, 20, 100);
+	mappings_add_debt(&m, (struct mapping_debt){10, 20, 100, 5, 25});
 	ok(mappings_owe(&m, 19, 30) && !mappings_owe(&m, 20, 30) && !mappings_owe(&m, 0, 10),
 	   "what is owed");
 	ok(!mappings_take_debt(&m, 20, 30, 0, &d), "nothing of it lies elsewhere");
@@ -64,11 +64,11 @@ static void test_debts(void)
 	ok(mappings_take_debt(&m, 0, 100, 0, &d) && mappings_take_debt(&m, 0, 100, 0, &d) &&
 		   !mappings_take_debt(&m, 0, 100, 0, &d),
 	   "one by one");
-	mappings_add_debt(&m, 10, 20, 100);
+	mappings_add_debt(&m, (struct mapping_debt){10, 20, 100, 5, 25});
 	ok(!mappings_take_debt(&m, 0, 100, 101, &d) && !mappings_owe(&m, 0, 100),
 	   "an old one is forgotten");
 	for (uint64_t i = 0; i < 5000; i++)
-		mappings_add_debt(&m, i * 10, i * 10 + 5, i);
+		mappings_add_debt(&m, (struct mapping_debt){i * 10, i * 10 + 5, i, i * 10, i * 10 + 5});
 	ok(!mappings_owe(&m, 0, 10) && mappings_owe(&m, 49990, 50000) && m.n_debts < 5000,
 	   "and there are not too many (%zu)", m.n_debts);
 	mappings_release(&m);
