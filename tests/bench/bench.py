@@ -17,6 +17,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+import beside  # noqa: E402
 import tap  # noqa: E402
 
 HEAPTRAIL = os.environ["HEAPTRAIL"]
