@@ -97,7 +97,7 @@ def has_no_more(env, words):
 
 
 def metric(port, name):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as r:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=tap.PATIENCE) as r:
         return sum(float(line.rsplit(" ", 1)[1]) for line in r.read().decode().splitlines() if line.startswith(name))
 
 

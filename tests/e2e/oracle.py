@@ -22,7 +22,7 @@ VALGRIND = next((p for p in ("/usr/bin/valgrind.bin", shutil.which("valgrind")) 
 LIBEXEC = next((d for d in ("/usr/libexec/valgrind", "/usr/lib/valgrind", "/usr/lib/x86_64-linux-gnu/valgrind",
                             "/usr/lib64/valgrind") if os.path.exists(d + "/vgpreload_core-amd64-linux.so")), None)
 
-VALGRINDS_PATIENCE = 10 * tap.PATIENCE
+VALGRINDS_PATIENCE = 3 * tap.PATIENCE
 work = tempfile.mkdtemp(prefix="heaptrail-oracle.")
 libs = tap.private_libc(work)
 # what the tools write lies elsewhere: a program that lists its folder would count it
