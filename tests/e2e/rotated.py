@@ -146,7 +146,8 @@ def bounded():
     removed = re.search(r"in (\d+) files.*\n.*removed the oldest (\d+) of these \(--max-size\)", out)
     tap.ok(p.returncode == 0 and removed and 1 not in left and left == list(range(int(removed[2]) + 1, int(removed[1]) + 1)),
            f"the oldest are removed, {left} are left {out}")
-    tap.ok(1 << 20 < most < max_size + (1 << 20), f"{most} bytes at most were there, of a bound of {max_size}")
+    # as of one file: the log of what is written comes on top
+    tap.ok(1 << 20 < most < max_size * 1.1 + (2 << 20), f"{most} bytes at most were there, of a bound of {max_size}")
     tap.ok("warning" not in out and not glob.glob(f"{work}/part*-*"), "nothing else is left, and nothing failed")
     tap.ok(numbers(files[-1]) == numbers(whole) and numbers(*files) == numbers(whole), "the last has the numbers of a whole recording")
     tap.ok(all(json.loads(run("info", "--json", f).stdout)["recording"]["complete"] for f in files), "all that are left are complete")
