@@ -259,7 +259,7 @@ static int load_rows(sqlite3 *db, struct loading *l, const char *table, uint64_t
 		     scan_row *load)
 {
 	l->rows = from;
-	return scan_table(db, table, (int64_t)from, load, l);
+	return scan_table(db, table, (int64_t)from, INT64_MAX, load, l);
 }
 
 /* Whoever is the first gets what is there already. */
@@ -303,16 +303,28 @@ int catalog_rows_update(sqlite3 *db, struct catalog *early, struct catalog *c)
 	return code;
 }
 
-int catalog_rows_seal(sqlite3 *db, struct seal_parts *parts, struct catalog *early,
+/* Two load stacks at the same time: there is room for all, so that none moves. */
+static void *split_stacks(void *halves, int64_t middle, int64_t last)
+{
+	struct loading *first = halves, *second = first + 1;
+	struct catalog *c = first->c;
+
+	ARRAY_GROW(c->stacks, c->cap_stacks, last);
+	c->n_stacks = (size_t)last + 1;
+	*second = (struct loading){.c = c, .rows = (uint64_t)middle};
+	return second;
+}
+
+int catalog_rows_seal(sqlite3 *db, sqlite3 *other, struct seal_parts *parts, struct catalog *early,
 		      char ret[SEAL_MAX])
 {
-	struct loading frames = {.c = early}, stacks = frames;
-	const struct seal_taker takers[] = {{"frame", load_frame, &frames},
-					    {"stack", load_stack, &stacks},
+	struct loading frames = {.c = early}, stacks[2] = {frames};
+	const struct seal_taker takers[] = {{"frame", load_frame, &frames, NULL},
+					    {"stack", load_stack, stacks, split_stacks},
 					    {0}};
-	int code = seal_compute(db, parts, takers, ret);
+	int code = seal_compute(db, other, parts, takers, ret);
 
-	if (code || frames.is_odd || stacks.is_odd)
+	if (code || frames.is_odd || stacks[0].is_odd || stacks[1].is_odd)
 		catalog_release(early); /* it says so, or whoever loads them will */
 	return code;
 }

@@ -19,7 +19,7 @@ struct catalog;
  * The seal that @db should have, see seal_compute().  On the way @early, which is zeroed, gets
  * the frames and stacks, if they are possible.
  */
-int catalog_rows_seal(sqlite3 *db, struct seal_parts *parts, struct catalog *early,
+int catalog_rows_seal(sqlite3 *db, sqlite3 *other, struct seal_parts *parts, struct catalog *early,
 		      char ret[SEAL_MAX]);
 /*
  * @c gets what it lacks: frames and stacks come from @early if there are any, and are moved.

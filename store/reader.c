@@ -77,6 +77,8 @@ static int64_t one_number(sqlite3 *db, const char *sql, bool *ret_ok)
 	return v;
 }
 
+#define LARGE_BYTES (1 << 20)
+
 /* What a plain look at the file says: clearer messages than SQLite's. */
 struct file_head {
 	bool is_in_wal_mode;
@@ -126,7 +128,7 @@ static int64_t wal_bytes(const struct store_reader *r)
  * In WAL mode, and no WAL is there: nobody writes it, as a recorder makes one first
  * of all.  Opened so, SQLite makes no files beside it, which we may not do or leave.
  */
-static int open_immutable(struct store_reader *r)
+static int open_immutable(struct store_reader *r, sqlite3 **ret)
 {
 	static const char hex[] = "0123456789abcdef";
 	struct buffer uri = {0};
@@ -142,22 +144,29 @@ static int open_immutable(struct store_reader *r)
 			buffer_append(&uri, p, 1);
 	}
 	buffer_append(&uri, "?immutable=1", 13);
-	code = sqlite3_open_v2((char *)uri.data, &r->db,
+	code = sqlite3_open_v2((char *)uri.data, ret,
 			       SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
 	buffer_release(&uri);
 	return code;
 }
 
-static void harden(struct store_reader *r)
+static void harden(sqlite3 *db)
 {
-	sqlite3_busy_timeout(r->db, 2000);
-	sqlite3_limit(r->db, SQLITE_LIMIT_LENGTH, BLOB_BYTES_MAX);
-	sqlite3_db_config(r->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	sqlite3_db_config(r->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	sqlite3_db_config(r->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
-	sqlite3_db_config(r->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+	sqlite3_busy_timeout(db, 2000);
+	sqlite3_limit(db, SQLITE_LIMIT_LENGTH, BLOB_BYTES_MAX);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
 	/* a cell that reaches beyond its page is damage: say so, at once */
-	sqlite3_exec(r->db, "PRAGMA cell_size_check=ON", NULL, NULL, NULL);
+	sqlite3_exec(db, "PRAGMA cell_size_check=ON", NULL, NULL, NULL);
+}
+
+static int open_plainly(struct store_reader *r, bool is_immutable, sqlite3 **ret)
+{
+	return is_immutable ? open_immutable(r, ret)
+			    : sqlite3_open_v2(r->path, ret,
+					      SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
 }
 
 static int check_version(struct store_reader *r, struct err *err)
@@ -179,19 +188,38 @@ static int check_version(struct store_reader *r, struct err *err)
 	return -EBADMSG;
 }
 
-static int check_seal(struct store_reader *r, bool in_wal_mode, struct err *err)
+/* Of a large file two threads compute it, of which the second has a connection of its own. */
+static int compute_seal(struct store_reader *r, bool is_large, bool is_immutable,
+			char ret[SEAL_MAX])
+{
+	sqlite3 *other = NULL;
+	int code;
+
+	if (is_large && open_plainly(r, is_immutable, &other) == SQLITE_OK) {
+		harden(other);
+	} else {
+		sqlite3_close(other);
+		other = NULL;
+	}
+	code = catalog_rows_seal(r->db, other, &r->parts, &r->early, ret);
+	sqlite3_close(other);
+	return code;
+}
+
+static int check_seal(struct store_reader *r, const struct file_head *head, bool is_immutable,
+		      struct err *err)
 {
 	char has[SEAL_MAX], should[SEAL_MAX];
 
 	r->is_sealed = seal_read(r->db, has);
-	if (!r->is_sealed && in_wal_mode)
+	if (!r->is_sealed && head->is_in_wal_mode)
 		return 0;
 	if (!r->is_sealed) { /* only one that was sealed leaves WAL mode */
 		not_readable(r, "its seal is missing", err);
 		err_hint(err, DAMAGED_HINT);
 		return -EBADMSG;
 	}
-	if (catalog_rows_seal(r->db, &r->parts, &r->early, should) != 0)
+	if (compute_seal(r, head->bytes >= LARGE_BYTES, is_immutable, should) != 0)
 		return sqlite_failed(r, err);
 	if (!strcmp(has, should))
 		return 0;
@@ -204,7 +232,7 @@ static int open_database(struct store_reader *r, struct err *err)
 {
 	struct file_head head = {0};
 	int64_t application, wal;
-	bool ok;
+	bool ok, is_immutable;
 	int e = check_file(r, &head, err), code;
 
 	if (e)
@@ -217,14 +245,11 @@ static int open_database(struct store_reader *r, struct err *err)
 		err_hint(err, "copy it again, all of it");
 		return -EBADMSG;
 	}
-	if (head.is_in_wal_mode && wal < 0)
-		code = open_immutable(r);
-	else
-		code = sqlite3_open_v2(r->path, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
-				       NULL);
+	is_immutable = head.is_in_wal_mode && wal < 0;
+	code = open_plainly(r, is_immutable, &r->db);
 	if (code != SQLITE_OK)
 		return sqlite_failed(r, err);
-	harden(r);
+	harden(r->db);
 	application = one_number(r->db, "PRAGMA application_id", &ok);
 	if (!ok)
 		return sqlite_failed(r, err);
@@ -232,7 +257,7 @@ static int open_database(struct store_reader *r, struct err *err)
 		return not_readable(r, "it is a SQLite file, but not a heaptrail recording", err);
 	e = check_version(r, err);
 	if (!e)
-		e = check_seal(r, head.is_in_wal_mode, err);
+		e = check_seal(r, &head, is_immutable, err);
 	r->lacks_wal = !r->is_sealed && head.is_in_wal_mode && wal <= 0;
 	return e;
 }

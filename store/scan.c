@@ -48,13 +48,14 @@ static char *statement_of(sqlite3 *db, const char *table, int *ret_code)
 		append_text(&b, sqlite3_mprintf("%s\"%w\"", i ? "," : "",
 						sqlite3_column_name(s, i)));
 	/* another index would give another order */
-	append_text(&b, sqlite3_mprintf(") FROM \"%w\" NOT INDEXED WHERE rowid >= ?", table));
+	append_text(&b, sqlite3_mprintf(") FROM \"%w\" NOT INDEXED WHERE rowid BETWEEN ? AND ?",
+					table));
 	buffer_append(&b, "", 1);
 	sqlite3_finalize(s);
 	return (char *)b.data;
 }
 
-int scan_table(sqlite3 *db, const char *table, int64_t from, scan_row *each, void *arg)
+int scan_table(sqlite3 *db, const char *table, int64_t from, int64_t to, scan_row *each, void *arg)
 {
 	struct scanning scanning = {each, arg};
 	sqlite3_stmt *s = NULL;
@@ -69,6 +70,8 @@ int scan_table(sqlite3 *db, const char *table, int64_t from, scan_row *each, voi
 		code = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
 	if (code == SQLITE_OK)
 		code = sqlite3_bind_int64(s, 1, from);
+	if (code == SQLITE_OK)
+		code = sqlite3_bind_int64(s, 2, to);
 	while (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW)
 		code = SQLITE_OK;
 	sqlite3_finalize(s);

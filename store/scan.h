@@ -15,9 +15,10 @@
 typedef bool scan_row(void *arg, sqlite3_value *const *values, int n);
 
 /*
- * Gives the rows of @table, which has ids, from id @from on.  Returns 0, SQLite's error code,
+ * Gives the rows of @table, which has ids, from id @from to @to.  Returns 0, SQLite's error code,
  * or SQLITE_ABORT after @each returned false.
  */
-int scan_table(sqlite3 *db, const char *table, int64_t from, scan_row *each, void *arg);
+int scan_table(sqlite3 *db, const char *table, int64_t from, int64_t to, scan_row *each,
+	       void *arg);
 
 #endif

@@ -2,6 +2,7 @@
 #include "config.h"
 #include "store/seal.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -145,7 +146,95 @@ static bool has_rows(sqlite3 *db, const char *sql)
 	return has;
 }
 
-static int read_table(sqlite3 *db, size_t i, const struct seal_taker *takers,
+/* ---- one table by two -------------------------------------------------------------------- */
+
+/* Of smaller ones a thread costs as much. */
+#define SPLIT_ROWS_MIN 65536
+#define ROW_BYTES_MIN 4
+
+static int64_t one_number(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *s = NULL;
+	int64_t n = 0;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW)
+		n = sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	return n;
+}
+
+/* The last id of a table that is worth two threads; 0: it is not, or no such file has so many. */
+static int64_t last_of_many(sqlite3 *db, const char *table)
+{
+	char *sql = sqlite3_mprintf("SELECT max(rowid) FROM \"%w\"", table);
+	int64_t last = sql ? one_number(db, sql) : 0;
+	int64_t pages = one_number(db, "PRAGMA page_count");
+	bool is_possible = last / ROW_BYTES_MIN <= pages * one_number(db, "PRAGMA page_size");
+
+	sqlite3_free(sql);
+	return is_possible && last >= SPLIT_ROWS_MIN ? last : 0;
+}
+
+/* The rows behind the middle, by a thread of its own. */
+struct second_half {
+	pthread_t thread;
+	sqlite3 *db;
+	const char *table;
+	int64_t middle, last;
+	struct seal_taker taker;
+	struct reading reading;
+	int code;
+};
+
+static void *read_second_half(void *arg)
+{
+	struct second_half *h = arg;
+
+	h->code = scan_table(h->db, h->table, h->middle + 1, h->last, add_row, &h->reading);
+	add_batch(&h->reading, 1);
+	return NULL;
+}
+
+static int read_by_two(sqlite3 *db, struct second_half *h, struct reading *r)
+{
+	int code;
+
+	if (r->taker) {
+		h->taker = *r->taker;
+		h->taker.arg = r->taker->split(r->taker->arg, h->middle, h->last);
+		h->reading.taker = &h->taker;
+	}
+	if (pthread_create(&h->thread, NULL, read_second_half, h)) {
+		code = scan_table(db, h->table, INT64_MIN, h->middle, add_row, r);
+		h->db = db;
+		read_second_half(h);
+	} else {
+		code = scan_table(db, h->table, INT64_MIN, h->middle, add_row, r);
+		pthread_join(h->thread, NULL);
+	}
+	add_batch(r, 1);
+	buffer_release(&h->reading.bytes);
+	r->part.crc = (uint32_t)crc32_combine(r->part.crc, h->reading.part.crc,
+					      (z_off_t)h->reading.part.len_bytes);
+	r->part.len_bytes += h->reading.part.len_bytes;
+	r->part.n_rows += h->reading.part.n_rows;
+	return code ? code : h->code;
+}
+
+static int read_large(sqlite3 *db, sqlite3 *other, const char *table, struct reading *r)
+{
+	bool may_split = other && (!r->taker || r->taker->split);
+	int64_t last = may_split ? last_of_many(db, table) : 0;
+	struct second_half h = {.db = other, .table = table, .middle = last / 2, .last = last};
+
+	return last ? read_by_two(db, &h, r)
+		    : scan_table(db, table, INT64_MIN, INT64_MAX, add_row, r);
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
+static int read_table(sqlite3 *db, sqlite3 *other, size_t i, const struct seal_taker *takers,
 		      struct seal_part *ret)
 {
 	struct reading r = {.part.is_known = true};
@@ -159,7 +248,7 @@ static int read_table(sqlite3 *db, size_t i, const struct seal_taker *takers,
 		if (!strcmp(takers->table, tables[i].sql))
 			r.taker = takers;
 	buffer_append(&r.bytes, &i, sizeof(i));
-	code = tables[i].is_large ? scan_table(db, tables[i].sql, INT64_MIN, add_row, &r)
+	code = tables[i].is_large ? read_large(db, other, tables[i].sql, &r)
 				  : read_rows(db, tables[i].sql, &r);
 	add_batch(&r, 1);
 	buffer_release(&r.bytes);
@@ -169,15 +258,15 @@ static int read_table(sqlite3 *db, size_t i, const struct seal_taker *takers,
 }
 
 /* The checksum is that of all the tables' bytes, one behind the other. */
-int seal_compute(sqlite3 *db, struct seal_parts *parts, const struct seal_taker *takers,
-		 char ret[SEAL_MAX])
+int seal_compute(sqlite3 *db, sqlite3 *other, struct seal_parts *parts,
+		 const struct seal_taker *takers, char ret[SEAL_MAX])
 {
 	uint64_t n_rows = 0;
 	uint32_t crc = 0;
 
 	for (size_t i = 0; i < SEAL_TABLES; i++) {
 		struct seal_part *p = &parts->tables[i];
-		int code = p->is_known ? 0 : read_table(db, i, takers, p);
+		int code = p->is_known ? 0 : read_table(db, other, i, takers, p);
 
 		if (code)
 			return code;

@@ -36,14 +36,20 @@ struct seal_taker {
 	const char *table; /* "frame" or "stack"; NULL: no more takers */
 	scan_row *take;	   /* false: no more of this table */
 	void *arg;
+	/*
+	 * Two threads are going to take them: returns what the second, for the rows behind
+	 * @middle, up to @last, has for @arg.  NULL: the table is not for two.
+	 */
+	void *(*split)(void *arg, int64_t middle, int64_t last);
 };
 
 /*
  * The seal that @db should have.  Of @parts those that are known are taken as they are,
  * the others read, and known then.  @takers may be NULL.  Returns 0, or SQLite's error code.
+ * @other: NULL, or the same file, for a second thread that reads a half of large tables.
  */
-int seal_compute(sqlite3 *db, struct seal_parts *parts, const struct seal_taker *takers,
-		 char ret[SEAL_MAX]);
+int seal_compute(sqlite3 *db, sqlite3 *other, struct seal_parts *parts,
+		 const struct seal_taker *takers, char ret[SEAL_MAX]);
 /* Names are changing, and what goes by them: these parts are to be read again. */
 void seal_forget_names(struct seal_parts *parts);
 /* The seal that @db has; false where it has none. */

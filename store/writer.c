@@ -334,7 +334,7 @@ void store_writer_seal(struct store_writer *w)
 static void put_seal(struct store_writer *w)
 {
 	char seal[SEAL_MAX];
-	int code = seal_compute(w->db, &w->parts, NULL, seal);
+	int code = seal_compute(w->db, NULL, &w->parts, NULL, seal);
 
 	if (code)
 		writer_failed(w, code);

@@ -2,6 +2,7 @@
 /* What is put into a recording is read from it; test_store_errors.c has what goes wrong. */
 #include "config.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -279,6 +280,52 @@ static void test_stacks(void)
 	unlink(next_path);
 }
 
+/* So many that two threads read them. */
+static void test_many_stacks(void)
+{
+	enum { MANY = 150000 };
+	static const char *const changes[] = {
+		"UPDATE stack SET frame = frame + 1 WHERE id = 5",
+		"UPDATE stack SET frame = frame + 1 WHERE id = 74999",
+		"UPDATE stack SET frame = frame + 1 WHERE id = 75000",
+		"UPDATE stack SET frame = frame + 1 WHERE id = 149999",
+		"DELETE FROM stack WHERE id = 149999",
+		"DELETE FROM stack WHERE id > 60000",
+		"DELETE FROM stack WHERE id BETWEEN 1 AND 140000",
+		"INSERT INTO stack VALUES (150000, 1, 1, 0)",
+		"INSERT INTO stack VALUES (1000000, 1, 1, 0)",
+		"INSERT INTO stack VALUES (9223372036854775807, 1, 1, 0)",
+		"INSERT INTO stack VALUES (-5, 1, 1, 0)",
+	};
+	const char *path = in_folder("many-stacks"), *changed = in_folder("changed-stacks");
+	struct store_writer *w = create(path, false);
+	size_t refused = 0;
+	struct bytes whole;
+
+	for (uint32_t i = 1; i <= 100; i++)
+		store_writer_put_frame(w, (struct frame_id){i}, (struct module_id){0}, i);
+	put_stacks(w, 1, MANY, MANY);
+	store_writer_seal(w);
+	ok(store_writer_close(w, &err) == 0 && right_stacks(path, MANY) == MANY - 1,
+	   "many stacks are all right");
+	if (!read_file(path, &whole))
+		bail_out("%s cannot be read", path);
+	for (size_t i = 0; i < COUNT_OF(changes); i++) {
+		struct store_reader *r = NULL;
+
+		write_file(changed, whole.data, whole.len);
+		if (run_sql(changed, changes[i]) && store_reader_open(changed, &r, &err) == -EBADMSG)
+			refused++;
+		else
+			diag("%s is not noticed", changes[i]);
+		store_reader_close(r);
+		unlink(changed);
+	}
+	ok(refused == COUNT_OF(changes), "and what is not is noticed, in either half");
+	free(whole.data);
+	unlink(path);
+}
+
 /* ---- events ------------------------------------------------------------------------ */
 
 static void test_events(void)
@@ -411,6 +458,7 @@ int main(void)
 	set_up("store");
 	test_catalog();
 	test_stacks();
+	test_many_stacks();
 	test_events();
 	test_earlier();
 	ok(tear_down(), "nothing is left behind");
