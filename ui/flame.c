@@ -281,14 +281,12 @@ static bool is_found(const struct ui *u, const struct page *p, uint32_t node, ui
 	uint8_t *is = &said[p->tree->nodes[node].frame.v];
 	char *name;
 
-	if (!node || !call_tree_count_node(p->tree, node) || !measure(p, node))
-		return false;
-	if (!*is) {
+	if (node && !*is) {
 		name = node_name(u, p, node);
 		*is = text_has(name, p->state.search) ? YES : NO;
 		free(name);
 	}
-	return *is == YES;
+	return node && *is == YES && call_tree_count_node(p->tree, node) && measure(p, node);
 }
 
 /* The next with what is searched for; 0: none. */

@@ -94,6 +94,8 @@ struct stack_texts {
 	uint32_t *alike; /* [stack] the first of those that read so, + 1; 0: as above */
 	size_t cap_alike;
 	struct hashmap identities; /* -> that one */
+	uint32_t *places; /* [stack] where its group is, if that is its group: see groups_alike() */
+	size_t cap_places;
 };
 
 /* A call tree, and what it is of. */

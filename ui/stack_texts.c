@@ -87,6 +87,7 @@ void stack_texts_free(struct stack_texts *t)
 	if (t) {
 		free(t->texts);
 		free(t->alike);
+		free(t->places);
 		hashmap_release(&t->identities);
 	}
 	free(t);

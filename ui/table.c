@@ -25,6 +25,12 @@ void table_release(struct table *t)
 	memset(t, 0, sizeof(*t));
 }
 
+void table_expect(struct table *t, size_t n)
+{
+	if (n)
+		ARRAY_GROW(t->rows, t->cap, n - 1);
+}
+
 struct table_row *table_add(struct table *t, char *text)
 {
 	struct table_row *r;
@@ -121,10 +127,13 @@ static void sort_numbered(struct numbered *list, struct numbered *other, size_t 
 {
 	struct numbered *from = list, *to = other, *last;
 	uint64_t differ = 0;
+	bool is_sorted = true;
 
-	for (size_t i = 1; i < n; i++)
+	for (size_t i = 1; i < n; i++) {
 		differ |= list[i].number ^ list[0].number;
-	for (unsigned int shift = 0; shift < 64; shift += 8) {
+		is_sorted = is_sorted && list[i - 1].number <= list[i].number;
+	}
+	for (unsigned int shift = 0; shift < 64 && !is_sorted; shift += 8) {
 		size_t ends[256] = {0}, before = 0;
 
 		if (!(differ >> shift & 0xff))
@@ -150,7 +159,7 @@ static void sort_numbered(struct numbered *list, struct numbered *other, size_t 
 /* Without a look at any name. */
 static void sort_by_values(const struct table *t, struct table_state *s)
 {
-	struct numbered *list = xcalloc(2 * s->n_shown, sizeof(*list));
+	struct numbered *list = xmalloc(2 * s->n_shown * sizeof(*list));
 
 	for (size_t i = 0; i < s->n_shown; i++)
 		list[i] = (struct numbered){t->rows[s->shown[i]].key, s->shown[i]};

@@ -82,6 +82,8 @@ struct table_state {
 #define TABLE_SORT_TEXT (-1)
 
 void table_release(struct table *t);
+/* There will be so many rows: room for them at once. */
+void table_expect(struct table *t, size_t n);
 /* A row at the end, all its values TABLE_NO_VALUE; it takes @text, NULL: see make_text. */
 struct table_row *table_add(struct table *t, char *text);
 

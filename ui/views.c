@@ -362,19 +362,28 @@ struct alike {
 	size_t n;
 };
 
-static void add_alike(struct alike *a, struct hashmap *places, struct stack_id id,
-		      const struct group *g)
+static struct group *find_alike(const struct alike *a, struct stack_texts *t, struct stack_id id)
 {
-	uint32_t *place = hashmap_put(places, id.v);
-	struct group *to;
+	uint32_t place;
 
-	if (*place == HASHMAP_NONE) {
-		*place = (uint32_t)a->n;
+	ARRAY_GROW(t->places, t->cap_places, id.v);
+	place = t->places[id.v]; /* of now, or of when groups were made before */
+	if (place < a->n && a->groups[place].key == id.v)
+		return &a->groups[place];
+	t->places[id.v] = (uint32_t)a->n;
+	return NULL;
+}
+
+static void add_alike(struct ui *u, struct alike *a, struct stack_id id, const struct group *g)
+{
+	bool is_known = id.v < history_catalog(u->history)->n_stacks;
+	struct group *to = is_known ? find_alike(a, u->texts, id) : NULL;
+
+	if (!to) {
 		a->groups[a->n] = *g;
 		a->groups[a->n++].key = id.v;
 		return;
 	}
-	to = &a->groups[*place];
 	heap_totals_add(&to->totals, &g->totals);
 	if (g->oldest_ns && (!to->oldest_ns || g->oldest_ns < to->oldest_ns))
 		to->oldest_ns = g->oldest_ns;
@@ -384,17 +393,15 @@ static void add_alike(struct alike *a, struct hashmap *places, struct stack_id i
 
 static struct alike groups_alike(struct ui *u, const struct scope *s, const struct analysis *a)
 {
-	struct alike ret = {xcalloc(a->n_groups + 1, sizeof(*ret.groups)), 0};
-	struct hashmap places = {0};
+	struct alike ret = {xmalloc((a->n_groups + 1) * sizeof(*ret.groups)), 0};
 	struct scope_frames frames = {0};
 
 	for (size_t i = 0; i < a->n_groups; i++) {
 		struct stack_id id = {(uint32_t)a->groups[i].key};
 
 		if (has_any(&a->groups[i].totals) && scope_has_stack_of(u, s, id, &frames))
-			add_alike(&ret, &places, first_alike(u, id), &a->groups[i]);
+			add_alike(u, &ret, first_alike(u, id), &a->groups[i]);
 	}
-	hashmap_release(&places);
 	free(frames.said);
 	return ret;
 }
@@ -442,6 +449,7 @@ static void make_stacks(struct ui *u, struct page *p)
 	rows = groups_alike(u, &p->scope, &a);
 	page_use_heap_columns(u, &p->table, &a.totals, "");
 	stack_texts_use(u, &p->table, "CALL STACK");
+	table_expect(&p->table, rows.n);
 	for (size_t i = 0; i < rows.n; i++) {
 		struct table_row *t = table_add(&p->table, NULL);
 
