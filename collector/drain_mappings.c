@@ -97,6 +97,31 @@ static void cut_but_debts(struct drain *d, const struct event *how, uint64_t sta
 	cut_but_debts(d, how, debt.end, end);
 }
 
+/* Each thread tells in the order of its calls: what it has mapped itself is not what it owes. */
+static bool is_of_thread(const struct drain *d, const struct mapping *m, uint32_t thread)
+{
+	return replay_block_in(&d->heap, m->slot).thread.v == thread;
+}
+
+static void cut_as_told(struct drain *d, const struct event *how, uint64_t start, uint64_t end)
+{
+	const struct mapping *found = mappings_find(&d->mappings, start, end);
+	uint64_t from, to;
+
+	if (!found) {
+		cut_but_debts(d, how, start, end);
+		return;
+	}
+	from = found->start < start ? start : found->start;
+	to = found->end > end ? end : found->end;
+	if (is_of_thread(d, found, how->thread.v))
+		cut(d, how, from, to);
+	else
+		cut_but_debts(d, how, from, to);
+	cut_as_told(d, how, start, from);
+	cut_as_told(d, how, to, end);
+}
+
 static void unmap(struct drain *d, const struct ring_mapping *r, uint64_t start, uint64_t end)
 {
 	struct event e;
@@ -106,7 +131,10 @@ static void unmap(struct drain *d, const struct ring_mapping *r, uint64_t start,
 	    (!d->mappings.n_debts && !mappings_find(&d->mappings, start, end)))
 		return;
 	e = drain_event(d, &r->head, EVENT_FREE, ending_stack(d, r));
-	cut_but_debts(d, &e, start, end);
+	if (d->mappings.n_debts)
+		cut_as_told(d, &e, start, end);
+	else
+		cut(d, &e, start, end);
 }
 
 /* ---- what comes -------------------------------------------------------------------------- */
@@ -246,12 +274,13 @@ static const struct mapping *block_of(struct drain *d, const struct ring_mapping
 	const struct mapping *found = mappings_find(&d->mappings, r->old_address, old_end);
 	bool is_moved = r->address != r->old_address;
 
-	if (is_moved && mappings_owe(&d->mappings, r->old_address, old_end))
-		return NULL;
 	if (found && found->start == r->old_address && found->end == old_end)
-		return found;
+		return !is_moved || is_of_thread(d, found, r->head.thread) ||
+				       !mappings_owe(&d->mappings, r->old_address, old_end)
+			       ? found
+			       : NULL;
 	if (is_moved || end >= old_end ||
-	    !mappings_owe_of_block(&d->mappings, r->old_address, old_end))
+	    !mappings_owe_of_block(&d->mappings, r->old_address, end, old_end))
 		return NULL;
 	unmap(d, r, end, old_end);
 	found = mappings_find(&d->mappings, r->old_address, end);

@@ -74,10 +74,11 @@ bool mappings_owe(const struct mappings *m, uint64_t start, uint64_t end)
 	return false;
 }
 
-bool mappings_owe_of_block(const struct mappings *m, uint64_t start, uint64_t end)
+bool mappings_owe_of_block(const struct mappings *m, uint64_t start, uint64_t cut, uint64_t end)
 {
 	for (size_t i = 0; i < m->n_debts; i++)
-		if (m->debts[i].block_start == start && m->debts[i].block_end == end)
+		if (m->debts[i].block_start == start && m->debts[i].block_end == end &&
+		    m->debts[i].start >= cut)
 			return true;
 	return false;
 }

@@ -39,8 +39,8 @@ struct mapping mappings_remove(struct mappings *m, const struct mapping *found);
 
 /* Is any of [@start, @end) owed? */
 bool mappings_owe(const struct mappings *m, uint64_t start, uint64_t end);
-/* … of what was one block of just these addresses? */
-bool mappings_owe_of_block(const struct mappings *m, uint64_t start, uint64_t end);
+/* … from @cut on, of what was one block [@start, @end)? */
+bool mappings_owe_of_block(const struct mappings *m, uint64_t start, uint64_t cut, uint64_t end);
 void mappings_add_debt(struct mappings *m, struct mapping_debt debt);
 /*
  * Takes out what lies in [@start, @end) of some debt, and returns it; the rest of that stays.

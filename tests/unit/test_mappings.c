@@ -56,6 +56,9 @@ static void test_debts(void)
 	mappings_add_debt(&m, (struct mapping_debt){10, 20, 100, 5, 25});
 	ok(mappings_owe(&m, 19, 30) && !mappings_owe(&m, 20, 30) && !mappings_owe(&m, 0, 10),
 	   "what is owed");
+	ok(mappings_owe_of_block(&m, 5, 10, 25) && !mappings_owe_of_block(&m, 5, 11, 25) &&
+		   !mappings_owe_of_block(&m, 5, 10, 20) && !mappings_owe_of_block(&m, 10, 10, 20),
+	   "and of which block");
 	ok(!mappings_take_debt(&m, 20, 30, 0, &d), "nothing of it lies elsewhere");
 	ok(mappings_take_debt(&m, 13, 15, 0, &d) && d.start == 13 && d.end == 15,
 	   "a part is taken");
